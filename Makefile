@@ -1,0 +1,73 @@
+# Everything needs only python3, make and, on Debian, apt for the three system packages below.
+# `make` alone lists what there is.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export DO_NOT_TRACK = 1
+export MLFLOW_DISABLE_TELEMETRY = true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-fast test-heavy check format docs constraints clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: $(STAMP) ## install into .venv, with what it needs of the system
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Foreshock needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory system PACKAGES=python3-venv
+	@ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || $(MAKE) --no-print-directory system PACKAGES=libgomp1
+	@command -v git >/dev/null || $(MAKE) --no-print-directory system PACKAGES=git
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+.PHONY: system
+system:
+	@command -v apt-get >/dev/null || { echo "Please install $(PACKAGES) with your system's package manager, then run make again."; exit 1; }
+	$(SUDO) apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES)
+
+demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, decide, dispatch, settle
+	$(BIN)/foreshock demo
+
+serve: setup ## the review page on the demo's home (make demo first)
+	FORESHOCK_HOME=$${FORESHOCK_HOME:-.foreshock/demo} $(BIN)/foreshock review
+
+test: setup ## all tests but the heavy ones, the fast ones first
+	$(BIN)/pytest -m "not slow and not heavy"
+	$(BIN)/pytest -m "slow and not heavy"
+
+test-fast: setup ## unit tests only, under a minute
+	$(BIN)/pytest -m "not slow and not heavy"
+
+test-heavy: setup ## minutes and gigabytes: the whole drive history
+	$(BIN)/pytest -m heavy
+
+check: setup ## types, lint, layers, and that generated docs are current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pipelines.reference | diff -u docs/cli.md - || { echo "docs/cli.md is not current: run make docs"; exit 1; }
+
+format: setup ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## write the generated pages again
+	$(BIN)/python -m pipelines.reference > docs/cli.md
+
+constraints: setup ## pin what is installed now, names and versions only
+	$(BIN)/uv pip compile --quiet --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml -o constraints.txt
+
+clean: ## remove the environment and caches, keep .foreshock
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

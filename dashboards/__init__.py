@@ -1,0 +1,1 @@
+"""Eyes: people look and overrule."""

@@ -1,0 +1,129 @@
+"""The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from data.errors import WarehouseError
+from data.warehouse import PUBLISHED, arrow, read
+from pipelines.clock import end_of, is_simulated, last_day
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host stands, and how many VMs it ran."""
+
+    rack: str
+    zone: str
+    cluster: str
+    hardware_model: str
+    vms: int
+
+
+@dataclass(frozen=True)
+class VmKind:
+    """What a VM is."""
+
+    owner: str
+    series: str
+    memory_bytes: int
+    live_migratable: bool
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How large the fleet is, and how old what is known of it."""
+
+    published_at: datetime | None
+    telemetry_at: datetime | None
+    """End of the newest day with a reading."""
+    simulated: bool
+    """Whether hosts and VMs are simulated; then the clock is the data's."""
+    hosts: int
+    vms: int
+
+
+@contextmanager
+def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
+    """The snapshot for as long as it is held; None before anything is published.
+
+    Raises:
+        WarehouseError: There is a snapshot, but it cannot be read.
+    """
+    if not (home / PUBLISHED).exists():
+        yield None
+        return
+    try:
+        with read(home) as con:
+            yield FleetReader(home, con)
+    except duckdb.Error as error:
+        msg = f"The snapshot in {home} cannot be read: {error}. Publish it again with `foreshock ingest`."
+        raise WarehouseError(msg) from error
+
+
+@dataclass(frozen=True)
+class FleetReader:
+    """What the page asks of one snapshot."""
+
+    home: Path
+    con: duckdb.DuckDBPyConnection
+
+    def freshness(self) -> Freshness:
+        """How large the fleet is now, and how old what is known of it."""
+        day = last_day(self.con)
+        sizes = arrow(
+            self.con,
+            """
+            select (select count(*) from host where valid_until is null) as hosts,
+                   (select count(*) from vm where valid_until is null) as vms""",
+        ).to_pylist()[0]
+        return Freshness(
+            published_at=datetime.fromtimestamp((self.home / PUBLISHED).stat().st_mtime, UTC),
+            telemetry_at=end_of(day) if day else None,
+            simulated=is_simulated(self.con),
+            **sizes,
+        )
+
+    def places(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Place]:
+        """Where the hosts stood at the moment, or in the first picture held if that came later."""
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from host),
+            asked as (select unnest($ids) as host_id),
+            housed as (
+                select host_id, count(*) as vms from vm, picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+                group by host_id
+            )
+            select host_id, rack, zone, cluster, hardware_model, coalesce(vms, 0) as vms
+            from asked join host using (host_id) left join housed using (host_id), picture
+            where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            hosts,
+            at,
+        )
+        return {row.pop("host_id"): Place(**row) for row in rows}
+
+    def kinds(self, vms: Sequence[str], at: datetime) -> Mapping[str, VmKind]:
+        """What the VMs were at the moment, or in the first picture held if that came later."""
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from vm),
+            asked as (select unnest($ids) as vm_id)
+            select vm_id, owner, series, memory_bytes, live_migratable
+            from asked join vm using (vm_id), picture
+            where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            vms,
+            at,
+        )
+        return {row.pop("vm_id"): VmKind(**row) for row in rows}
+
+    def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> list[dict[str, Any]]:
+        if not ids:
+            return []
+        rows: list[dict[str, Any]] = arrow(self.con, query, {"ids": list(ids), "at": at}).to_pylist()
+        return rows

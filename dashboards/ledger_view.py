@@ -1,0 +1,168 @@
+"""The ledger as the review page sees it: opened to read only, never made, brought up to date or kept waiting."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, NullPool, Select, create_engine, event, func, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from data.errors import LedgerError
+from decisions import ledger_queries
+from decisions import ledger_schema as tables
+from decisions.domain import Order, VmOutcome
+from decisions.ledger_record import last_control
+from decisions.ledger_store import reading
+from decisions.ledger_values import Cycle, ListedOrder, ListedProposal, Stop, load_breakers
+
+READ_ONLY: Final = {"mode": "ro", "uri": "true"}
+
+
+class LedgerView:
+    """A ledger at a SQLAlchemy URL, to be read."""
+
+    def __init__(self, url: str) -> None:
+        """Note the URL; nothing is opened before something is read.
+
+        Raises:
+            LedgerError: The URL makes no sense.
+        """
+        try:
+            self._url = make_url(url)
+            self._engine = _engine(self._url)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            msg = (
+                f"The ledger's URL cannot be used: {error}. Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+            )
+            raise LedgerError(msg) from error
+
+    @contextmanager
+    def open(self) -> Iterator["Reader | None"]:
+        """One state of the ledger for as long as it is held; None when there is no ledger yet.
+
+        Raises:
+            LedgerError: The database cannot be read, or is of another version than this program.
+        """
+        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file():
+            yield None
+            return
+        try:
+            with reading(self._engine) as con:
+                yield Reader(con) if _is_ours(con) else None
+        except DBAPIError as error:
+            msg = f"The ledger cannot be read: {error.orig}. Check the ledger's URL and who may read it."
+            raise LedgerError(msg) from error
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the page asks of one state of the ledger."""
+
+    con: Connection
+
+    def cycle(self, after: datetime | None = None, until: datetime | None = None) -> Cycle | None:
+        """The newest cycle that asked about a moment in (`after`, `until`], or None."""
+        held = tables.cycle.c
+        query = select(tables.cycle).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        query = query.where(held.asof_at > after) if after is not None else query
+        return self._cycle(query.where(held.asof_at <= until) if until is not None else query)
+
+    def cycle_of(self, proposal_id: str) -> Cycle | None:
+        """The cycle that made the proposal, or None."""
+        held = tables.proposal.c
+        made = select(held.cycle_id).where(held.proposal_id == proposal_id)
+        return self._cycle(select(tables.cycle).where(tables.cycle.c.cycle_id.in_(made)))
+
+    def _cycle(self, query: Select[Any]) -> Cycle | None:
+        row = self.con.execute(query).first()
+        if row is None:
+            return None
+        asked = select(func.count()).select_from(tables.proposal).where(tables.proposal.c.cycle_id == row.cycle_id)
+        return Cycle(
+            cycle_id=row.cycle_id,
+            asof_at=row.asof_at,
+            policy_version=row.policy_version,
+            model_version=row.model_version,
+            recorded_at=row.recorded_at,
+            proposals=self.con.execute(asked).scalar_one(),
+            blocked=json.loads(row.blocked),
+            breakers=load_breakers(row.breakers),
+        )
+
+    def nights(self, limit: int) -> list[datetime]:
+        """The moments that the newest cycles asked about, the newest first."""
+        asked = tables.cycle.c.asof_at
+        return list(self.con.execute(select(asked).distinct().order_by(asked.desc()).limit(limit)).scalars())
+
+    def proposals(self, cycle_id: str, now: datetime) -> list[ListedProposal]:
+        """The cycle's proposals as they stand `now`, in the order of the verdict."""
+        return ledger_queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
+
+    def proposal(self, proposal_id: str, now: datetime) -> ListedProposal | None:
+        """The proposal as it stands `now`, or None."""
+        found = ledger_queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
+        return found[0] if found else None
+
+    def outcomes(self, order_ids: Sequence[str]) -> dict[str, list[VmOutcome]]:
+        """What became of the VMs of each order that has an outcome."""
+        held = tables.outcome.c
+        found: dict[str, list[VmOutcome]] = {}
+        for row in self.con.execute(select(tables.outcome).where(held.order_id.in_(order_ids)).order_by(held.vm_id)):
+            outcome = VmOutcome(row.vm_id, row.result, row.target_host_id, row.pause_seconds, row.interrupted)
+            found.setdefault(row.order_id, []).append(outcome)
+        return found
+
+    def orders(self, order_ids: Sequence[str]) -> dict[str, ListedOrder]:
+        """Each order with its real start, where it stands and how its delivery goes."""
+        held = ledger_queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
+        return {listed.order.order_id: listed for listed in held}
+
+    def open_besides(self, cycle_id: str) -> list[Order]:
+        """Orders of other cycles that have not come to an end."""
+        return ledger_queries.open_orders(self.con, cycle_id)
+
+    def stopped(self) -> Stop | None:
+        """Who threw the kill switch, or None."""
+        last = last_control(self.con)
+        return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
+
+
+def _engine(url: URL) -> Engine:
+    """An engine that cannot write; SQLite files are opened anew each time, so a replaced file is seen."""
+    if url.get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_read_only)
+        return engine
+    file = Path(url.database or "").absolute().as_uri()
+    engine = create_engine(URL.create(url.drivername, database=file, query=READ_ONLY), poolclass=NullPool)
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _leave_transactions_to_us(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("pragma query_only = on")
+
+
+def _begin(con: Connection) -> None:
+    con.exec_driver_sql("begin")
+
+
+def _begin_read_only(con: Connection) -> None:
+    con.exec_driver_sql("set transaction read only")
+
+
+def _is_ours(con: Connection) -> bool:
+    if not inspect(con).has_table("alembic_version"):
+        return False
+    held = con.execute(text("select version_num from alembic_version")).scalar()
+    if held != tables.HEAD:
+        msg = f"The ledger is at version {held}, and this program reads {tables.HEAD}. Run one cycle with this program."
+        raise LedgerError(msg)
+    return True

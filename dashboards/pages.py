@@ -1,0 +1,115 @@
+"""Pages from templates: everything that comes from data is escaped, and every word choice is made before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from dashboards import words
+from dashboards.views import FactorView, ProposalView, Queue
+from dashboards.words import Section
+
+GIB: Final = 1024**3
+SHOWN: Final = 50
+SHOWN_BRIEF: Final = 15
+"""More than this of one part of the page are a link away: fewer where there is nothing to do."""
+BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
+"""Parts where there is nothing to do: their proposals take less room."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the page: its proposals, and how many more there are."""
+
+    section: Section
+    heading: str
+    meaning: str
+    count: int
+    proposals: Sequence[ProposalView]
+
+    @property
+    def hidden(self) -> int:
+        """How many are not shown."""
+        return self.count - len(self.proposals)
+
+
+def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> str:
+    """The queue as HTML; with `show`, that part of it alone and whole."""
+    parts = [_part(section, queue.proposals, whole=show is section) for section in Section]
+    held = [part for part in parts if part.count]
+    cycle = queue.standing.cycle
+    return _template("queue.html").render(
+        queue=queue,
+        standing=queue.standing,
+        now=queue.standing.now,
+        day=day_of(cycle.asof_at) if cycle else on,
+        on=on,
+        home=home,
+        parts=held,
+        shown=[part for part in held if show in (None, part.section)],
+        show=show,
+        nights=[day_of(night) for night in queue.nights],
+    )
+
+
+def refusal_page(title: str, detail: str) -> str:
+    """An error as HTML."""
+    return _template("refusal.html").render(title=title, detail=detail)
+
+
+def day_of(asof_at: datetime) -> date:
+    """The day that a question was about: a question on DATE is asked at the midnight that ends it."""
+    return (asof_at - timedelta(microseconds=1)).date()
+
+
+def _part(section: Section, proposals: Sequence[ProposalView], *, whole: bool) -> Part:
+    found = [view for view in proposals if view.state.section is section]
+    heading, meaning = words.HEADINGS[section]
+    most = SHOWN_BRIEF if section in BRIEF else SHOWN
+    return Part(section, heading, meaning, len(found), found if whole else found[:most])
+
+
+def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:
+    """The bar's length, 0 to 50: a share of the longest one of the same entity."""
+    longest = max((abs(each.contribution) for each in factors), default=0.0)
+    return round(50 * abs(factor.contribution) / longest, 2) if longest else 0.0
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else words.length(timedelta(seconds=seconds))
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:,.0f} GiB" if size_bytes >= GIB else f"{size_bytes / GIB:.1f} GiB"
+
+
+@cache
+def _environment() -> Environment:
+    folder = Path(__file__).parent / "templates"
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["brief_sections"] = BRIEF
+    made.filters |= {
+        "ago": words.ago,
+        "bar": _bar,
+        "clock": words.clock,
+        "gib": _gib,
+        "number": words.number,
+        "percent": words.percent,
+        "plural": words.plural,
+        "seconds": _seconds,
+    }
+    return made
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)

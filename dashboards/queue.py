@@ -1,0 +1,159 @@
+"""The queue of a night: the cycle's proposals and the fleet's standing, from one look at snapshot and ledger each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from dashboards import words
+from dashboards.fleet_view import FleetReader, Freshness, open_fleet
+from dashboards.ledger_view import LedgerView, Reader
+from dashboards.present import Surroundings, present, urgency
+from dashboards.views import (
+    BreakerView,
+    CycleView,
+    OpenView,
+    ProposalView,
+    Queue,
+    StandingView,
+    StopView,
+)
+from decisions.ledger_values import Cycle, ListedProposal
+from decisions.policy import load as load_policy
+from pipelines.clock import end_of
+
+NIGHTS: Final = 14
+OVERDUE: Final = timedelta(hours=30)
+"""A nightly question that is older than this was not asked again when it should have been."""
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where the page looks."""
+
+    home: Path
+    ledger: LedgerView
+    clock: Clock | None = None
+    """Whose time it is; None: the wall's, or, where the fleet is simulated, the data's."""
+
+    @contextmanager
+    def look(self) -> Iterator["Look"]:
+        """One state of the snapshot and one of the ledger, for as long as they are held.
+
+        Raises:
+            WarehouseError: The snapshot is there, and cannot be read.
+            LedgerError: The ledger is there, and cannot be read.
+        """
+        with open_fleet(self.home) as fleet, self.ledger.open() as book:
+            yield Look(fleet, book, self.clock)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One state of snapshot and ledger; either may be missing."""
+
+    fleet: FleetReader | None
+    book: Reader | None
+    clock: Clock | None
+
+    @cached_property
+    def freshness(self) -> Freshness:
+        """How large the fleet is, and how old what is known of it."""
+        return self.fleet.freshness() if self.fleet else Freshness(None, None, simulated=False, hosts=0, vms=0)
+
+    @cached_property
+    def now(self) -> datetime:
+        """The moment that "in 4 h" and "expired" count from."""
+        if self.clock is not None:
+            return self.clock()
+        told = self.freshness.telemetry_at if self.freshness.simulated else None
+        return told or datetime.now(UTC)
+
+    def cycle(self, on: date | None) -> Cycle | None:
+        """The newest cycle, or the newest that asked about the end of the day (or a moment within it)."""
+        if self.book is None:
+            return None
+        if on is None:
+            return self.book.cycle()
+        return self.book.cycle(after=end_of(on) - timedelta(days=1), until=end_of(on))
+
+    def queue(self, on: date | None) -> Queue:
+        """The whole page."""
+        cycle = self.cycle(on)
+        listed = self.book.proposals(cycle.cycle_id, self.now) if self.book and cycle else []
+        newest = on is None or cycle is None or self.book is None or self.book.cycle() == cycle
+        return Queue(
+            standing=self.standing(cycle, newest=newest),
+            proposals=tuple(sorted(self.views(listed), key=urgency)),
+            open_besides=self._open_besides(cycle) if newest else (),
+            nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
+        )
+
+    def views(self, listed: Sequence[ListedProposal]) -> list[ProposalView]:
+        """The proposals as people see them, in the same order; all of one cycle."""
+        if not listed or self.book is None:
+            return []
+        at = listed[0].proposal.asof_at
+        ids = [each.order_id for each in listed if each.order_id is not None]
+        hosts = [each.proposal.host_id for each in listed]
+        vms = [plan.vm_id for each in listed for plan in each.proposal.vms]
+        around = Surroundings(
+            now=self.now,
+            stop=self.book.stopped(),
+            places=self.fleet.places(hosts, at) if self.fleet else {},
+            kinds=self.fleet.kinds(vms, at) if self.fleet else {},
+            orders=self.book.orders(ids),
+            outcomes=self.book.outcomes(ids),
+        )
+        return [present(each, around) for each in listed]
+
+    def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
+        """What holds for the whole fleet; notices are about the newest cycle only."""
+        fresh, stop = self.freshness, self.book.stopped() if self.book else None
+        hours = load_policy(None).freshness.telemetry_hours
+        age = self.now - fresh.telemetry_at if fresh.telemetry_at else None
+        return StandingView(
+            now=self.now,
+            clock="data" if self.now == fresh.telemetry_at else "wall",
+            cycle=_cycle(cycle) if cycle else None,
+            published_at=fresh.published_at,
+            telemetry_at=fresh.telemetry_at,
+            telemetry_stale=age is not None and age > timedelta(hours=hours),
+            simulated=fresh.simulated,
+            hosts=fresh.hosts,
+            vms=fresh.vms,
+            stopped=StopView(stop.by, stop.reason, stop.at) if stop else None,
+            breakers=tuple(BreakerView(**asdict(breaker)) for breaker in cycle.breakers) if cycle else (),
+            notices=self._notices(cycle) if newest else (),
+        )
+
+    def _notices(self, cycle: Cycle | None) -> tuple[str, ...]:
+        if cycle is None or self.now - cycle.asof_at <= OVERDUE:
+            return ()
+        asked = words.ago(cycle.asof_at, self.now)
+        return (f"The newest cycle asked about {cycle.asof_at:%Y-%m-%d %H:%M} UTC, {asked}: look at the nightly run.",)
+
+    def _open_besides(self, cycle: Cycle | None) -> tuple[OpenView, ...]:
+        if cycle is None or self.book is None:
+            return ()
+        return tuple(
+            OpenView(order.order_id, order.host_id, words.ACTIONS[order.action], order.not_before, None)
+            for order in self.book.open_besides(cycle.cycle_id)
+        )
+
+
+def _cycle(cycle: Cycle) -> CycleView:
+    return CycleView(
+        cycle_id=cycle.cycle_id,
+        asof_at=cycle.asof_at,
+        recorded_at=cycle.recorded_at,
+        policy_version=cycle.policy_version,
+        model_version=cycle.model_version,
+        proposals=cycle.proposals,
+        blocked={name.replace("_", " "): count for name, count in cycle.blocked.items()},
+    )

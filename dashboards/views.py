@@ -1,0 +1,203 @@
+"""What the page shows and the API answers: the same values, in the order in which people ask for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from dashboards.words import Section
+
+
+@dataclass(frozen=True)
+class FactorView:
+    """One reason for an entity's risk; `contribution` is what it adds to the log-odds."""
+
+    feature: str
+    said: str
+    value: float | None
+    contribution: float
+
+
+@dataclass(frozen=True)
+class EntityView:
+    """One thing in the host that may fail; `risk` maps a horizon in days to a probability, empty: unknown."""
+
+    component: str
+    entity_id: str
+    model: str | None
+    model_version: str
+    asof_at: datetime
+    status: str
+    reason: str | None
+    risk: Mapping[int, float]
+    factors: tuple[FactorView, ...]
+
+
+@dataclass(frozen=True)
+class PriceView:
+    """Expected VM interruptions of one action, and its parts."""
+
+    action: str
+    named: str
+    chosen: bool
+    interruptions: float
+    failing_first: float
+    interrupted: float
+    failed_moves: float
+    overhead: float
+    blocked_by: str | None
+
+
+@dataclass(frozen=True)
+class VmView:
+    """What becomes of one VM, and what became of it once the order is done."""
+
+    vm_id: str
+    owner: str | None
+    series: str | None
+    memory_bytes: int | None
+    technique: str
+    said: str
+    target_host_id: str | None
+    seconds: float
+    outcome: str | None
+    interrupted: bool | None
+    pause_seconds: float | None
+
+
+@dataclass(frozen=True)
+class GuardrailView:
+    """A guardrail that forbade a cheaper action, and why."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CommandView:
+    """What to type to decide on a proposal."""
+
+    does: str
+    line: str
+
+
+@dataclass(frozen=True)
+class StateView:
+    """Where a proposal stands: which part of the page, one word, and a sentence."""
+
+    section: Section
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ProposalView:
+    """One host, one action, and everything a person needs to trust it or stop it."""
+
+    proposal_id: str
+    asof_at: datetime
+    host_id: str
+    rack: str | None
+    zone: str | None
+    cluster: str | None
+    hardware_model: str | None
+    action: str
+    action_said: str
+    state: StateView
+    autonomy: str
+    standing: str
+    starts_at: datetime
+    expires_at: datetime
+    risk: Mapping[int, float]
+    risk_said: str
+    vms_on_host: int | None
+    vms_said: str
+    outcome_said: str | None
+    price_said: str
+    prices: tuple[PriceView, ...]
+    guardrails: tuple[GuardrailView, ...]
+    reasons: tuple[str, ...]
+    entities: tuple[EntityView, ...]
+    vms: tuple[VmView, ...]
+    order_id: str | None
+    order_state: str | None
+    commands: tuple[CommandView, ...]
+    policy_version: str
+    model_version: str
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class BreakerView:
+    """A breaker that was open when the cycle decided."""
+
+    scope: str
+    flagged: int
+    actionable: int
+    limit: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class StopView:
+    """The kill switch, thrown."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class OpenView:
+    """An order of another night that has not come to an end."""
+
+    order_id: str
+    host_id: str
+    action_said: str
+    starts_at: datetime
+    asof_at: datetime | None
+
+
+@dataclass(frozen=True)
+class CycleView:
+    """The question that the proposals answer."""
+
+    cycle_id: str
+    asof_at: datetime
+    recorded_at: datetime
+    policy_version: str
+    model_version: str
+    proposals: int
+    blocked: Mapping[str, int]
+    """How often each guardrail bit."""
+
+
+@dataclass(frozen=True)
+class StandingView:
+    """What holds for the whole fleet, shown above all proposals."""
+
+    now: datetime
+    clock: str
+    """`wall`, or `data`: the end of the last day held."""
+    cycle: CycleView | None
+    published_at: datetime | None
+    telemetry_at: datetime | None
+    telemetry_stale: bool
+    simulated: bool
+    hosts: int
+    vms: int
+    stopped: StopView | None
+    breakers: tuple[BreakerView, ...]
+    notices: tuple[str, ...]
+    """What a person should know before anything else, such as a cycle that is overdue."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The page: the fleet's standing, and the proposals of one cycle."""
+
+    standing: StandingView
+    proposals: tuple[ProposalView, ...]
+    """The most urgent first."""
+    open_besides: tuple[OpenView, ...]
+    nights: tuple[datetime, ...]
+    """Moments that other cycles asked about, the newest first."""

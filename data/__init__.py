@@ -1,0 +1,1 @@
+"""Facts: how they arrive, are stored and are trusted."""

@@ -1,0 +1,68 @@
+"""Every error that Foreshock raises on purpose.
+
+ForeshockError
+├── UsageError              the request makes no sense as given            (exit 2)
+├── InputError              a file or record cannot be read                (exit 1)
+├── SettingsError           a setting is missing, unknown or out of bounds (exit 2)
+├── WarehouseError          the warehouse cannot do what was asked         (exit 1)
+│   ├── WarehouseBusy       another process is writing                     (exit 1)
+│   └── MigrationError      a migration file was changed after it ran      (exit 1)
+├── ModelError              a model is missing or cannot be used           (exit 1)
+├── LedgerError             the ledger cannot do what was asked            (exit 1)
+├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
+└── Refused                 a gate, a guardrail or a breaker said no       (exit 3)
+
+A message says what happened, to what, and what to do next.
+"""
+
+
+class ForeshockError(Exception):
+    """Root of the tree: catch this to catch everything that is ours."""
+
+    exit_code = 1
+
+
+class UsageError(ForeshockError):
+    """The request makes no sense as given."""
+
+    exit_code = 2
+
+
+class InputError(ForeshockError):
+    """A file or record cannot be read."""
+
+
+class SettingsError(ForeshockError):
+    """A setting is missing, unknown or out of bounds."""
+
+    exit_code = 2
+
+
+class WarehouseError(ForeshockError):
+    """The warehouse cannot do what was asked."""
+
+
+class WarehouseBusy(WarehouseError):
+    """Another process is writing to the warehouse."""
+
+
+class MigrationError(WarehouseError):
+    """A migration that already ran was changed afterwards."""
+
+
+class ModelError(ForeshockError):
+    """A model is missing or cannot be used."""
+
+
+class LedgerError(ForeshockError):
+    """The ledger cannot do what was asked."""
+
+
+class ExecutorError(ForeshockError):
+    """The maintenance executor cannot be reached or answers badly."""
+
+
+class Refused(ForeshockError):
+    """A gate, a guardrail or a breaker said no."""
+
+    exit_code = 3

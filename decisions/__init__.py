@@ -1,0 +1,1 @@
+"""Choice: what to do about a risk."""

@@ -1,0 +1,187 @@
+"""What forbids an action: each function answers None, or a reason that a person understands at 3 a.m."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from data.contracts import HORIZON_DAYS
+from decisions.actions import MOVES
+from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, Vm
+from decisions.policy import EarnedPrecision
+
+GIB: Final = 1024**3
+
+
+def autonomy_never(action: Action, autonomy: Mapping[Action, Autonomy]) -> str | None:
+    """Whether policy rules the action out altogether."""
+    if autonomy[action] is Autonomy.NEVER:
+        return f'policy never does {action} (autonomy.{action} = "never")'
+    return None
+
+
+def kill_switch(stopped_by: str | None) -> str | None:
+    """Whether somebody has stopped all action."""
+    return None if stopped_by is None else f"{stopped_by} has stopped all action; `foreshock start` lifts it"
+
+
+def stale_telemetry(now: datetime, telemetry_at: datetime | None, hours: float) -> str | None:
+    """Whether the newest reading is too old to act on."""
+    if telemetry_at is None:
+        return "there is no telemetry at all; look at the ingest flow"
+    age = now - telemetry_at
+    if age <= timedelta(hours=hours):
+        return None
+    return f"the newest reading is {_hours(age)} old, and policy allows {hours:g} h; look at the ingest flow"
+
+
+def expired_prediction(now: datetime, predicted_at: datetime, hours: float) -> str | None:
+    """Whether the host's prediction is too old to act on."""
+    age = now - predicted_at
+    if age < timedelta(hours=hours):
+        return None
+    return f"the host's risk was predicted {_hours(age)} ago and expired after {hours:g} h; score again"
+
+
+def unknown_risk(risk: HostRisk) -> str | None:
+    """Whether nothing is known of the host's risk: unknown is never low, and never a ground to act."""
+    if risk.known:
+        return None
+    return f"the host's risk is unknown ({unknown_reasons(risk)})"
+
+
+def unknown_reasons(risk: HostRisk) -> str:
+    """Why entities of the host have an unknown risk, at most three of them by name."""
+    named = [f"{r.component} {r.entity_id}: {r.reason or 'no reason given'}" for r in risk.unknown[:3]]
+    more = len(risk.unknown) - len(named)
+    return "; ".join([*named, f"and {more} more"] if more else named)
+
+
+def one_owner(host_id: str, owned_hosts: Collection[str]) -> str | None:
+    """Whether somebody is already at work on the host."""
+    if host_id not in owned_hosts:
+        return None
+    return f"host {host_id} has an open order, waits for a person, or a person has said no for now: one owner at a time"
+
+
+def being_emptied(host: Host) -> str | None:
+    """Whether the host is on its way out by other hands."""
+    return (
+        f"host {host.host_id} is already {host.state}"
+        if host.state not in {"in_service", "blocked", "probation"}
+        else None
+    )
+
+
+def already_blocked(host: Host) -> str | None:
+    """Whether new placements are off already."""
+    return None if host.state == "in_service" else f"host {host.host_id} is {host.state} and takes no new VMs already"
+
+
+def cool_down(host_id: str, asof_at: datetime, recent_actions: Mapping[str, datetime], hours: float) -> str | None:
+    """Whether the host was acted on too lately."""
+    last = recent_actions.get(host_id)
+    if last is None or asof_at - last >= timedelta(hours=hours):
+        return None
+    return f"host {host_id} was acted on {_hours(asof_at - last)} ago; it is left in peace for {hours:g} h"
+
+
+def attempt_cap(host_id: str, attempts: Mapping[str, int], cap: int) -> str | None:
+    """Whether enough has been tried in this episode."""
+    tried = attempts.get(host_id, 0)
+    if tried < cap:
+        return None
+    return f"host {host_id} has had {tried} orders in this episode, the most that policy allows; a person must look"
+
+
+def earned_precision(
+    action: Action, risk: HostRisk, earned: Sequence[Earned], policy: EarnedPrecision, break_even: float
+) -> str | None:
+    """Whether calls like this one have not been right often enough to move VMs.
+
+    A host counts by its riskiest entity, and only the band that holds its 30-day risk speaks for it: what higher or
+    lower risks have earned is no evidence. Where several models have measured a band, the worst of them counts.
+    """
+    if not policy.required or not risk.known:
+        return None
+    top = risk.entities[0].curve[HORIZON_DAYS[-1]]
+    begins = max((band.risk_from for band in earned if band.risk_from <= top), default=None)
+    holding = [band for band in earned if band.risk_from == begins]
+    if not holding or any(band.alerts == 0 for band in holding):
+        return f"nobody has measured how often a 30-day risk of {top:.0%} comes true; evaluate the model first"
+    low = min(band.precision_low for band in holding)
+    wanted = {Action.LIVE_MIGRATE: policy.live_migrate_precision_low, Action.EVACUATE: policy.evacuate_precision_low}
+    bar = max(wanted[action], break_even)
+    if low >= bar and low > break_even:
+        return None
+    return (
+        f"risks like this one come true in at least {low:.1%} of cases (lower bound); "
+        f"{action} pays and is allowed from {bar:.1%} only"
+    )
+
+
+def destination_capacity(vm: Vm, cluster: str, free_vcpus: int, free_bytes: int) -> str | None:
+    """Whether a VM does not fit into what is free."""
+    if vm.vcpus <= free_vcpus and vm.memory_bytes <= free_bytes:
+        return None
+    return (
+        f"no sound host of cluster {cluster} has room for VM {vm.vm_id} "
+        f"({vm.vcpus} vCPU, {vm.memory_bytes / GIB:.1f} GiB)"
+    )
+
+
+def spare_capacity(vm: Vm, cluster: str, free_vcpus: int, free_bytes: int) -> str | None:
+    """Whether a VM would take room that its cluster keeps to spare."""
+    if vm.vcpus <= free_vcpus and vm.memory_bytes <= free_bytes:
+        return None
+    return (
+        f"cluster {cluster} has {max(0, free_vcpus)} vCPU and {max(0, free_bytes) / GIB:.1f} GiB beyond what it keeps "
+        f"to spare; VM {vm.vm_id} needs {vm.vcpus} vCPU and {vm.memory_bytes / GIB:.1f} GiB"
+    )
+
+
+def fault_domain_spread(
+    vm: Vm, source: tuple[str, int], target: tuple[str, int], taken: Collection[tuple[str, int]]
+) -> str | None:
+    """Whether a VM would join another of its availability set in one fault domain (cluster, number).
+
+    Staying in its own domain changes nothing, and a domain with no other member can only widen the set: so the set
+    covers no fewer domains afterwards, whichever of several such moves come true.
+    """
+    if target == source or target not in taken:
+        return None
+    return f"VM {vm.vm_id} would share fault domain {target[1]} with another of availability set {vm.availability_set}"
+
+
+def concurrency(start_at: datetime, expires_at: datetime, rack: str) -> str | None:
+    """Whether the budgets of rack, fleet and targets leave no start before the prediction expires."""
+    if start_at < expires_at:
+        return None
+    return (
+        f"moves at once are limited: rack {rack}, the fleet or a target is free at {start_at:%Y-%m-%d %H:%M} UTC, "
+        f"after the prediction expires at {expires_at:%H:%M} UTC"
+    )
+
+
+def blocked_share(cluster: str, blocked: int, limit: int) -> str | None:
+    """Whether a cluster has as many hosts closed to new VMs as policy allows."""
+    if blocked < limit:
+        return None
+    return f"cluster {cluster} already has {blocked} hosts closed to new VMs, and policy allows {limit}"
+
+
+def looks_left(asked: int, cap: int) -> str | None:
+    """Whether people have enough to look at from this cycle."""
+    return (
+        None
+        if asked < cap
+        else f"people have been asked to look at {asked} hosts this cycle, the most that policy allows"
+    )
+
+
+def open_breaker(action: Action, breakers: Sequence[Breaker]) -> str | None:
+    """Whether a breaker that covers the host stops the action: moves only, never a recovery."""
+    return breakers[0].sentence if breakers and action in MOVES else None
+
+
+def _hours(age: timedelta) -> str:
+    return f"{age.total_seconds() / 3600:.1f} h"

@@ -1,0 +1,187 @@
+"""The way of an order: out of the outbox, through its states, to its outcome. Runs inside the caller's transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+
+from data.errors import LedgerError, Refused
+from decisions import ledger_chain as chain
+from decisions import ledger_schema as tables
+from decisions.domain import Answer, Order, OrderState
+from decisions.ledger_values import load_order
+
+_RANK: Final[Mapping[OrderState, int]] = {
+    OrderState.REQUESTED: 0,
+    OrderState.ACCEPTED: 1,
+    OrderState.STARTED: 2,
+    OrderState.COMPLETED: 3,
+    OrderState.FAILED: 3,
+    OrderState.REFUSED: 3,
+    OrderState.CANCELLED: 3,
+    OrderState.EXPIRED: 3,
+}
+_OURS: Final = {OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUSED}
+_FACTS: Final = {OrderState.COMPLETED, OrderState.FAILED}
+
+
+def follows(state: OrderState, answer: OrderState) -> bool:
+    """Whether an order may go from the state to the answer's: forward only, steps may be skipped.
+
+    One thing overrules an end: what the executor really did, where we had only given up (cancelled, expired, refused).
+    """
+    return _RANK[answer] > _RANK[state] or (state in _OURS and answer in _FACTS)
+
+
+def lease(con: Connection, now: datetime, limit: int, lease_seconds: float) -> list[Order]:
+    """Orders to hand over now, the first to start first, kept from other dispatchers until the lease ends."""
+    box, held = tables.outbox.c, tables.orders.c
+    due = or_(
+        (box.state == "pending") & (box.next_attempt_at <= now),
+        (box.state == "leased") & (box.lease_until <= now),
+    )
+    query = (
+        select(held.order_id, held.body)
+        .join(tables.outbox, box.order_id == held.order_id)
+        .where(due, held.state == OrderState.REQUESTED.value, held.expires_at > now)
+        .order_by(held.not_before, held.order_id)
+        .limit(limit)
+    )
+    rows = con.execute(query).all()
+    if rows:
+        taken = [row.order_id for row in rows]
+        values = {
+            "state": "leased",
+            "lease_until": now + timedelta(seconds=lease_seconds),
+            "attempts": box.attempts + 1,
+        }
+        con.execute(update(tables.outbox).where(box.order_id.in_(taken)).values(values))
+    return [load_order(row.body) for row in rows]
+
+
+def overdue(con: Connection, now: datetime) -> list[str]:
+    """Orders that expired before they were handed over."""
+    held, box = tables.orders.c, tables.outbox.c
+    query = (
+        select(held.order_id)
+        .join(tables.outbox, box.order_id == held.order_id)
+        .where(held.state == OrderState.REQUESTED.value, held.expires_at <= now, box.state != "sent")
+        .order_by(held.order_id)
+    )
+    return list(con.execute(query).scalars())
+
+
+def mark(con: Connection, order_id: str, at: datetime, state: str, **values: Any) -> None:
+    """Set the order's outbox row; handing over and giving up go into the history."""
+    require(con, order_id)
+    changed = con.execute(
+        update(tables.outbox)
+        .where(tables.outbox.c.order_id == order_id, tables.outbox.c.state.not_in(["sent", state]))
+        .values(state=state, lease_until=None, **values)
+    )
+    if changed.rowcount and state in {"sent", "dead"}:
+        chain.append(con, at, [chain.Entry(state, order_id, {"error": values.get("last_error")})])
+
+
+def advance(con: Connection, order_id: str, state: OrderState, at: datetime, reason: str | None) -> bool:
+    """Whether the order went forward to the state; a repeated or late step changes nothing."""
+    held = require(con, order_id)
+    if not follows(OrderState(held.state), state):
+        return False
+    values = {"state": state.value, "reason": reason, "updated_at": at}
+    con.execute(update(tables.orders).where(tables.orders.c.order_id == order_id).values(values))
+    events = tables.order_event
+    count = select(func.count()).select_from(events).where(events.c.order_id == order_id)
+    step = con.execute(count).scalar_one()
+    con.execute(insert(events), {"order_id": order_id, "step": step, "state": state.value, "at": at, "reason": reason})
+    chain.append(con, at, [chain.Entry("order_state", order_id, {"state": state.value, "reason": reason})])
+    return True
+
+
+def apply(con: Connection, answer: Answer) -> bool:
+    """Whether the executor's answer told something new; its outcomes are written with it."""
+    if not advance(con, answer.order_id, answer.state, answer.at, answer.reason):
+        return False
+    mark(con, answer.order_id, answer.at, "sent")
+    if answer.vms:
+        vms = [vm.vm_id for vm in answer.vms]
+        held = tables.outcome.c
+        con.execute(delete(tables.outcome).where(held.order_id == answer.order_id, held.vm_id.in_(vms)))
+        con.execute(insert(tables.outcome), [_outcome(answer, at) for at in range(len(answer.vms))])
+        told = {vm.vm_id: vm.result for vm in answer.vms}
+        chain.append(con, answer.at, [chain.Entry("outcome", answer.order_id, {"vms": told})])
+    return True
+
+
+def _outcome(answer: Answer, at: int) -> dict[str, object]:
+    vm = answer.vms[at]
+    return {
+        "order_id": answer.order_id,
+        "vm_id": vm.vm_id,
+        "result": vm.result,
+        "target_host_id": vm.target_host_id,
+        "pause_seconds": vm.pause_seconds,
+        "interrupted": vm.interrupted,
+        "at": answer.at,
+    }
+
+
+def give_up(con: Connection, order_id: str, state: OrderState, at: datetime, reason: str) -> bool:
+    """Whether an order that was never handed over came to its end: refused, expired or cancelled."""
+    if not advance(con, order_id, state, at, reason):
+        return False
+    mark(con, order_id, at, "dead", last_error=reason)
+    return True
+
+
+def cancel(con: Connection, order_id: str, by: str, reason: str, at: datetime) -> None:
+    """End an order that has not been handed over.
+
+    Raises:
+        Refused: It is being handed over, was handed over, or has ended.
+    """
+    held = require(con, order_id)
+    if held.state != OrderState.REQUESTED.value:
+        msg = f"Order {order_id} is {held.state} already; what has been handed over only the executor can cancel."
+        raise Refused(msg)
+    if held.outbox_state in {"leased", "sent"}:
+        msg = f"Order {order_id} is being handed over ({held.outbox_state}); only the executor can cancel it now."
+        raise Refused(msg)
+    give_up(con, order_id, OrderState.CANCELLED, at, f"{by}: {reason}")
+
+
+def retry(con: Connection, order_id: str, by: str, at: datetime) -> None:
+    """Put a dead letter back into the queue, with its attempts counted from the start.
+
+    Raises:
+        Refused: The order is not dead, has ended or has expired.
+    """
+    held = require(con, order_id)
+    if held.outbox_state != "dead" or held.state != OrderState.REQUESTED.value:
+        msg = f"Order {order_id} is {held.state}, its delivery {held.outbox_state}: only dead letters can be retried."
+        raise Refused(msg)
+    if held.expires_at <= at:
+        msg = f"Order {order_id} expired at {held.expires_at:%Y-%m-%d %H:%M} UTC; the next cycle decides anew."
+        raise Refused(msg)
+    values = {"state": "pending", "attempts": 0, "next_attempt_at": at, "lease_until": None}
+    con.execute(update(tables.outbox).where(tables.outbox.c.order_id == order_id).values(values))
+    chain.append(con, at, [chain.Entry("retry", order_id, {"by": by})])
+
+
+def require(con: Connection, order_id: str) -> Row[Any]:
+    """The order's row with its outbox state.
+
+    Raises:
+        LedgerError: There is no such order.
+    """
+    query = (
+        select(tables.orders, tables.outbox.c.state.label("outbox_state"))
+        .join(tables.outbox, tables.outbox.c.order_id == tables.orders.c.order_id)
+        .where(tables.orders.c.order_id == order_id)
+    )
+    row = con.execute(query).first()
+    if row is None:
+        msg = f"There is no order {order_id}. `foreshock orders list` shows them."
+        raise LedgerError(msg)
+    return row

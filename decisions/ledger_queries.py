@@ -1,0 +1,209 @@
+"""What the ledger can be asked. Each function reads inside the caller's transaction."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+
+from decisions import ledger_schema as tables
+from decisions.actions import MOVES
+from decisions.domain import Autonomy, Order, OrderState, VmOutcome
+from decisions.ledger_record import FINAL, OPEN
+from decisions.ledger_values import (
+    Cycle,
+    Decision,
+    Episode,
+    ListedOrder,
+    ListedProposal,
+    OrderEvent,
+    Standing,
+    load_breakers,
+    load_order,
+    load_proposal,
+)
+
+_MOVES = tuple(action.value for action in sorted(MOVES))
+_UNDONE = tuple(s.value for s in (OrderState.REFUSED, OrderState.CANCELLED, OrderState.EXPIRED))
+
+
+def cycles(con: Connection, limit: int, where: Iterable[Any] = ()) -> list[Cycle]:
+    """The newest cycles, by the moment they asked about."""
+    counted = select(func.count()).where(tables.proposal.c.cycle_id == tables.cycle.c.cycle_id).scalar_subquery()
+    query = select(tables.cycle, counted.label("proposals"))
+    newest = query.where(*where).order_by(tables.cycle.c.asof_at.desc(), tables.cycle.c.recorded_at.desc()).limit(limit)
+    return [
+        Cycle(
+            cycle_id=row.cycle_id,
+            asof_at=row.asof_at,
+            policy_version=row.policy_version,
+            model_version=row.model_version,
+            recorded_at=row.recorded_at,
+            proposals=row.proposals,
+            blocked=json.loads(row.blocked),
+            breakers=load_breakers(row.breakers),
+        )
+        for row in con.execute(newest)
+    ]
+
+
+def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int | None) -> list[ListedProposal]:
+    """Proposals with where they stand, the newest question first, then in the order of the verdict."""
+    query = select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"))
+    query = query.outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
+    query = query.where(*where).order_by(tables.proposal.c.asof_at.desc(), tables.proposal.c.rank).limit(limit)
+    rows = con.execute(query).all()
+    decided = _last_decisions(con, [row.proposal_id for row in rows])
+    return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
+
+
+def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:
+    """The last decision on each of the proposals that has any."""
+    found: dict[str, Decision] = {}
+    for at in range(0, len(ids), 10_000):
+        query = select(tables.decision).where(tables.decision.c.proposal_id.in_(ids[at : at + 10_000]))
+        for row in con.execute(query.order_by(tables.decision.c.decision_id)):
+            verdict = Standing(row.verdict)
+            found[row.proposal_id] = Decision(
+                row.proposal_id, verdict, row.decided_by, row.reason, row.decided_at, row.expires_at
+            )
+    return found
+
+
+def _listed(row: Row[Any], decision: Decision | None, now: datetime) -> ListedProposal:
+    order_state = OrderState(row.order_state) if row.order_state is not None else None
+    return ListedProposal(load_proposal(row.body), _standing(row, decision, now), decision, row.order_id, order_state)
+
+
+def _standing(row: Row[Any], decision: Decision | None, now: datetime) -> Standing:
+    if decision is not None and (decision.verdict.value in FINAL or decision.expires_at > now):
+        return decision.verdict
+    if row.expires_at <= now:
+        return Standing.EXPIRED
+    return Standing.WAITING if row.autonomy == Autonomy.APPROVE.value else Standing.SHOWN
+
+
+def orders(con: Connection, where: Iterable[Any], limit: int | None) -> list[ListedOrder]:
+    """Orders with where they stand, the newest request first."""
+    box = tables.outbox.c
+    query = select(tables.orders, box.state.label("outbox_state"), box.attempts, box.next_attempt_at, box.last_error)
+    query = query.join(tables.outbox, box.order_id == tables.orders.c.order_id).where(*where)
+    newest = query.order_by(tables.orders.c.requested_at.desc(), tables.orders.c.order_id).limit(limit)
+    return [_listed_order(row) for row in con.execute(newest)]
+
+
+def _listed_order(row: Row[Any]) -> ListedOrder:
+    return ListedOrder(
+        order=load_order(row.body),
+        state=OrderState(row.state),
+        reason=row.reason,
+        requested_at=row.requested_at,
+        updated_at=row.updated_at,
+        outbox_state=row.outbox_state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        last_error=row.last_error,
+    )
+
+
+def unanswered(con: Connection, since: datetime) -> list[str]:
+    """Orders that were handed over at least once and came to nothing that we know of, changed since then."""
+    held, box = tables.orders.c, tables.outbox.c
+    nothing = (OrderState.REQUESTED.value, *_UNDONE)
+    query = select(held.order_id).join(tables.outbox, box.order_id == held.order_id)
+    lost = query.where(box.attempts > 0, held.state.in_(nothing), held.updated_at >= since)
+    return list(con.execute(lost.order_by(held.order_id)).scalars())
+
+
+def order_events(con: Connection, order_id: str) -> list[OrderEvent]:
+    """The states that the order came to, in order."""
+    step = tables.order_event.c
+    rows = con.execute(select(step.state, step.at, step.reason).where(step.order_id == order_id).order_by(step.step))
+    return [OrderEvent(OrderState(row.state), row.at, row.reason) for row in rows]
+
+
+def outcomes(con: Connection, order_id: str) -> list[VmOutcome]:
+    """What became of each VM of the order, by VM."""
+    held = tables.outcome.c
+    rows = con.execute(select(tables.outcome).where(held.order_id == order_id).order_by(held.vm_id))
+    return [VmOutcome(r.vm_id, r.result, r.target_host_id, r.pause_seconds, r.interrupted) for r in rows]
+
+
+def open_orders(con: Connection, besides: str | None) -> list[Order]:
+    """Orders that have not come to an end, in the order of their start."""
+    held = tables.orders.c
+    query = select(held.body).where(held.state.in_(OPEN), *_not_ordered_by(besides))
+    return [load_order(body) for body in con.execute(query.order_by(held.not_before, held.order_id)).scalars()]
+
+
+def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozenset[str]:
+    """Hosts that an order is at work on, that wait for a person, or that a person's no still holds."""
+    held, asked, said = tables.orders.c, tables.proposal.c, tables.decision.c
+    cancelled = and_(held.state == OrderState.CANCELLED.value, held.expires_at > now)
+    busy = select(held.host_id).where(or_(held.state.in_(OPEN), cancelled), *_not_ordered_by(besides))
+    final = select(said.proposal_id).where(said.verdict.in_(FINAL))
+    waiting = select(asked.host_id).where(
+        asked.autonomy == Autonomy.APPROVE.value,
+        asked.expires_at > now,
+        asked.proposal_id.not_in(final),
+        *_not_asked_by(besides),
+    )
+    no = (Standing.VETOED.value, Standing.SNOOZED.value)
+    refused = (
+        select(asked.host_id)
+        .join(tables.decision, said.proposal_id == asked.proposal_id)
+        .where(said.verdict.in_(no), said.expires_at > now, *_not_asked_by(besides))
+    )
+    queries: tuple[Select[tuple[str]], ...] = (busy, waiting, refused)
+    return frozenset(host_id for query in queries for host_id in con.execute(query).scalars())
+
+
+def recent_moves(con: Connection, since: datetime, besides: str | None) -> dict[str, datetime]:
+    """Hosts whose VMs were ordered off since then, and when last; orders that never took effect do not count."""
+    held = tables.orders.c
+    query = select(held.host_id, func.max(held.requested_at).label("at")).where(
+        held.action.in_(_MOVES), held.requested_at >= since, held.state.not_in(_UNDONE), *_not_ordered_by(besides)
+    )
+    return {row.host_id: row.at for row in con.execute(query.group_by(held.host_id).order_by(held.host_id))}
+
+
+def attempts(con: Connection, besides: str | None) -> dict[str, int]:
+    """Orders to move VMs off each host in its open episode; cancelled and expired ones do not count."""
+    held, spell = tables.orders.c, tables.episode.c
+    not_tried = (OrderState.CANCELLED.value, OrderState.EXPIRED.value)
+    query = (
+        select(held.host_id, func.count().label("tried"))
+        .join(tables.episode, and_(spell.host_id == held.host_id, spell.closed_at.is_(None)))
+        .where(held.asof_at >= spell.opened_at, held.action.in_(_MOVES), held.state.not_in(not_tried))
+        .where(*_not_ordered_by(besides))
+        .group_by(held.host_id)
+        .order_by(held.host_id)
+    )
+    return {row.host_id: row.tried for row in con.execute(query)}
+
+
+def episodes(con: Connection, *, only_open: bool) -> list[Episode]:
+    """Hosts' times at risk, the oldest first."""
+    spell = tables.episode.c
+    query = select(tables.episode).order_by(spell.opened_at, spell.host_id)
+    rows = con.execute(query.where(spell.closed_at.is_(None)) if only_open else query)
+    return [Episode(r.host_id, r.opened_at, r.opened_by, r.closed_at, r.why) for r in rows]
+
+
+def last_proposed(con: Connection) -> dict[str, datetime]:
+    """The newest question in which each host was proposed for anything."""
+    asked = tables.proposal.c
+    query = select(asked.host_id, func.max(asked.asof_at).label("at")).group_by(asked.host_id)
+    return {row.host_id: row.at for row in con.execute(query)}
+
+
+def _not_asked_by(cycle_id: str | None) -> list[Any]:
+    return [] if cycle_id is None else [tables.proposal.c.cycle_id != cycle_id]
+
+
+def _not_ordered_by(cycle_id: str | None) -> list[Any]:
+    if cycle_id is None:
+        return []
+    its_own = select(tables.proposal.c.proposal_id).where(tables.proposal.c.cycle_id == cycle_id)
+    return [tables.orders.c.proposal_id.not_in(its_own)]

@@ -1,0 +1,198 @@
+"""The ledger's tables as they are now; `decisions/migrations` brings an older ledger here."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+HEAD: Final = "0001"
+"""The newest migration."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Moments: aware in, UTC out, whatever the database keeps."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The moment in UTC; one without a time zone is a bug of the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = f"The ledger keeps moments with their time zone; {value!r} has none."
+            raise ValueError(msg)
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The moment in UTC; SQLite forgets the time zone, so it is put back."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+METADATA: Final = MetaData()
+
+cycle = Table(
+    "cycle",
+    METADATA,
+    Column("cycle_id", String, primary_key=True),
+    Column("asof_at", UtcDateTime, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("blocked", Text, nullable=False),  # JSON: how often each guardrail bit
+    Column("breakers", Text, nullable=False),  # JSON: the breakers that were open
+)
+
+proposal = Table(
+    "proposal",
+    METADATA,
+    Column("proposal_id", String, primary_key=True),
+    Column("cycle_id", ForeignKey("cycle.cycle_id"), nullable=False),
+    Column("rank", Integer, nullable=False),  # place in the verdict, 0 the most to gain
+    Column("asof_at", UtcDateTime, nullable=False),
+    Column("host_id", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("autonomy", String, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: the whole proposal
+    Index("proposal_by_cycle", "cycle_id", "rank"),
+    Index("proposal_by_host", "host_id", "asof_at"),
+)
+
+decision = Table(
+    "decision",
+    METADATA,
+    Column("decision_id", Integer, primary_key=True),
+    Column("proposal_id", ForeignKey("proposal.proposal_id"), nullable=False),
+    Column("verdict", String, nullable=False),  # approved | vetoed | snoozed
+    Column("decided_by", String, nullable=False),  # a person, or `policy`
+    Column("reason", Text, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),  # until then a veto or a snooze holds the host
+    Index("decision_by_proposal", "proposal_id"),
+    Index(
+        "decision_is_final",
+        "proposal_id",
+        unique=True,
+        sqlite_where=text("verdict in ('approved', 'vetoed')"),
+        postgresql_where=text("verdict in ('approved', 'vetoed')"),
+    ),
+)
+
+orders = Table(
+    "orders",
+    METADATA,
+    Column("order_id", String, primary_key=True),
+    Column("proposal_id", ForeignKey("proposal.proposal_id"), nullable=False, unique=True),
+    Column("asof_at", UtcDateTime, nullable=False),
+    Column("host_id", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("state", String, nullable=False),  # requested | accepted | started | completed | failed | ...
+    Column("reason", Text),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: the whole order
+    Index("orders_by_state", "state"),
+    Index("orders_by_host", "host_id", "requested_at"),
+    Index(
+        "order_is_open",
+        "host_id",
+        unique=True,
+        sqlite_where=text("state in ('requested', 'accepted', 'started')"),
+        postgresql_where=text("state in ('requested', 'accepted', 'started')"),
+    ),
+)
+
+order_event = Table(
+    "order_event",
+    METADATA,
+    Column("order_id", ForeignKey("orders.order_id"), primary_key=True),
+    Column("step", Integer, primary_key=True),  # 0 is the request
+    Column("state", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("reason", Text),
+)
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("order_id", ForeignKey("orders.order_id"), primary_key=True),
+    Column("state", String, nullable=False),  # pending | leased | sent | dead
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("last_error", Text),
+    Index("outbox_by_state", "state", "next_attempt_at"),
+)
+
+outcome = Table(
+    "outcome",
+    METADATA,
+    Column("order_id", ForeignKey("orders.order_id"), primary_key=True),
+    Column("vm_id", String, primary_key=True),
+    Column("result", String, nullable=False),  # moved | redeployed | stayed | failed | lost
+    Column("target_host_id", String),
+    Column("pause_seconds", Float, nullable=False),
+    Column("interrupted", Boolean, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+episode = Table(
+    "episode",
+    METADATA,
+    Column("episode_id", Integer, primary_key=True),
+    Column("host_id", String, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_by", ForeignKey("proposal.proposal_id"), nullable=False),
+    Column("closed_at", UtcDateTime),
+    Column("why", Text),
+    Index(
+        "episode_is_open",
+        "host_id",
+        unique=True,
+        sqlite_where=text("closed_at is null"),
+        postgresql_where=text("closed_at is null"),
+    ),
+)
+
+control = Table(
+    "control",
+    METADATA,
+    Column("control_id", Integer, primary_key=True),
+    Column("stopped", Boolean, nullable=False),
+    Column("set_by", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+history = Table(
+    "history",
+    METADATA,
+    Column("record", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 ... without a gap
+    Column("at", String, nullable=False),  # ISO 8601, as it was hashed
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON
+    Column("previous_hash", String, nullable=False),
+    Column("hash", String, nullable=False),  # sha256 of previous_hash and the record's canonical JSON
+)

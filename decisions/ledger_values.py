@@ -1,0 +1,158 @@
+"""What the ledger answers with, and how proposals and orders are written down."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from decisions.domain import Breaker, Order, OrderState, Proposal
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+class Standing(StrEnum):
+    """Where a proposal stands: shown only, waiting for a person, decided one way or the other, or out of time."""
+
+    SHOWN = "shown"
+    WAITING = "waiting"
+    APPROVED = "approved"
+    VETOED = "vetoed"
+    SNOOZED = "snoozed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A proposal that was approved, vetoed or snoozed: by whom, why, when, and until when it holds."""
+
+    proposal_id: str
+    verdict: Standing
+    by: str
+    reason: str
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class ListedProposal:
+    """A proposal, where it stands, the last decision on it and what became of its order."""
+
+    proposal: Proposal
+    standing: Standing
+    decision: Decision | None
+    order_id: str | None
+    order_state: OrderState | None
+
+
+@dataclass(frozen=True)
+class OrderEvent:
+    """An order came to a state at a moment."""
+
+    state: OrderState
+    at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class ListedOrder:
+    """An order, where it stands, and how its delivery goes."""
+
+    order: Order
+    state: OrderState
+    reason: str | None
+    requested_at: datetime
+    updated_at: datetime
+    outbox_state: str
+    """pending | leased | sent | dead."""
+    attempts: int
+    next_attempt_at: datetime
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What recording a verdict did: ids of proposals that are new and that were held already, and the new orders."""
+
+    cycle_id: str
+    new: tuple[str, ...]
+    existing: tuple[str, ...]
+    orders: tuple[str, ...]
+    repeated: bool = False
+    """The cycle was held already, and nothing was written."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One recorded verdict."""
+
+    cycle_id: str
+    asof_at: datetime
+    policy_version: str
+    model_version: str
+    recorded_at: datetime
+    proposals: int
+    blocked: dict[str, int]
+    breakers: tuple[Breaker, ...]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A host's time at risk, from the first alert until it is closed."""
+
+    host_id: str
+    opened_at: datetime
+    opened_by: str
+    """The first proposal."""
+    closed_at: datetime | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The kill switch, thrown: by whom, why, when."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+def dump_proposal(proposal: Proposal) -> Any:
+    """The proposal as plain JSON types."""
+    return _proposals().dump_python(proposal, mode="json")
+
+
+def dump_order(order: Order) -> Any:
+    """The order as plain JSON types."""
+    return _orders().dump_python(order, mode="json")
+
+
+def load_proposal(body: str) -> Proposal:
+    """The proposal that was written down."""
+    return _proposals().validate_json(body)
+
+
+def load_order(body: str) -> Order:
+    """The order that was written down."""
+    return _orders().validate_json(body)
+
+
+def load_breakers(body: str) -> tuple[Breaker, ...]:
+    """The breakers that were written down."""
+    return tuple(Breaker(**each) for each in json.loads(body))
+
+
+@cache
+def _proposals() -> "TypeAdapter[Proposal]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Proposal)
+
+
+@cache
+def _orders() -> "TypeAdapter[Order]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Order)

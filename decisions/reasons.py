@@ -1,0 +1,67 @@
+"""Why an action was chosen, in sentences for the person who may overrule it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from decisions.domain import Action, EntityRisk, HostRisk, Price, Vm
+from decisions.guardrails import unknown_reasons
+from decisions.policy import Policy
+from decisions.price import Load
+from features.wording import reason
+
+SHOWN: Final = 3
+WORTH_NAMING: Final = 0.1
+"""An entity is named when its risk is more than this share of the riskiest one's."""
+
+
+def explain(
+    risk: HostRisk,
+    vms: Sequence[Vm],
+    action: Action,
+    priced: Mapping[Action, Price],
+    work: Load,
+    policy: Policy,
+) -> tuple[str, ...]:
+    """The reasons in the order in which people ask: the risk, what carries it, the prices, what stays behind."""
+    if not risk.known:
+        return (f"Risk of the host is unknown: {unknown_reasons(risk)}.",)
+    days = policy.horizon.decision_days
+    top = risk.entities[0].curve[30]
+    chance = f"fails within {days:g} days with a chance of {risk.within(days):.0%}"
+    lines = [f"Host {risk.host_id} {chance}; it runs {len(vms)} VM{'' if len(vms) == 1 else 's'}."]
+    lines += [_carrier(entity) for entity in risk.entities[:SHOWN] if entity.curve[30] > WORTH_NAMING * top]
+    if risk.unknown:
+        lines.append(f"Of {len(risk.unknown)} more entities the risk is unknown: {unknown_reasons(risk)}.")
+    lines.append(_compare(action, priced))
+    return (*lines, *_left(action, work))
+
+
+def _carrier(entity: EntityRisk) -> str:
+    named = f"{entity.component} {entity.entity_id}" + (f" ({entity.model})" if entity.model else "")
+    factors = ", ".join(f"{reason(f.feature, f.value)} ({f.contribution:+.2f})" for f in entity.factors[:SHOWN])
+    because = f", because of {factors}" if factors else ""
+    return f"{named}: {entity.curve[30]:.0%} within 30 days, {entity.curve[7]:.0%} within 7{because}."
+
+
+def _compare(action: Action, priced: Mapping[Action, Price]) -> str:
+    waiting = priced[Action.MONITOR].interruptions
+    if action is Action.MONITOR:
+        return f"Waiting costs {waiting:.2f} expected VM interruptions, and nothing that is allowed costs less."
+    return f"Waiting costs {waiting:.2f} expected VM interruptions, {action} {priced[action].interruptions:.2f}."
+
+
+def _left(action: Action, work: Load) -> tuple[str, ...]:
+    """Which VMs the move leaves behind or interrupts."""
+    if action is Action.LIVE_MIGRATE:
+        left = [*work.redeploying, *work.staying]
+        return (f"{_named(left)} cannot move live now and stays.",) if left else ()
+    if action is Action.EVACUATE:
+        again = f"{_named(work.redeploying)} cannot move live and is interrupted once, with notice."
+        return (again, f"{_named(work.staying)} has no target and stays.") if work.staying else (again,)
+    return ()
+
+
+def _named(plans: Sequence[object]) -> str:
+    names = [str(getattr(plan, "vm_id", plan)) for plan in plans[:SHOWN]]
+    more = f" and {len(plans) - SHOWN} more" if len(plans) > SHOWN else ""
+    return f"VM {', '.join(names)}{more}"

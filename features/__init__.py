@@ -1,0 +1,1 @@
+"""Evidence: what was knowable about an entity, and when."""

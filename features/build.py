@@ -1,0 +1,153 @@
+"""Evidence: who is asked about and when (`spine`), what was knowable (`frame`), what came of it (`labels`)."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from data.catalog import catalog
+from data.errors import UsageError, WarehouseError
+from data.readings import GRACE_HOURS
+from data.warehouse import arrow, empty
+
+WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
+RULE: Final = ("smart_5", "smart_187", "smart_188", "smart_197", "smart_198")
+"""Any of these above zero is the rule that operators use today (Backblaze, 2014)."""
+
+LIVE_LOOKBACK_DAYS: Final = 14
+"""An entity that has been silent for longer has left the fleet."""
+
+STALE_DAYS: Final = 2
+"""A risk is unknown when the newest reading is older than this at the end of the day asked."""
+
+UNCERTAIN_DAYS: Final = 30
+"""For so long after its host was emptied, an entity that lives on proves nothing: it has been at rest."""
+
+SHORT_HISTORY_DAYS: Final = 7
+"""A risk is unknown until an entity has been watched this long."""
+
+_KEYS: Final = ("entity_key", "asof_at")
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    autoescape=False,  # noqa: S701 - renders SQL from the project's own files, never from input
+)
+
+
+def components() -> tuple[str, ...]:
+    """The components that have a feature statement."""
+    others = {"spine", "labels"}
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.sql") if path.stem not in others))
+
+
+@cache
+def sql(component: str, part: str | None = None) -> str:
+    """The statement that makes a component's features, loops written out; `part` names `spine` or `labels` instead."""
+    if component not in components():
+        msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
+        raise UsageError(msg)
+    columns = catalog(component)
+    return _templates.get_template(f"{part or component}.sql").render(
+        component=component, counters=columns.counters, gauges=columns.gauges, windows=WINDOW_DAYS, rule=RULE
+    )
+
+
+def spine(
+    con: duckdb.DuckDBPyConnection,
+    component: str,
+    asof_days: Sequence[date],
+    *,
+    lookback_days: int = LIVE_LOOKBACK_DAYS,
+    negative_share: float = 1.0,
+    positive_days: int = 30,
+    known_until: datetime | None = None,
+    seed: int = 0,
+) -> pa.Table:
+    """Live entities at the end of each day, one row each, in order of (`asof_at`, `entity_key`).
+
+    Columns: entity_key, entity_id, asof_at, last_day, history_days, status (`ok` or `unknown`), reason, weight.
+
+    Args:
+        con: A connection on a warehouse or its snapshot.
+        component: Which entities.
+        asof_days: The days asked about; the moment asked is each day's end.
+        lookback_days: How old the newest reading may be; 0 asks only about entities seen on the very day.
+        negative_share: Keep this share of the rows that do not fail within `positive_days`, and weight them up.
+        positive_days: See above.
+        known_until: Failures after this moment are not looked at when sampling.
+        seed: Changes which negatives are kept.
+    """
+    values = {
+        "days": list(asof_days),
+        "lookback_days": lookback_days,
+        "grace_hours": GRACE_HOURS,
+        "stale_days": STALE_DAYS,
+        "short_history_days": SHORT_HISTORY_DAYS,
+        "negative_share": negative_share,
+        "positive_days": positive_days,
+        "known_until": known_until or datetime.max.replace(tzinfo=UTC, year=9000),
+        "seed": seed,
+    }
+    return arrow(con, sql(component, "spine"), values)
+
+
+def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+    """The spine's columns with the component's features (float32, null = not knowable) beside them, same rows."""
+    features = _over_spine(con, sql(component), rows, _extent(rows))
+    if features.num_rows != rows.num_rows:
+        msg = (
+            f"features/{component}.sql gave {features.num_rows} rows for {rows.num_rows}: the facts held contradict "
+            "each other. foreshock doctor says where."
+        )
+        raise WarehouseError(msg)
+    ordered = rows.sort_by([(key, "ascending") for key in reversed(_KEYS)])
+    for name in features.column_names:
+        if name not in _KEYS:
+            ordered = ordered.append_column(name, features[name])
+    return ordered
+
+
+def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:
+    """What became of each row by `known_until`, in order of (`asof_at`, `entity_key`).
+
+    Columns: entity_key, asof_at, failed_in_days (null: not known to have failed), observed_days (how long it was seen
+    to live after `asof_at`), mitigated_in_days (null: nobody emptied its host; below zero: it was emptied lately). A
+    row that neither failed nor was seen for the whole horizon is censored, and one whose host was emptied within it or
+    shortly before is uncertain: neither is a negative.
+    """
+    values = {"known_until": known_until, "grace_hours": GRACE_HOURS, "uncertain_days": UNCERTAIN_DAYS}
+    return _over_spine(con, sql(component, "labels"), rows, values)
+
+
+@cache
+def feature_names(component: str) -> tuple[str, ...]:
+    """The features of a component, in the order of its statement."""
+    with empty() as con:
+        nothing = spine(con, component, [])
+        return tuple(
+            name
+            for name in _over_spine(con, sql(component), nothing, _extent(nothing)).column_names
+            if name not in _KEYS
+        )
+
+
+def _extent(rows: pa.Table) -> dict[str, object]:
+    days = rows["last_day"]
+    return {"first_day": pc.min(days).as_py(), "last_day": pc.max(days).as_py()}
+
+
+def _over_spine(
+    con: duckdb.DuckDBPyConnection, query: str, rows: pa.Table, values: dict[str, object] | None = None
+) -> pa.Table:
+    con.register("spine_rows", rows)
+    con.execute("create or replace temp table spine as select * from spine_rows")
+    con.unregister("spine_rows")
+    return arrow(con, query, values)

@@ -1,0 +1,81 @@
+"""The model card: what a version is, what it was made from, and how far it can be trusted (Markdown)."""
+
+from models.checked import LEAST_FAILING
+from models.gates import Gate
+from models.train import Trained
+
+
+def card(trained: Trained, gates: tuple[Gate, ...], *, simulated: bool) -> str:
+    """Return the card of a fresh model; `simulated` says that any of its data is."""
+    use = (
+        "Ranks entities for maintenance decisions and prices them. A row that it cannot judge is *unknown*, never a "
+        "low risk. Not for claims about a maker's quality: makes differ in age, work and what they report."
+    )
+    figures = (
+        "Unit: the entity-day; 95 % intervals by a bootstrap clustered by entity. Ranking is measured on the whole "
+        f"window, which the booster has not seen. {_checked(trained)} The maps served are fitted again to the whole "
+        "window, for its newest days and twice the failures: what was measured is the way of fitting."
+    )
+    bought = (
+        "Of the entities called at a 30-day risk from this one to where the next band begins, the share that failed "
+        "within 30 days of the first such call (exact binomial 95 % interval), on the rows that calibration is "
+        "measured on. Bands of few calls are merged."
+    )
+    passed = [f"- {'passed' if one.passed else '**failed**'} {one.name}: {one.sentence}" for one in gates]
+    sections = [
+        f"# Risk of {trained.predictor.component} failure within 1, 3, 7, 14 and 30 days",
+        "The data is **simulated**: no figure here says anything about real hardware." if simulated else "",
+        f"## Use\n{use}",
+        f"## Data\n{_data(trained)}",
+        f"## Figures on the later window\n{figures}\n\n{_figures(trained)}",
+        f"## Earned precision\n{bought}\n\n{_earned(trained)}",
+        "\n".join(["## Gates", *passed]),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _data(trained: Trained) -> str:
+    windows, spec = trained.windows, trained.predictor.spec
+    fit, later = windows.fit_days, windows.calibration_days
+    lines = [
+        f"labels known by the end of {trained.until}",
+        f"learned from {fit[0]} to {fit[-1]}: {trained.rows:,} rows",
+        f"of these {trained.positives:,} failed within {windows.rank_horizon_days} days",
+        f"healthy rows are sampled at {spec.negative_share:g} and weighted up",
+        f"ranking measured and maps fitted on {later[0]} to {later[-1]}, unsampled, after a gap of the label's horizon",
+    ]
+    lines += [f"{name} `{value}`" for name, value in trained.hashes.items()]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _checked(trained: Trained) -> str:
+    checked, later = trained.holdout.checked, trained.windows.calibration_days
+    if checked.ahead:
+        return (
+            f"Calibration (`observed_over_predicted`, the plot) is measured from {later[checked.first_day]} on, by "
+            "maps fitted to the days before and to other entities."
+        )
+    return (
+        f"A half of the window holds fewer than {LEAST_FAILING} failing entities, so calibration "
+        "(`observed_over_predicted`, the plot) is **not measured ahead in time**, but on the whole window, by maps "
+        "fitted to the same days and other entities."
+    )
+
+
+def _figures(trained: Trained) -> str:
+    rows = ["| figure | value | low | high |", "| --- | --- | --- | --- |"]
+    for name, value in trained.metrics.items():
+        if name.endswith(("_low", "_high")):
+            continue
+        low, high = trained.metrics.get(f"{name}_low"), trained.metrics.get(f"{name}_high")
+        bounds = f"{low:.4g} | {high:.4g}" if low is not None and high is not None else " | "
+        rows.append(f"| {name} | {value:.4g} | {bounds} |")
+    return "\n".join(rows)
+
+
+def _earned(trained: Trained) -> str:
+    rows = ["| risk from | precision | low | high | entities called |", "| --- | --- | --- | --- | --- |"]
+    for one in trained.predictor.earned:
+        interval = f"{one.precision_low:.3f} | {one.precision_high:.3f}"
+        rows.append(f"| {one.risk_from:g} | {one.precision:.3f} | {interval} | {one.alerts} |")
+    return "\n".join(rows)

@@ -1,0 +1,124 @@
+"""Rows to learn from or to judge: feature tables as arrays, and what became of each row within a horizon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.errors import ModelError
+
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def matrix(table: pa.Table, names: Sequence[str]) -> Matrix:
+    """Return the named columns as an array of shape (rows, names); null and infinite values become NaN.
+
+    Raises:
+        ModelError: the table lacks one of the columns.
+    """
+    held = set(table.column_names)
+    missing = [name for name in names if name not in held]
+    if missing:
+        msg = f"the feature table has no column {missing[0]!r} ({len(missing)} missing); train again"
+        raise ModelError(msg)
+    values = _float32(table.select(list(names)))
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _float32(table: pa.Table) -> Matrix:
+    if all(kind == pa.float32() for kind in table.schema.types) and table.num_rows:
+        batch = table.combine_chunks().to_batches()[0]
+        return np.array(batch.to_tensor(null_to_nan=True, row_major=True).to_numpy(), dtype=np.float32)
+    columns = [doubles(table, name) for name in table.column_names]
+    return np.column_stack(columns).astype(np.float32) if columns else np.empty((table.num_rows, 0), np.float32)
+
+
+def doubles(table: pa.Table, name: str) -> Floats:
+    """Return one numeric or boolean column as float64, null as NaN; shape (rows,)."""
+    column = table.column(name)
+    if pa.types.is_null(column.type):
+        return np.full(table.num_rows, np.nan)
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def keys(table: pa.Table) -> Ints:
+    """Return the entity keys; shape (rows,)."""
+    return np.asarray(table.column("entity_key").to_numpy(), dtype=np.int64)
+
+
+def asof_microseconds(table: pa.Table) -> Ints:
+    """Return `asof_at` as microseconds since 1970 UTC; shape (rows,)."""
+    column = pc.cast(table.column("asof_at"), pa.timestamp("us", tz="UTC"))
+    return np.asarray(pc.cast(column, pa.int64()).to_numpy(), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of each row, as far as it was seen."""
+
+    failed_in_days: Floats
+    """Days from asking to failure; NaN where none was seen."""
+    observed_days: Floats
+    """How long the entity was seen after asking."""
+    mitigated_in_days: Floats
+    """Days until its host was emptied; NaN where nobody did."""
+
+    def within(self, horizon_days: float, lead_days: float = 0.0) -> tuple[Bools, Bools]:
+        """Return (failed, counted): failed in (lead, horizon], and whether the row counts at all.
+
+        A row that left unfailed before the horizon's end is censored, one whose host was emptied within it is uncertain
+        whatever became of it (to keep those that failed and drop the others would flatter the ranking that had them
+        emptied), and one that failed within the lead could not have been helped: none of them is counted.
+        """
+        seen = ~np.isnan(self.failed_in_days)
+        days = np.where(seen, self.failed_in_days, np.inf)
+        failed = (days > lead_days) & (days <= horizon_days)
+        healthy = (seen & (days > horizon_days)) | (~seen & (self.observed_days >= horizon_days))
+        mitigated = self.mitigated_in_days <= horizon_days
+        return failed & ~mitigated, (failed | healthy) & ~mitigated
+
+    def take(self, rows: Ints | Bools) -> "Fate":
+        """Return the fates of some rows."""
+        return Fate(self.failed_in_days[rows], self.observed_days[rows], self.mitigated_in_days[rows])
+
+
+def joined(parts: Sequence[Fate]) -> Fate:
+    """Return the fates of several tables, one after the other."""
+    failed, observed, mitigated = (
+        np.concatenate([getattr(one, name) for one in parts])
+        for name in ("failed_in_days", "observed_days", "mitigated_in_days")
+    )
+    return Fate(failed, observed, mitigated)
+
+
+def fates(spine: pa.Table, labels: pa.Table) -> Fate:
+    """Return the fate of each spine row from the label table, matched on (asof_at, entity_key).
+
+    Raises:
+        ModelError: a spine row has no label row.
+    """
+    wanted, held = _row_ids(spine), _row_ids(labels)
+    order = np.argsort(held, kind="stable")
+    found = np.searchsorted(held[order], wanted)
+    safe = np.minimum(found, max(held.size - 1, 0))
+    if held.size < wanted.size or not np.array_equal(held[order][safe], wanted):
+        msg = f"labels cover {held.size} of {wanted.size} rows asked about; every row of the spine needs one label row"
+        raise ModelError(msg)
+    rows = order[safe]
+    failed, observed, mitigated = (
+        doubles(labels, name)[rows] for name in ("failed_in_days", "observed_days", "mitigated_in_days")
+    )
+    return Fate(failed, observed, mitigated)
+
+
+def _row_ids(table: pa.Table) -> Ints:
+    """One number a row: whole hours since 1970 and the entity key, which fits 64 bits until the year 2200."""
+    hours = asof_microseconds(table) // 3_600_000_000
+    return np.asarray((hours << 32) | keys(table))

@@ -1,0 +1,251 @@
+"""A model's figures on rows whose fate is known, each with a 95 % interval by a bootstrap clustered by entity.
+
+One drive gives many rows, and they are not independent: a replicate therefore weighs whole entities, each by a
+Poisson(1) draw (the Poisson bootstrap, which needs no resampled copy of the rows).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models import metrics
+from models.calibrate import clopper_pearson
+from models.metrics import Bools, Confusion, Floats, Ints
+
+BUDGETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.02)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of a model."""
+
+    budgets: tuple[float, ...] = BUDGETS
+    """Alert budgets: shares of the fleet alerted each day."""
+    operating_budget: float = 0.001
+    """The budget at which fdr, fpr, virr and lead_days are given."""
+    drain_days: float = 1.0
+    """How long emptying a host takes, for the share of lead times that exceed it: a day, as evidence is daily."""
+    interrupted_share: float = 0.05
+    """y of the VIRR: the share of VMs on an alerted host that the mitigation interrupts (assumed, not measured)."""
+    replicates: int = 200
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Rows in the order of (day, entity), and what became of each."""
+
+    entity: Ints
+    """Numbers from 0, one for each entity; shape (n,)."""
+    day: Ints
+    """Numbers from 0, one for each day asked about, in order of time; shape (n,)."""
+    failed: Bools
+    """Failed within the horizon; shape (n,)."""
+    failed_in_days: Floats
+    """Days to the failure, also beyond the horizon, NaN where none was seen; shape (n,)."""
+
+    @property
+    def days(self) -> int:
+        """How many days were asked about."""
+        return int(self.day.max()) + 1 if self.day.size else 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure with its 95 % interval; null where it does not exist (no failure, no alert)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Tenth:
+    """One tenth of the rows by predicted risk: the mean prediction, and the share that really failed."""
+
+    predicted: float
+    observed: Measured
+    rows: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All figures of one model. `precision_at` and `recall_at` have one entry per alert budget."""
+
+    average_precision: Measured
+    roc_auc: Measured
+    precision_at: dict[str, Measured]
+    recall_at: dict[str, Measured]
+    fdr: Measured
+    fpr: Measured
+    virr: Measured
+    lead_days: dict[str, Measured]
+    """Median and 10th percentile in days, and `share_over_drain`: the share longer than `Settings.drain_days`."""
+    calibration: tuple[Tenth, ...] | None
+    """Null for a model whose score is not a probability."""
+
+
+def entity_weights(entities: int, settings: Settings) -> npt.NDArray[np.uint8]:
+    """Return how often each entity counts in each bootstrap replicate; shape (replicates, entities)."""
+    random = np.random.default_rng(settings.seed)
+    return random.poisson(1.0, (settings.replicates, entities)).astype(np.uint8)
+
+
+def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probability: bool) -> Figures:
+    """Return the figures of one score (higher = sooner to fail; NaN = unknown, ranked last).
+
+    Args:
+        outcomes: at least one row.
+        score: shape (n,).
+        settings: budgets, the operating point, replicates.
+        probability: the score is a probability of failure within the horizon, so calibration makes sense.
+    """
+    ask = _question(outcomes, score, settings)
+    point = ask(np.ones(outcomes.entity.size))
+    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    draws = np.stack([ask(row[outcomes.entity].astype(np.float64)) for row in weights])
+    figures = [_measured(value, draw) for value, draw in zip(point, draws.T, strict=True)]
+    count = len(settings.budgets)
+    names = [f"{budget:g}" for budget in settings.budgets]
+    rest = figures[2 + 2 * count :]
+    return Figures(
+        average_precision=figures[0],
+        roc_auc=figures[1],
+        precision_at=dict(zip(names, figures[2 : 2 + count], strict=True)),
+        recall_at=dict(zip(names, figures[2 + count : 2 + 2 * count], strict=True)),
+        fdr=rest[0],
+        fpr=rest[1],
+        virr=rest[2],
+        lead_days={"median": rest[3], "p10": rest[4], "share_over_drain": rest[5]},
+        calibration=tenths(outcomes, score, settings) if probability else None,
+    )
+
+
+def paired_difference(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> Measured:
+    """Return average precision of `one` minus that of `other`, both under the same replicates."""
+    first, second = metrics.rank(outcomes.failed, one), metrics.rank(outcomes.failed, other)
+
+    def gap(weight: Floats) -> float:
+        return metrics.average_precision(first, weight) - metrics.average_precision(second, weight)
+
+    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    draws = np.array([gap(row[outcomes.entity].astype(np.float64)) for row in weights])
+    return _measured(gap(np.ones(outcomes.entity.size)), draws)
+
+
+Ask = Callable[[Floats], Floats]
+
+
+def _question(outcomes: Outcomes, score: Floats, settings: Settings) -> Ask:
+    """A function from row weights to all figures in a row, with everything sorted beforehand."""
+    ranking = metrics.rank(outcomes.failed, score)
+    reachable = metrics.desk(outcomes.day, score, max((*settings.budgets, settings.operating_budget)))
+    leads = _leads(outcomes, reachable, settings)
+
+    def ask(weight: Floats) -> Floats:
+        day_weight = np.bincount(outcomes.day, weights=weight, minlength=outcomes.days)
+        totals = (np.asarray(day_weight, dtype=np.float64), float(weight[ranking.hit_rows].sum()))
+        held = metrics.reach(reachable, outcomes.failed, weight)
+        cells = [metrics.confusion(reachable, held, totals, budget) for budget in settings.budgets]
+        working = metrics.confusion(reachable, held, totals, settings.operating_budget)
+        values = [metrics.average_precision(ranking, weight), metrics.roc_auc(ranking, weight)]
+        values += [cell.precision for cell in cells] + [cell.recall for cell in cells]
+        return np.array([*values, *_working_point(working, settings), *leads(weight)])
+
+    return ask
+
+
+def _working_point(cells: Confusion, settings: Settings) -> list[float]:
+    return [1 - cells.precision, cells.false_positive_rate, cells.virr(settings.interrupted_share)]
+
+
+def first_alerts(outcomes: Outcomes, reachable: metrics.Desk, budget: float) -> tuple[Ints, Floats, Floats]:
+    """Return (row, lead in days, share alerted) of each alerted failure's first alert, shortest lead first.
+
+    An episode is a run of consecutive asked days on which an entity that later failed was alerted; the last one before
+    the failure counts, from its first alert. Where a tie is cut by the budget, it counts by the share alerted.
+    """
+    held = metrics.reach(reachable, outcomes.failed, np.ones(outcomes.entity.size))
+    share = metrics.alerted_share(reachable, held, np.bincount(outcomes.day).astype(np.float64), budget)
+    row_share = np.zeros(outcomes.entity.size)
+    row_share[reachable.rows] = np.repeat(share, np.diff(np.append(reachable.starts, reachable.rows.size)))
+    rows = np.flatnonzero((row_share > 0) & ~np.isnan(outcomes.failed_in_days))
+    if not rows.size:
+        return rows, np.empty(0), np.empty(0)
+    rows = rows[np.lexsort((outcomes.day[rows], outcomes.entity[rows]))]
+    entity, day = outcomes.entity[rows], outcomes.day[rows]
+    begins = np.flatnonzero(np.r_[True, (entity[1:] != entity[:-1]) | (day[1:] != day[:-1] + 1)])
+    ends = np.append(begins[1:], rows.size) - 1
+    last = np.r_[entity[begins][1:] != entity[begins][:-1], True]
+    first = rows[begins[last & outcomes.failed[rows[ends]]]]
+    first = first[np.argsort(outcomes.failed_in_days[first], kind="stable")]
+    return first, outcomes.failed_in_days[first], row_share[first]
+
+
+def _leads(outcomes: Outcomes, reachable: metrics.Desk, settings: Settings) -> Callable[[Floats], list[float]]:
+    """A function from row weights to lead time in days (median, 10th percentile) and the share over the drain time."""
+    first, days, share = first_alerts(outcomes, reachable, settings.operating_budget)
+    in_time = days > settings.drain_days
+
+    def leads(weight: Floats) -> list[float]:
+        held = weight[first] * share
+        running = np.cumsum(held)
+        if not running.size or running[-1] <= 0:
+            return [math.nan, math.nan, math.nan]
+        quantiles = [float(days[np.searchsorted(running, part * running[-1])]) for part in (0.5, 0.1)]
+        return [*quantiles, float(held[in_time].sum() / running[-1])]
+
+    return leads
+
+
+def observed_over_predicted(outcomes: Outcomes, risk: Floats, settings: Settings) -> Measured:
+    """Return failing rows over the sum of predicted risks, 1 where risks are right on the whole; rows at least one."""
+    entities = int(outcomes.entity.max()) + 1
+    sums = np.stack([np.bincount(outcomes.entity, each, entities) for each in (outcomes.failed, risk)], axis=1)
+    above, below = (entity_weights(entities, settings) @ sums).T
+    draws = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+    predicted = float(risk.sum())
+    return _measured(float(outcomes.failed.sum()) / predicted if predicted > 0 else math.nan, draws)
+
+
+def tenths(outcomes: Outcomes, score: Floats, settings: Settings, parts: int = 10) -> tuple[Tenth, ...]:
+    """Return ten groups of equal size by predicted risk, lowest first. One product gives the sums of all replicates.
+
+    Where nothing failed, replicates cannot differ: there the exact binomial interval over distinct entities stands in.
+    """
+    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    judged = np.flatnonzero(~np.isnan(score))
+    rows = judged[np.argsort(score[judged], kind="stable")]
+    found = []
+    for piece in (piece for piece in np.array_split(rows, parts) if piece.size):
+        entity, failed = outcomes.entity[piece], outcomes.failed[piece]
+        held = np.bincount(entity, minlength=weights.shape[1]).astype(np.float32)
+        hits = np.bincount(entity[failed], minlength=weights.shape[1]).astype(np.float32)
+        below, above = (weights.astype(np.float32) @ np.stack([held, hits], axis=1)).T
+        draws = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+        observed = _measured(float(failed.mean()), draws.astype(np.float64))
+        if not failed.any():
+            observed = Measured(0.0, *clopper_pearson(0, np.unique(entity).size))
+        found.append(Tenth(float(score[piece].mean()), observed, int(piece.size)))
+    return tuple(found)
+
+
+def _measured(value: float, draws: Floats) -> Measured:
+    good = draws[np.isfinite(draws)]
+    if not math.isfinite(value) or not good.size:
+        return Measured(None, None, None)
+    low, high = np.quantile(good, [0.025, 0.975])
+    return Measured(float(value), float(low), float(high))
+
+
+def plain(value: Any) -> Any:
+    """Return frozen dataclasses, tuples and mappings as JSON-ready dicts and lists."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,154 @@
+"""What a trained model is when it is used: the booster's text, its calibration, and nothing that needs pickle."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.errors import ModelError
+from models import spec as specs
+from models.calibrate import Calibration, Earned
+from models.examples import Bools, Floats, Matrix, doubles, matrix
+from models.spec import Spec
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+UNKNOWN: Final = "unknown"
+OK: Final = "ok"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One reason for a risk: a feature, its value, and what it adds to the log-odds of the booster's score."""
+
+    feature: str
+    value: float | None
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model ready to judge entities. `until` is the last day whose labels it may have seen (ISO)."""
+
+    component: str
+    version: str
+    until: str
+    spec: Spec
+    feature_names: tuple[str, ...]
+    booster_text: str
+    calibration: Calibration
+    earned: tuple[Earned, ...] = ()
+
+    @cached_property
+    def booster(self) -> "Booster":
+        """The LightGBM booster that the text describes."""
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.booster_text)
+
+    def predict(self, table: pa.Table) -> Floats:
+        """Return risks of shape (rows, 5), horizons ascending, never decreasing; NaN on rows that cannot be judged.
+
+        Args:
+            table: the feature columns, and `status` where the spine knows that a row cannot be judged.
+
+        Raises:
+            ModelError: the table lacks a feature.
+        """
+        values = matrix(table, self.feature_names)
+        risks = np.full((table.num_rows, len(self.calibration.maps)), np.nan)
+        judged = judgeable(table, values)
+        if judged.any():
+            risks[judged] = self.calibration.risks(self.scores(values[judged]))
+        return risks
+
+    def scores(self, values: Matrix) -> Floats:
+        """Return the booster's own score for a matrix of features: failure within `rank_horizon_days`, uncalibrated."""
+        return np.asarray(self.booster.predict(values, num_threads=self.spec.threads), dtype=np.float64)
+
+    def reasons(self, table: pa.Table, top: int = 3) -> list[tuple[Factor, ...]]:
+        """Return per row the features that raise its score most (SHAP values in log-odds), most telling first."""
+        if not table.num_rows:
+            return []
+        values = matrix(table, self.feature_names)
+        raw = self.booster.predict(values, pred_contrib=True, num_threads=self.spec.threads)
+        contributions = np.asarray(raw, dtype=np.float64)[:, : len(self.feature_names)]
+        best = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
+        columns = {name: doubles(table, name) for name in {self.feature_names[i] for i in best.ravel()}}
+        return [
+            tuple(
+                self._factor(columns, row, i, float(contributions[row, i])) for i in picked if contributions[row, i] > 0
+            )
+            for row, picked in enumerate(best)
+        ]
+
+    def _factor(self, columns: dict[str, Floats], row: int, position: int, contribution: float) -> Factor:
+        name = self.feature_names[position]
+        value = float(columns[name][row])
+        return Factor(name, value if np.isfinite(value) else None, round(contribution, 4))
+
+    def unjudged(self, table: pa.Table) -> list[str | None]:
+        """Return per row why it cannot be judged, or null where it can.
+
+        The spine's own reason (`too_little_history`, `stale_telemetry`) goes first; a row without any value is
+        `no_readings`. A row that cannot be judged is unknown, never a low risk.
+        """
+        judged = judgeable(table, matrix(table, self.feature_names))
+        given = table.column("reason").to_pylist() if "reason" in table.column_names else [None] * table.num_rows
+        return [None if fine else (why or "no_readings") for fine, why in zip(judged.tolist(), given, strict=True)]
+
+    def to_json(self) -> str:
+        """Return everything but the booster as JSON that `from_json` reads back exactly."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "component": self.component,
+                "until": self.until,
+                "feature_names": list(self.feature_names),
+                "spec": specs.as_mapping(self.spec),
+                "calibration": self.calibration.as_mapping(),
+                "earned": [vars(one) for one in self.earned],
+            },
+            indent=1,
+        )
+
+
+def from_json(text: str, booster_text: str, version: str) -> Predictor:
+    """Return the predictor that `Predictor.to_json` and a booster's text describe.
+
+    Raises:
+        ModelError: written by another format of this program, or damaged.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"model {version}: its JSON is damaged ({error}); roll back or train again"
+        raise ModelError(msg) from error
+    if raw.get("format") != FORMAT:
+        msg = f"model {version}: format {raw.get('format')!r}, this program reads {FORMAT}; train again"
+        raise ModelError(msg)
+    return Predictor(
+        component=raw["component"],
+        version=version,
+        until=raw["until"],
+        spec=specs.parse(raw["spec"], f"model {version}"),
+        feature_names=tuple(raw["feature_names"]),
+        booster_text=booster_text,
+        calibration=Calibration.from_mapping(raw["calibration"]),
+        earned=tuple(Earned(**one) for one in raw["earned"]),
+    )
+
+
+def judgeable(table: pa.Table, values: Matrix) -> Bools:
+    """Return which rows can be judged: the spine does not call them unknown, and at least one feature has a value."""
+    some = ~np.isnan(values).all(axis=1)
+    if "status" not in table.column_names:
+        return np.asarray(some)
+    status: npt.NDArray[np.object_] = np.asarray(table.column("status").to_pylist(), dtype=object)
+    return np.asarray(some & (status != UNKNOWN))

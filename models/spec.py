@@ -1,0 +1,222 @@
+"""What a component's predictor is trained with: a frozen `Spec`, read from TOML and checked key by key."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from data.contracts import COMPONENTS, HORIZON_DAYS
+from data.errors import SettingsError
+
+type_name: Final = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Thresholds that a version must meet on its later window before it may become champion."""
+
+    least_positives: int
+    least_lift_over_rule: float
+    least_observed_ratio: float
+    most_observed_ratio: float
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The random-forest baseline: what it looks at, and its size."""
+
+    values: tuple[str, ...]
+    trees: int
+    min_samples_leaf: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides what `train.fit` makes, apart from the data. Field comments stand in the TOML."""
+
+    component: str
+    horizon_days: tuple[int, ...]
+    rank_horizon_days: int
+    minimum_lead_days: float
+    snapshot_every_days: int
+    negative_share: float
+    calibration_days: int
+    rounds: int
+    threads: int
+    seed: int
+    lightgbm: Mapping[str, float | int | str | bool]
+    rule: tuple[str, ...]
+    forest: Forest
+    gates: Gates
+    not_before: date | None = None
+
+    @property
+    def longest_days(self) -> int:
+        """The longest horizon, in days."""
+        return self.horizon_days[-1]
+
+
+def load(component: str, path: Path | None = None) -> Spec:
+    """Return the spec of a component, from `path` or from the file that ships beside this module.
+
+    Raises:
+        SettingsError: no such file, not TOML, or a key is missing, unknown or out of bounds.
+    """
+    source = path or Path(__file__).with_name(f"{component}.toml")
+    if not source.is_file():
+        msg = f"no spec for component {component!r}: {source} does not exist; write one, disk.toml shows the keys"
+        raise SettingsError(msg)
+    try:
+        raw = tomllib.loads(source.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{source}: not valid TOML ({error}); correct that line"
+        raise SettingsError(msg) from error
+    spec = parse(raw, str(source))
+    if spec.component != component:
+        msg = f"{source}: component is {spec.component!r}, but {component!r} was asked for; name the right file"
+        raise SettingsError(msg)
+    return spec
+
+
+def parse(raw: Mapping[str, Any], source: str) -> Spec:
+    """Return the spec that a parsed TOML (or JSON) mapping describes; `source` names it in errors.
+
+    Raises:
+        SettingsError: a key is missing, unknown or out of bounds.
+    """
+    top = _Keys(raw, source)
+    spec = Spec(
+        component=top.choice("component", COMPONENTS),
+        horizon_days=top.horizons("horizon_days"),
+        rank_horizon_days=top.whole("rank_horizon_days", 1, 90),
+        minimum_lead_days=top.number("minimum_lead_days", 0, 30),
+        snapshot_every_days=top.whole("snapshot_every_days", 1, 90),
+        negative_share=top.number("negative_share", 0.0001, 1),
+        calibration_days=top.whole("calibration_days", 7, 730),
+        not_before=top.day("not_before"),
+        rounds=top.whole("rounds", 1, 20_000),
+        threads=top.whole("threads", 1, 256),
+        seed=top.whole("seed", 0, 2**31 - 1),
+        lightgbm=dict(top.table("lightgbm").raw),
+        rule=_rule(top.table("rule")),
+        forest=_forest(top.table("forest")),
+        gates=_gates(top.table("gates")),
+    )
+    top.refuse_unknown(Spec.__dataclass_fields__)
+    if spec.minimum_lead_days >= spec.rank_horizon_days:
+        msg = f"{source}: minimum_lead_days = {spec.minimum_lead_days} must be below rank_horizon_days"
+        raise SettingsError(msg)
+    return spec
+
+
+def as_mapping(spec: Spec) -> dict[str, Any]:
+    """Return the spec as JSON-ready values that `parse` turns back into an equal spec."""
+    plain: dict[str, Any] = {
+        name: getattr(spec, name) for name in Spec.__dataclass_fields__ if name not in {"rule", "forest", "gates"}
+    }
+    plain["horizon_days"] = list(spec.horizon_days)
+    plain["lightgbm"] = dict(spec.lightgbm)
+    plain["not_before"] = spec.not_before.isoformat() if spec.not_before else None
+    plain["rule"] = {"any_above_zero": list(spec.rule)}
+    plain["forest"] = {**vars(spec.forest), "values": list(spec.forest.values)}
+    plain["gates"] = dict(vars(spec.gates))
+    return plain
+
+
+def _rule(keys: "_Keys") -> tuple[str, ...]:
+    columns = keys.names("any_above_zero")
+    keys.refuse_unknown({"any_above_zero"})
+    return columns
+
+
+def _forest(keys: "_Keys") -> Forest:
+    forest = Forest(keys.names("values"), keys.whole("trees", 1, 5_000), keys.whole("min_samples_leaf", 1, 10_000))
+    keys.refuse_unknown(Forest.__dataclass_fields__)
+    return forest
+
+
+def _gates(keys: "_Keys") -> Gates:
+    gates = Gates(
+        least_positives=keys.whole("least_positives", 0, 10**9),
+        least_lift_over_rule=keys.number("least_lift_over_rule", 0, 1_000),
+        least_observed_ratio=keys.number("least_observed_ratio", 0, 1),
+        most_observed_ratio=keys.number("most_observed_ratio", 1, 1_000),
+    )
+    keys.refuse_unknown(Gates.__dataclass_fields__)
+    return gates
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """A table of a settings file, read key by key with errors that name file, key and bounds."""
+
+    raw: Mapping[str, Any]
+    source: str
+    prefix: str = ""
+
+    def _get(self, key: str, kind: type) -> Any:
+        if key not in self.raw:
+            msg = f"{self.source}: key {self.prefix}{key} is missing; add it, {type_name[kind]}"
+            raise SettingsError(msg)
+        value = self.raw[key]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            msg = f"{self.source}: {self.prefix}{key} = {value!r} must be {type_name[kind]}"
+            raise SettingsError(msg)
+        return value
+
+    def _bounded(self, key: str, kind: type, low: float, high: float) -> Any:
+        value = self._get(key, kind)
+        if not low <= value <= high:
+            msg = f"{self.source}: {self.prefix}{key} = {value} is out of bounds; it must be from {low} to {high}"
+            raise SettingsError(msg)
+        return value
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        return int(self._bounded(key, int, low, high))
+
+    def number(self, key: str, low: float, high: float) -> float:
+        return float(self._bounded(key, float, low, high))
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = str(self._get(key, str))
+        if value not in allowed:
+            msg = f"{self.source}: {self.prefix}{key} = {value!r} must be one of {', '.join(allowed)}"
+            raise SettingsError(msg)
+        return value
+
+    def horizons(self, key: str) -> tuple[int, ...]:
+        value = tuple(self._get(key, list))
+        if value != HORIZON_DAYS:
+            msg = f"{self.source}: {self.prefix}{key} = {list(value)} must be {list(HORIZON_DAYS)}"
+            raise SettingsError(msg)
+        return value
+
+    def names(self, key: str) -> tuple[str, ...]:
+        value = self._get(key, list)
+        if not all(isinstance(name, str) for name in value):
+            msg = f"{self.source}: {self.prefix}{key} = {value!r} must be a list of feature names"
+            raise SettingsError(msg)
+        return tuple(value)
+
+    def day(self, key: str) -> date | None:
+        value = self.raw.get(key)
+        if value is None or type(value) is date:
+            return value
+        try:
+            return date.fromisoformat(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{self.source}: {self.prefix}{key} = {value!r} must be a day such as 2014-01-01"
+            raise SettingsError(msg) from error
+
+    def table(self, key: str) -> "_Keys":
+        return _Keys(self._get(key, dict), self.source, f"{self.prefix}{key}.")
+
+    def refuse_unknown(self, known: object) -> None:
+        unknown = sorted(set(self.raw) - set(known))  # type: ignore[call-overload]
+        if unknown:
+            msg = f"{self.source}: unknown key {self.prefix}{unknown[0]}; remove it or correct its spelling"
+            raise SettingsError(msg)

@@ -1,0 +1,169 @@
+"""Training: one booster, its calibration on a later window, and what calls have earned there.
+
+Only a split forward in time counts: the booster learns from snapshots whose labels were known before the calibration
+window begins, so there is a gap of the label's horizon between the two. Within the window nothing is sampled; how its
+calibration is measured on rows that the maps have not seen stands in `models.checked`.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.errors import ModelError
+from features import build
+from models import examples, holdout
+from models.calibrate import Calibration, earned
+from models.checked import calibrated, check
+from models.examples import Bools, Floats, Matrix
+from models.holdout import Holdout
+from models.predictor import Predictor, judgeable
+from models.spec import Spec
+from models.windows import Windows, end_of, first_day, plan
+
+if TYPE_CHECKING:
+    import duckdb
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fresh model and all that the registry records about it."""
+
+    predictor: Predictor
+    windows: Windows
+    until: date
+    rows: int
+    positives: int
+    """Failing rows among `rows`, those that the booster learned from."""
+    metrics: Mapping[str, float]
+    """Figures on the calibration window; names are ready for a tracker."""
+    holdout: Holdout
+    sample: pa.Table
+    """A few feature rows, for the signature."""
+    hashes: Mapping[str, str]
+    """sha256 of the spine learned from and of the SQL."""
+
+
+def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Predictor | None = None) -> Trained:
+    """Return a model that has seen only labels known by the end of `until`.
+
+    Args:
+        con: a connection on a warehouse, read only is enough.
+        spec: what to train.
+        until: last day whose labels may be known.
+        champion: if given, is judged on the same later window, for the gate that compares the two.
+
+    Raises:
+        ModelError: too little history, or no failure to learn from.
+    """
+    windows = plan(spec, first_day(con, spec.component), until)
+    logger.info("fit on %d snapshots, calibrate on %d", len(windows.fit_days), len(windows.calibration_days))
+    learned = learning_rows(con, spec, windows, until)
+    booster_text = boost(learned, spec)
+    draft = Predictor(
+        spec.component, "unregistered", until.isoformat(), spec, learned.names, booster_text, Calibration(())
+    )
+    held = holdout.gather(con, draft, windows.calibration_days, until, champion)
+    calibration, seen = calibrated(held, spec), check(held, spec)
+    bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
+    predictor = replace(draft, calibration=calibration, earned=bought)
+    judged = holdout.judge(held, calibration, seen, spec, compared=champion is not None)
+    return Trained(
+        predictor=predictor,
+        windows=windows,
+        until=until,
+        rows=int(learned.failed.size),
+        positives=int(learned.failed.sum()),
+        metrics=holdout.figures(judged),
+        holdout=judged,
+        sample=learned.sample,
+        hashes={"spine_sha256": learned.spine_sha256, "sql_sha256": sha256(build.sql(spec.component))},
+    )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Rows for the booster, censored and unknown ones already left out."""
+
+    names: tuple[str, ...]
+    values: Matrix
+    failed: Bools
+    weight: Floats
+    sample: pa.Table
+    spine_sha256: str
+
+
+def learning_rows(con: "duckdb.DuckDBPyConnection", spec: Spec, windows: Windows, until: date) -> Learned:
+    """Return the sampled, weighted rows of the fit window, labelled at the rank horizon.
+
+    Raises:
+        ModelError: no failing row among them.
+    """
+    known = min(end_of(until), end_of(windows.fit_days[-1] + timedelta(days=windows.rank_horizon_days)))
+    asked = build.spine(
+        con,
+        spec.component,
+        windows.fit_days,
+        negative_share=spec.negative_share,
+        positive_days=windows.rank_horizon_days,
+        known_until=known,
+        seed=spec.seed,
+    )
+    frame = build.frame(con, spec.component, asked)
+    fate = examples.fates(frame, build.labels(con, spec.component, asked, known))
+    names = build.feature_names(spec.component)
+    values = examples.matrix(frame, names)
+    failed, counted = fate.within(windows.rank_horizon_days, spec.minimum_lead_days)
+    counted &= judgeable(frame, values)
+    if not failed[counted].any():
+        msg = (
+            f"cannot train {spec.component}: none of {int(counted.sum())} rows from {windows.fit_days[0]} to "
+            f"{windows.fit_days[-1]} failed within {windows.rank_horizon_days} days; ingest more failures or more days"
+        )
+        raise ModelError(msg)
+    return Learned(
+        names=names,
+        values=values[counted],
+        failed=failed[counted],
+        weight=examples.doubles(frame, "weight")[counted],
+        sample=frame.slice(0, 200).select(list(names)),
+        spine_sha256=spine_hash(frame),
+    )
+
+
+def boost(learned: Learned, spec: Spec) -> str:
+    """Return the text of a booster fitted to the rows; the same rows, spec and thread count give the same text."""
+    import lightgbm
+
+    parameters: dict[str, Any] = {
+        **spec.lightgbm,
+        "objective": "binary",
+        "seed": spec.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": spec.threads,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(
+        learned.values, learned.failed.astype(np.float32), weight=learned.weight, feature_name=list(learned.names)
+    )
+    return str(lightgbm.train(parameters, data, num_boost_round=spec.rounds).model_to_string())
+
+
+def sha256(text: str) -> str:
+    """Return the hex sha256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spine_hash(spine: pa.Table) -> str:
+    """Return the hex sha256 of who was asked about and when, in order."""
+    digest = hashlib.sha256(examples.asof_microseconds(spine).tobytes())
+    digest.update(examples.keys(spine).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Motion: when things run and what they touch."""

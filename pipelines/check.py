@@ -1,0 +1,116 @@
+"""The doctor: what is set up, what is not, and what to do about it. Nothing is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import ForeshockError
+from data.warehouse import PUBLISHED, read
+from pipelines.executors.opened import kind_of, world_path
+from pipelines.ledgers import copied, sqlite_file
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `ok`, `missing` (not yet needed or made) or `wrong`."""
+
+    what: str
+    state: str
+    says: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Everything that was looked at, in the order in which a night needs it."""
+    return [
+        *_home(settings),
+        *_snapshot(settings),
+        *_models(settings),
+        *_policy(settings),
+        *_ledger(settings),
+        *_executor(settings),
+        *_sources(settings),
+    ]
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home
+    if home.is_dir():
+        yield Finding("home", "ok", str(home.absolute()))
+    else:
+        yield Finding("home", "missing", f"{home.absolute()} is made by the first ingest")
+
+
+def _snapshot(settings: Settings) -> Iterator[Finding]:
+    if not (settings.home / PUBLISHED).exists():
+        yield Finding("snapshot", "missing", "nothing is published yet: foreshock ingest, or foreshock demo")
+        return
+    try:
+        with read(settings.home) as con:
+            rows = con.execute(
+                "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
+                "(select count(*) from quarantine)"
+            ).fetchall()
+    except ForeshockError as error:
+        yield Finding("snapshot", "wrong", str(error))
+        return
+    day, hosts, rejected = rows[0]
+    yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    if not (settings.home / "mlflow.db").exists():
+        yield Finding("model", "missing", "no model yet: foreshock train disk")
+        return
+    from features.build import components
+    from pipelines.steps.train import champion
+
+    for component in components():
+        found = champion(settings, component)
+        if found is None:
+            yield Finding("model", "missing", f"{component}: no champion; train one, or promote one")
+        else:
+            yield Finding("model", "ok", f"{component}: version {found.version}, labels until {found.until}")
+
+
+def _policy(settings: Settings) -> Iterator[Finding]:
+    from decisions.policy import load
+
+    try:
+        policy = load(settings.policy.path)
+    except ForeshockError as error:
+        yield Finding("policy", "wrong", str(error))
+    else:
+        yield Finding("policy", "ok", f"{settings.policy.path or 'as shipped'}, version {policy.version[:12]}")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    file = sqlite_file(settings)
+    if file is not None and not file.exists():
+        yield Finding("ledger", "missing", f"{file} is made by the first decision")
+        return
+    try:
+        with copied(settings) as ledger:
+            checked, stop = ledger.verify(), ledger.stopped()
+    except ForeshockError as error:
+        yield Finding("ledger", "wrong", str(error))
+        return
+    yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or f"{checked.records} records, unchanged")
+    if stop:
+        yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
+
+
+def _executor(settings: Settings) -> Iterator[Finding]:
+    kind = kind_of(settings)
+    if kind == "simulated" and not world_path(settings).exists():
+        yield Finding("executor", "missing", "simulated, and there is no simulated world: foreshock simulate")
+    else:
+        chosen = " (auto: by whether the home has a simulated world)" if settings.executor.kind == "auto" else ""
+        yield Finding("executor", "ok", f"{kind}{chosen}")
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    for source in settings.sources:
+        for path in source.paths:
+            found = Path(path).exists() or any(Path(path).parent.glob(Path(path).name))
+            yield Finding(f"source {source.kind}", "ok" if found else "wrong", path if found else f"nothing at {path}")

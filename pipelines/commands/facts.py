@@ -1,0 +1,77 @@
+"""Commands about facts: ingest, sql, doctor."""
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from pipelines.commands.common import COMMON, Common
+from pipelines.output import Output
+
+
+def ingest(
+    source: str | None = None,
+    paths: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    /,
+    *,
+    arrival: Literal["published", "now"] = "published",
+    on: date | None = None,
+    common: Common = COMMON,
+) -> Output:
+    """Load telemetry and inventory; the same file twice loads once.
+
+    Args:
+        source: `backblaze`, `inventory`, `events` or `failures`; without one, the `[[sources]]` of the settings.
+        paths: Files or folders.
+        arrival: When daily readings count as known: `published` at their day's end, or `now`.
+        on: Without a source: as of the end of that day, which a simulated world is moved to.
+        common: See every command.
+    """
+    from data.errors import UsageError
+    from pipelines.cycle import ingest as ingest_configured
+    from pipelines.cycle import now_of
+    from pipelines.executors.opened import world_path
+    from pipelines.progress import bar
+    from pipelines.steps.ingest import ingest as load
+    from pipelines.watched import run
+
+    settings = common.settings()
+    if source is None:
+        if not settings.sources and not world_path(settings).exists():
+            msg = (
+                "There is nothing to ingest: the settings name no [[sources]], and the home has no simulated fleet. "
+                "Name a source and its files: foreshock ingest backblaze FOLDER."
+            )
+            raise UsageError(msg)
+        return Output(asdict(run("ingest", ingest_configured, settings, now_of(settings, on))))
+    with bar(quiet=common.json) as progress:
+        return Output(asdict(run("ingest", load, settings, source, paths, arrival=arrival, progress=progress)))
+
+
+def sql(component: str, *, common: Common = COMMON) -> Output:
+    """Show the SQL that makes a component's features.
+
+    Args:
+        component: Which component, such as `disk`.
+        common: See every command.
+    """
+    from features.build import sql as statement
+
+    del common
+    text = statement(component)
+    return Output({"component": component, "sql": text}, text=text)
+
+
+def doctor(*, common: Common = COMMON) -> Output:
+    """Check the set-up and say what is wrong. Nothing is written.
+
+    Args:
+        common: See every command.
+    """
+    from pipelines.check import examine
+
+    findings = examine(common.settings())
+    wrong = [finding for finding in findings if finding.state == "wrong"]
+    return Output({"ok": not wrong, "findings": [asdict(one) for one in findings]}, exit_code=1 if wrong else 0)

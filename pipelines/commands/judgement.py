@@ -1,0 +1,106 @@
+"""Commands about judgement: train, score, evaluate, promote, rollback."""
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pipelines import summary
+from pipelines.commands.common import COMMON, Common
+from pipelines.output import Output
+
+
+def train(component: str, *, until: date | None = None, common: Common = COMMON) -> Output:
+    """Fit a model on what was known by a date; it becomes the challenger.
+
+    Args:
+        component: What to train for, such as `disk`.
+        until: The last day whose labels may be known; by default the last day that has ended.
+        common: See every command.
+    """
+    from pipelines.steps.train import train as step
+    from pipelines.watched import run
+
+    return Output(asdict(run("train", step, common.settings(), component, until)))
+
+
+def score(
+    component: str,
+    *,
+    on: Annotated[tuple[date, ...], Parameter(negative="")] = (),
+    out: Path | None = None,
+    model: str = "champion",
+    common: Common = COMMON,
+) -> Output:
+    """Risks of all live entities as of the end of a date.
+
+    Args:
+        component: Whose entities.
+        on: Day to ask about, at its end; repeat it for several days.
+        out: Parquet file to write the risks to as well.
+        model: `champion`, `challenger` or a version.
+        common: See every command.
+    """
+    from pipelines.steps.score import score as step
+    from pipelines.watched import run
+
+    return Output(asdict(run("score", step, common.settings(), component, on, out=out, which=model)))
+
+
+def evaluate(
+    component: str,
+    *,
+    from_: Annotated[date, Parameter(name="--from")],
+    to: date,
+    picture: Path | None = None,
+    common: Common = COMMON,
+) -> Output:
+    """Champion, challenger and baselines side by side, forward in time.
+
+    Args:
+        component: Whose models.
+        from_: First day asked about.
+        to: Last day asked about.
+        picture: PNG file for the precision-recall picture.
+        common: See every command.
+    """
+    from pipelines.steps.evaluate import evaluate as step
+
+    report = step(common.settings(), component, from_, to, picture=picture)
+    return Output(report, text=summary.evaluated(report))
+
+
+def promote(component: str, version: str, *, common: Common = COMMON) -> Output:
+    """Make a version the champion if the gates pass.
+
+    Args:
+        component: Whose model.
+        version: The version's number, or `challenger`.
+        common: See every command.
+    """
+    from data.errors import Refused
+    from models import registry
+
+    home = common.settings().home
+    try:
+        done = registry.promote(home, component, version)
+    except Refused as refused:
+        gates = registry.gates_of(home, component, version)
+        standing = next((one.version for one in registry.versions(home, component) if "champion" in one.aliases), None)
+        data = {"component": component, "champion": standing, "gates": gates, "error": str(refused), "exit_code": 3}
+        return Output(data, text=f"Refused: {refused}", exit_code=Refused.exit_code)
+    return Output(asdict(done))
+
+
+def rollback(component: str, *, common: Common = COMMON) -> Output:
+    """Give the champion's place back to the one before.
+
+    Args:
+        component: Whose model.
+        common: See every command.
+    """
+    from models import registry
+
+    return Output(asdict(registry.rollback(common.settings().home, component)))

@@ -1,0 +1,114 @@
+"""Commands about orders and the ledger: list, show, retry, cancel, verify."""
+
+import getpass
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.commands.common import COMMON, Common
+from pipelines.output import Output
+
+if TYPE_CHECKING:
+    from decisions.ledger_values import ListedOrder
+
+_State = Literal["requested", "accepted", "started", "completed", "failed", "refused", "cancelled", "expired"]
+_Delivery = Literal["pending", "leased", "sent", "dead"]
+
+
+def list_(
+    *, state: _State | None = None, delivery: _Delivery | None = None, limit: int = 50, common: Common = COMMON
+) -> Output:
+    """Orders, newest first.
+
+    Args:
+        state: Only those in that state.
+        delivery: Only those whose delivery stands so.
+        limit: At most so many.
+        common: See every command.
+    """
+    from decisions.domain import OrderState
+    from pipelines.ledgers import copied
+
+    with copied(common.settings()) as ledger:
+        wanted = OrderState(state) if state else None
+        found = ledger.orders(state=wanted, outbox_state=delivery, limit=limit)
+    return Output({"orders": [_line(listed) for listed in found]})
+
+
+def show(order_id: str, *, common: Common = COMMON) -> Output:
+    """One order with its history.
+
+    Args:
+        order_id: Which one, as `list` shows it.
+        common: See every command.
+    """
+    from pipelines.ledgers import copied
+
+    with copied(common.settings()) as ledger:
+        listed = ledger.order(order_id)
+        events, outcomes = ledger.order_events(order_id), ledger.outcomes(order_id)
+    return Output({**_line(listed), "order": listed.order, "events": events, "outcomes": outcomes})
+
+
+def retry(order_id: str, *, by: str | None = None, common: Common = COMMON) -> Output:
+    """Send a dead order again.
+
+    Args:
+        order_id: Which one.
+        by: Who you are; by default the name you are logged in with.
+        common: See every command.
+    """
+    from pipelines.cycle import now_of
+    from pipelines.ledgers import opened
+
+    settings = common.settings()
+    with opened(settings) as ledger:
+        ledger.retry(order_id, by or getpass.getuser(), now_of(settings))
+        return Output(_line(ledger.order(order_id)))
+
+
+def cancel(order_id: str, *, reason: str, by: str | None = None, common: Common = COMMON) -> Output:
+    """Call an order back, also from the executor where it can still stop it.
+
+    Args:
+        order_id: Which one.
+        reason: Why.
+        by: Who you are; by default the name you are logged in with.
+        common: See every command.
+    """
+    from pipelines.cycle import now_of
+    from pipelines.steps.cancel import cancel as step
+
+    settings = common.settings()
+    return Output(_line(step(settings, order_id, by or getpass.getuser(), reason, now_of(settings))))
+
+
+def verify(*, common: Common = COMMON) -> Output:
+    """Check that no record of the ledger was changed.
+
+    Args:
+        common: See every command.
+    """
+    from pipelines.ledgers import copied
+
+    with copied(common.settings()) as ledger:
+        found = ledger.verify()
+    return Output({"verified": found.ok, **asdict(found)}, exit_code=0 if found.ok else 1)
+
+
+def _line(listed: "ListedOrder") -> dict[str, object]:
+    order = listed.order
+    return {
+        "order_id": order.order_id,
+        "host_id": order.host_id,
+        "action": order.action,
+        "state": listed.state,
+        "reason": listed.reason,
+        "vms": len(order.vms),
+        "not_before": order.not_before,
+        "expires_at": order.expires_at,
+        "requested_at": listed.requested_at,
+        "updated_at": listed.updated_at,
+        "delivery": listed.outbox_state,
+        "attempts": listed.attempts,
+        "last_error": listed.last_error,
+    }

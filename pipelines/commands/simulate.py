@@ -1,0 +1,57 @@
+"""Commands that make simulated worlds."""
+
+from dataclasses import asdict
+from datetime import date
+
+from pipelines.commands.common import COMMON, Common
+from pipelines.output import Output
+
+
+def fleet(
+    *,
+    hosts: int = 600,
+    vms: int = 6_000,
+    days: int = 120,
+    start: date = date(2026, 1, 1),
+    seed: int = 7,
+    common: Common = COMMON,
+) -> Output:
+    """A seeded fleet with ground truth: telemetry, inventory, and a world that carries orders out.
+
+    Args:
+        hosts: How many hosts.
+        vms: How many VMs, aimed at.
+        days: Days of telemetry.
+        start: The first day.
+        seed: The same seed gives the same fleet.
+        common: See every command.
+    """
+    from data.simulator.fleet import FleetSpec
+    from pipelines.steps import simulate
+
+    spec = FleetSpec(hosts=hosts, vms=vms, days=days, start=start, seed=seed)
+    return Output(asdict(simulate.fleet(common.settings(), spec)))
+
+
+def overlay(
+    *,
+    on: date,
+    slots: int = 12,
+    vms_per_host: float = 10.0,
+    seed: int = 7,
+    common: Common = COMMON,
+) -> Output:
+    """Simulated hosts and VMs on top of the drives that are held: placement is simulated, failures are real.
+
+    Args:
+        on: The day at whose end the simulated world begins.
+        slots: Drives per host.
+        vms_per_host: VMs per host, on average.
+        seed: The same seed gives the same placement.
+        common: See every command.
+    """
+    from data.simulator.overlay import OverlaySpec
+    from pipelines.steps import simulate
+
+    spec = OverlaySpec(seed=seed, slots=slots, vms_per_host=vms_per_host)
+    return Output(asdict(simulate.overlay(common.settings(), on, spec)))

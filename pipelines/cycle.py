@@ -1,0 +1,122 @@
+"""One cycle: ingest, settle what came back, score, decide, dispatch, settle.
+
+Each step can be killed and repeated, and a question is asked once: a second cycle of the same day changes nothing.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from data.errors import WarehouseError
+from data.warehouse import read
+from pipelines.calls import Call, straight
+from pipelines.clock import asked, end_of, last_day, moment
+from pipelines.settings import Settings
+from pipelines.steps.decide import DecideReport, decide
+from pipelines.steps.dispatch import DispatchReport, dispatch
+from pipelines.steps.ingest import IngestReport, ingest_all
+from pipelines.steps.score import REASONS, ScoreReport, champions, score_with
+from pipelines.steps.settle import SettleReport, settle
+from pipelines.steps.world import has_world, ingest_world, last_told
+
+if TYPE_CHECKING:
+    from models.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class CycleReport:
+    """The reports of a cycle's steps; `settle` is what came back before and after together."""
+
+    asof_at: datetime
+    ingest: IngestReport
+    score: tuple[ScoreReport, ...]
+    decide: DecideReport
+    dispatch: DispatchReport
+    settle: SettleReport
+    seconds: float
+
+
+def run(
+    settings: Settings,
+    on: date | None = None,
+    *,
+    call: Call = straight,
+    predictors: Mapping[str, "Predictor"] | None = None,
+    reasons: int = REASONS,
+) -> CycleReport:
+    """What one cycle did.
+
+    Args:
+        settings: where everything is.
+        on: the day to ask about, at its end; without one the clock's moment.
+        call: how the steps are called.
+        predictors: the models to believe, by component; the champions by default.
+        reasons: how many of the riskiest entities get reasons.
+    """
+    started = time.monotonic()
+    now = now_of(settings, on)
+    ingested = call(ingest, settings, now)
+    before = call(settle, settings, now)
+    believed = predictors if predictors is not None else champions(settings)
+    asof_at = asked(now)
+    scores = tuple(call(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
+    decided = call(decide, settings, asof_at, believed, now=now)
+    sent = call(dispatch, settings, now)
+    after = call(settle, settings, now)
+    return CycleReport(asof_at, ingested, scores, decided, sent, _both(before, after), round(_since(started), 3))
+
+
+def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False) -> DecideReport:
+    """The decision on the last midnight up to `now`, scored first unless it is a dry run, which writes nothing."""
+    believed, asof_at = champions(settings), asked(now)
+    if not dry_run:
+        for one in believed.values():
+            score_with(settings, one, [asof_at])
+    return decide(settings, asof_at, believed, now=now, dry_run=dry_run)
+
+
+def ingest(settings: Settings, now: datetime) -> IngestReport:
+    """What became of the configured sources' rows, and of what a simulated world has told by `now`."""
+    configured = ingest_all(settings, settings.sources, at=now) if settings.sources else IngestReport()
+    told = ingest_world(settings, now) if has_world(settings) else IngestReport()
+    return IngestReport(
+        *(getattr(configured, name) + getattr(told, name) for name in IngestReport.__dataclass_fields__)
+    )
+
+
+def now_of(settings: Settings, on: date | None = None) -> datetime:
+    """The moment that a run is about, by `pipelines.clock.moment`.
+
+    A simulated fleet of which nothing has been ingested yet is asked about at the end of its last day.
+    """
+    if on is not None:
+        return end_of(on)
+    try:
+        with read(settings.home) as con:
+            if has_world(settings) and last_day(con) is None:
+                return moment(settings, con, last_told(settings))
+            return moment(settings, con, None)
+    except WarehouseError:
+        return moment(settings, None, last_told(settings) if has_world(settings) else None)
+
+
+def _both(before: SettleReport, after: SettleReport) -> SettleReport:
+    return replace(
+        after,
+        closed=before.closed + after.closed,
+        labels_added=before.labels_added + after.labels_added,
+        why=_summed(before.why, after.why),
+        orders=_summed(before.orders, after.orders),
+        outcomes=_summed(before.outcomes, after.outcomes),
+        seconds=round(before.seconds + after.seconds, 3),
+    )
+
+
+def _summed(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in sorted({*first, *second})}
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started

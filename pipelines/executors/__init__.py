@@ -1,0 +1,23 @@
+"""Who carries orders out: one Protocol, several ways behind it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from decisions.domain import Answer, Order
+
+
+class Executor(Protocol):
+    """The maintenance executor. What it cannot reach or understand, it raises as `ExecutorError`."""
+
+    def submit(self, order: Order) -> Answer:
+        """What becomes of the order first; an `order_id` seen before gets its answer again and has no second effect."""
+        ...
+
+    def cancel(self, order_id: str, reason: str) -> Answer:
+        """The order's answer after trying to call it back: `cancelled`, or what it had already become."""
+        ...
+
+    def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
+        """The latest answer to each order as of `now`; orders that were never submitted are left out."""
+        ...

@@ -1,0 +1,50 @@
+"""The executor that the settings name, open for as long as a step needs it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from data.errors import ExecutorError
+from pipelines.executors import Executor
+from pipelines.executors.dry_run import DryRun
+from pipelines.settings import Settings
+
+WORLD = "world.db"
+
+
+def world_path(settings: Settings) -> Path:
+    """Where the simulated world of these settings lives, whether or not there is one."""
+    return settings.home / WORLD
+
+
+def kind_of(settings: Settings) -> Literal["simulated", "dry_run"]:
+    """Who carries orders out, with `auto` made good: a simulated fleet where the home has one, else nobody."""
+    kind = settings.executor.kind
+    if kind != "auto":
+        return kind
+    return "simulated" if world_path(settings).exists() else "dry_run"
+
+
+@contextmanager
+def opened(settings: Settings, now: datetime) -> Iterator[Executor]:
+    """The executor to hand orders to at `now`.
+
+    Raises:
+        ExecutorError: the simulated executor is asked for and there is no simulated world.
+    """
+    if kind_of(settings) == "dry_run":
+        yield DryRun(now)
+        return
+    if not world_path(settings).exists():
+        msg = (
+            f"There is no simulated world in {settings.home} to carry orders out in. Make one with "
+            "'foreshock simulate', or set executor.kind = \"dry_run\" to send orders to nobody."
+        )
+        raise ExecutorError(msg)
+    from data.simulator.world import World
+    from pipelines.executors.simulated import Simulated
+
+    with World.open(world_path(settings)) as world:
+        yield Simulated(world, now)

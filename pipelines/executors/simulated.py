@@ -1,0 +1,42 @@
+"""The executor of a simulated fleet: orders become moves in `data.simulator.world.World`, and its answers come back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from data.simulator.world import OrderAnswer, World
+from decisions.domain import Answer, Order, OrderState, VmOutcome
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Carries orders out in an open simulated world, whose clock it moves to `now` and never further."""
+
+    world: World
+    now: datetime
+
+    def submit(self, order: Order) -> Answer:
+        """The world's first answer; the same order again gets the same answer and moves nothing twice."""
+        vms = [(vm.vm_id, str(vm.technique), vm.target_host_id) for vm in order.vms]
+        state, reason = self.world.submit(
+            order.order_id, order.host_id, str(order.action), vms, order.not_before, order.expires_at, self.now
+        )
+        return Answer(order.order_id, OrderState(state), self.now, reason)
+
+    def cancel(self, order_id: str, reason: str) -> Answer:
+        """Where the order stands after the world was asked to stop it; moves that are done stay done."""
+        return _answer(self.world.cancel(order_id, reason))
+
+    def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
+        """The latest answers as of `now`, which the world is first advanced to."""
+        self.world.advance(now)
+        return [_answer(found) for found in self.world.answers(order_ids)]
+
+
+def _answer(found: OrderAnswer) -> Answer:
+    vms = tuple(
+        VmOutcome(vm.vm_id, vm.result, vm.target_host_id, vm.pause_seconds, vm.interrupted)
+        for vm in found.vms
+        if vm.result is not None
+    )
+    return Answer(found.order_id, OrderState(found.state), found.at, found.reason, vms)

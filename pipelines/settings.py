@@ -1,0 +1,227 @@
+"""Settings: `foreshock.toml`, overridden by `FORESHOCK__SECTION__KEY`; unknown keys are refused.
+
+The file is the one named by `--config`, else `foreshock.toml` in the current folder, else in `FORESHOCK_HOME`. Paths in
+the file are relative to the file. Secrets (a database URL with a password) come from the environment only.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from data.errors import SettingsError
+
+FILE_NAME: Final = "foreshock.toml"
+PREFIX: Final = "FORESHOCK__"
+DEFAULT_HOME: Final = Path(".foreshock")
+
+
+SourceKind = Literal["backblaze", "inventory", "events", "failures"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WarehouseSettings(_Section):
+    """How much memory DuckDB may use, and how long to wait for another writer."""
+
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] = "4GB"
+    lock_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
+
+
+class SourceSettings(_Section):
+    """Files to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns."""
+
+    kind: SourceKind
+    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+    arrival: Literal["published", "now"] = "published"
+
+
+class ClockSettings(_Section):
+    """Whose time it is without `--on`: the wall's, or the end of the last day held (`auto`: that, if simulated)."""
+
+    source: Literal["auto", "wall", "data"] = "auto"
+
+
+class PolicySettings(_Section):
+    """The policy file; without one the policy that ships with Foreshock."""
+
+    path: Path | None = None
+
+
+class ExecutorSettings(_Section):
+    """Who carries orders out: the simulated fleet, or nobody (`dry_run` answers and does nothing).
+
+    `auto` is the simulated fleet in a home that has one, else `dry_run`.
+
+    Handing an order over is tried `attempts` times in all, first again after `backoff_seconds`, then twice as long.
+    """
+
+    kind: Literal["auto", "simulated", "dry_run"] = "auto"
+    lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
+
+
+class LedgerSettings(_Section):
+    """SQLAlchemy URL of the ledger; empty: `ledger.db` in the home."""
+
+    url: str = ""
+
+
+class ReviewSettings(_Section):
+    """Where `foreshock review` listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8_484
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, after the file and the environment have been read."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = DEFAULT_HOME
+    warehouse: WarehouseSettings = WarehouseSettings()
+    sources: tuple[SourceSettings, ...] = ()
+    clock: ClockSettings = ClockSettings()
+    policy: PolicySettings = PolicySettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    review: ReviewSettings = ReviewSettings()
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's URL, with the default filled in."""
+        return self.ledger.url or f"sqlite:///{(self.home / 'ledger.db').absolute()}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file, whose content arrives as arguments."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - narrows the type
+        return env_settings, init_settings
+
+
+def load(config: Path | None = None, *, home: Path | None = None) -> Settings:
+    """Settings from the file and the environment; `home`, where given, wins over both.
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown key, or a value out of bounds.
+    """
+    file = _find(config)
+    content = _read(file) if file else {}
+    _refuse_unknown_variables()
+    if variable := os.environ.get("FORESHOCK_HOME"):
+        content["home"] = variable
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        raise SettingsError(_describe(error, file)) from error
+    return settings.model_copy(update={"home": home}) if home else settings
+
+
+def _find(config: Path | None) -> Path | None:
+    if config is not None:
+        if not config.is_file():
+            msg = f"{config}: there is no such settings file. Give --config a file that exists, or leave it out."
+            raise SettingsError(msg)
+        return config
+    homes = (Path(), Path(os.environ.get("FORESHOCK_HOME", DEFAULT_HOME)))
+    return next((folder / FILE_NAME for folder in homes if (folder / FILE_NAME).is_file()), None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file} is not valid TOML: {error}. Correct that line."
+        raise SettingsError(msg) from error
+    _refuse_secrets(content, file)
+    return _anchored(content, file.parent)
+
+
+def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content with its paths made relative to the file's folder; what is no path is left to validation."""
+    if isinstance(home := content.get("home"), str):
+        content["home"] = folder / home
+    match content.get("policy"):
+        case {"path": str(path)}:
+            content["policy"]["path"] = folder / path
+    sources = content.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        match source:
+            case {"paths": [*paths]}:
+                source["paths"] = [str(folder / path) if isinstance(path, str) else path for path in paths]
+    return content
+
+
+def _refuse_secrets(content: Mapping[str, Any], file: Path) -> None:
+    match content.get("ledger"):
+        case {"url": str(url)} if urlsplit(url).password:
+            msg = (
+                f"{file}: ledger.url holds a password. Secrets come from the environment only: "
+                f"take it out of the file and set {PREFIX}LEDGER__URL."
+            )
+            raise SettingsError(msg)
+
+
+def _refuse_unknown_variables() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX).split("__")[0].upper() not in known:
+            msg = f"environment variable {variable}: there is no such section. Known: {', '.join(sorted(known))}."
+            raise SettingsError(msg)
+
+
+def _describe(error: ValidationError, file: Path | None) -> str:
+    return " ".join(_sentence(detail, file) for detail in error.errors())
+
+
+def _sentence(detail: ErrorDetails, file: Path | None) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    names = [str(part).upper() for part in detail["loc"]]
+    variables = ["__".join([PREFIX.rstrip("_"), *names[:depth]]) for depth in range(1, len(names) + 1)]
+    variable = next((v for v in variables if v in {name.upper() for name in os.environ}), None)
+    where = f"environment variable {variable}" if variable else str(file or "settings")
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: {key} is no setting that Foreshock knows. Correct its name or take it out."
+    bounds = _bounds(detail["loc"])
+    allowed = f" Allowed: {bounds}." if bounds else ""
+    return f"{where}: {key} = {detail['input']!r} is refused: {detail['msg'].lower()}.{allowed}"
+
+
+def _bounds(loc: tuple[int | str, ...]) -> str:
+    """What the field at `loc` allows, for a person: `1 to 65535`, or nothing where its type says it all."""
+    model: type[BaseModel] = Settings
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+            continue
+        low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
+        high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
+        return f"{low} to {high}" if low is not None and high is not None else ""
+    return ""

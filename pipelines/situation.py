@@ -1,0 +1,127 @@
+"""What a decision may look at, read from the published snapshot as of one moment."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from data.contracts import HORIZON_DAYS
+from data.warehouse import arrow
+from decisions.domain import EntityRisk, Factor, Host, Vm
+
+if TYPE_CHECKING:
+    import duckdb
+
+TELEMETRY_WITHIN_DAYS: Final = 60
+"""How far back the newest reading is looked for; older than this is stale by any policy."""
+
+
+def pictured_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> datetime:
+    """The moment whose inventory answers for `asof_at`: that moment, or the first picture held if that came later."""
+    rows = con.execute("select greatest($asof_at, min(valid_from)) from host", {"asof_at": asof_at}).fetchall()
+    return cast("datetime", rows[0][0] or asof_at)
+
+
+def hosts(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, Host]:
+    """Hosts by id, as inventory had them at `at`."""
+    rows = _rows(
+        con,
+        """
+        select host_id, cluster, zone, rack, fault_domain, hardware_model, firmware, vcpus, memory_bytes, state,
+               simulated
+        from host where valid_from <= $at and (valid_until is null or valid_until > $at) order by host_id""",
+        at=at,
+    )
+    return {row["host_id"]: Host(**row) for row in rows}
+
+
+def vms(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, tuple[Vm, ...]]:
+    """VMs by host, as inventory had them at `at`."""
+    rows = _rows(
+        con,
+        """
+        select vm_id, host_id, owner, series, vcpus, memory_bytes, dirty_bytes_per_second, availability_set,
+               live_migratable, simulated
+        from vm where valid_from <= $at and (valid_until is null or valid_until > $at) order by vm_id""",
+        at=at,
+    )
+    found: dict[str, list[Vm]] = {}
+    for row in rows:
+        found.setdefault(row["host_id"], []).append(Vm(**row))
+    return {host_id: tuple(members) for host_id, members in found.items()}
+
+
+def risks(
+    con: "duckdb.DuckDBPyConnection", asof_at: datetime, at: datetime, versions: Mapping[str, str]
+) -> tuple[EntityRisk, ...]:
+    """Risks of `asof_at` by the given model version of each component, for entities that sit in a known host.
+
+    Args:
+        con: the snapshot.
+        asof_at: the moment the risks were asked for.
+        at: the moment whose inventory says which host an entity sits in.
+        versions: the model version to believe, by component.
+    """
+    table = arrow(
+        con,
+        """
+        with believed as (
+            select unnest($components) as component, unnest($versions) as model_version
+        ), sited as (
+            select entity_key, host_id from entity_host
+            where valid_from <= $at and (valid_until is null or valid_until > $at)
+        )
+        select entity.entity_id, risk.component, sited.host_id, risk.model_version, risk.status, risk.reason,
+               entity.model, factors, risk_1d, risk_3d, risk_7d, risk_14d, risk_30d
+        from risk
+        join believed using (component, model_version)
+        join sited using (entity_key)
+        join entity using (entity_key)
+        where risk.asof_at = $asof_at
+        order by sited.host_id, risk.component, entity.entity_id""",
+        {"asof_at": asof_at, "at": at, "components": list(versions), "versions": list(versions.values())},
+    )
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return tuple(_entity_risk(asof_at, row) for row in rows)
+
+
+def telemetry_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> datetime | None:
+    """The end of the newest day with a reading known by `asof_at`, or null when it is more than two months old."""
+    rows = con.execute(
+        "select (max(day) + interval 1 day)::timestamptz from disk_day "
+        "where day between $first and $last and ingested_at <= $asof_at",
+        {
+            "first": (asof_at - timedelta(days=TELEMETRY_WITHIN_DAYS)).date(),
+            "last": asof_at.date(),
+            "asof_at": asof_at,
+        },
+    ).fetchall()
+    return cast("datetime | None", rows[0][0])
+
+
+def _entity_risk(asof_at: datetime, row: tuple[Any, ...]) -> EntityRisk:
+    entity_id, component, host_id, model_version, status, reason, model, told, *risk = row
+    return EntityRisk(
+        entity_id=entity_id,
+        component=component,
+        host_id=host_id,
+        asof_at=asof_at,
+        model_version=model_version,
+        status=status,
+        reason=reason,
+        curve={days: value for days, value in zip(HORIZON_DAYS, risk, strict=True) if value is not None},
+        factors=factors(told),
+        model=model,
+    )
+
+
+def factors(text: str | None) -> tuple[Factor, ...]:
+    """The factors that a risk row holds as JSON."""
+    found: Sequence[Mapping[str, Any]] = json.loads(text) if text else ()
+    return tuple(Factor(f["feature"], f["value"], f["contribution"]) for f in found)
+
+
+def _rows(con: "duckdb.DuckDBPyConnection", query: str, **values: object) -> list[dict[str, Any]]:
+    used = {name: value for name, value in values.items() if f"${name}" in query}
+    rows: list[dict[str, Any]] = arrow(con, query, used).to_pylist()
+    return rows

@@ -1,0 +1,195 @@
+"""Decide: proposals from the risks, the fleet and the policy, written into the ledger in one transaction.
+
+A cycle is recorded once: repeating it, after a kill or by mistake, changes nothing.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from data.errors import UsageError
+from data.warehouse import read
+from decisions.decide import decide as weigh
+from decisions.decide import model_version
+from decisions.domain import Breaker, Earned, Situation, Verdict
+from decisions.ledger import Ledger
+from decisions.ledger_record import cycle_id_of
+from decisions.policy import Policy
+from decisions.policy import load as load_policy
+from pipelines import ledgers, situation
+from pipelines.clock import asked
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from models.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One proposal in a line."""
+
+    proposal_id: str
+    host_id: str
+    action: str
+    autonomy: str
+    interruptions: float | None
+    """What it is expected to cost, in VM interruptions; null where the risk is unknown."""
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DecideReport:
+    """Proposals by action, how often each guardrail bit, the breakers that are open, and the proposals one by one."""
+
+    asof_at: datetime
+    proposals: Mapping[str, int]
+    blocked: Mapping[str, int]
+    breaker: tuple[Breaker, ...]
+    orders: int
+    """Orders that policy let happen by itself."""
+    recorded: bool
+    """False for a dry run, and for a cycle that the ledger held already."""
+    already_decided: bool
+    """The ledger held the cycle: what is reported is what was decided then."""
+    under_kill_switch: bool
+    """It was decided while the kill switch was thrown, so that nothing could be proposed to act."""
+    listed: tuple[Listed, ...]
+    policy_version: str
+    model_version: str
+    simulated: bool
+    seconds: float
+
+
+def decide_on(settings: Settings, now: datetime, *, dry_run: bool = False) -> DecideReport:
+    """The champions' verdict on the last midnight up to `now`, by `decide`."""
+    from pipelines.steps.score import champions
+
+    return decide(settings, asked(now), champions(settings), now=now, dry_run=dry_run)
+
+
+def decide(
+    settings: Settings,
+    asof_at: datetime,
+    predictors: Mapping[str, "Predictor"],
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+) -> DecideReport:
+    """The verdict on the fleet as of `asof_at`, recorded unless it is a dry run, which writes nothing at all.
+
+    Args:
+        settings: where snapshot, ledger and policy are.
+        asof_at: the moment that was scored.
+        predictors: the models to believe, by component.
+        now: the moment of deciding, if it is not the one that was scored.
+        dry_run: only say what would be proposed.
+
+    Raises:
+        UsageError: nothing was scored for that moment.
+    """
+    started = time.monotonic()
+    policy = load_policy(settings.policy.path)
+    ledger_of: AbstractContextManager[Ledger] = ledgers.scratch(settings) if dry_run else ledgers.opened(settings)
+    with ledger_of as ledger:
+        with read(settings.home) as con:
+            seen = replace(look(con, ledger, policy, asof_at, predictors), now=now)
+        verdict = weigh(seen, policy)
+        recorded = ledger.record(verdict, now or asof_at)
+        if recorded.repeated:
+            verdict = stored(ledger, verdict, recorded.cycle_id)
+    return DecideReport(
+        asof_at=asof_at,
+        proposals=by_action(verdict),
+        blocked=dict(verdict.blocked),
+        breaker=verdict.breakers,
+        orders=0 if dry_run else len(recorded.orders),
+        recorded=not (dry_run or recorded.repeated),
+        already_decided=recorded.repeated,
+        under_kill_switch="kill_switch" in verdict.blocked,
+        listed=tuple(_lines(verdict)),
+        policy_version=verdict.policy_version,
+        model_version=verdict.model_version,
+        simulated=any(host.simulated for host in seen.hosts.values()),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def stored(ledger: Ledger, verdict: Verdict, cycle_id: str) -> Verdict:
+    """The verdict that was recorded for the same question, in place of one that was given anew."""
+    cycle = ledger.cycle(cycle_id)
+    listed = ledger.proposals(verdict.asof_at, cycle_id=cycle_id)
+    proposals = tuple(each.proposal for each in listed)
+    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers)
+
+
+def look(
+    con: "duckdb.DuckDBPyConnection",
+    ledger: Ledger,
+    policy: Policy,
+    asof_at: datetime,
+    predictors: Mapping[str, "Predictor"],
+) -> Situation:
+    """All that the decision of `asof_at` may look at, from the snapshot and the ledger."""
+    at = situation.pictured_at(con, asof_at)
+    versions = {component: predictor.version for component, predictor in predictors.items()}
+    risks = situation.risks(con, asof_at, at, versions)
+    if not risks:
+        msg = (
+            f"No risk of an entity on a known host as of {asof_at:%Y-%m-%d %H:%M} UTC is held. Score that day first "
+            f"(foreshock score disk --on {asof_at - timedelta(days=1):%Y-%m-%d}), and ingest an inventory."
+        )
+        raise UsageError(msg)
+    blank = Situation(
+        asof_at=asof_at,
+        hosts=situation.hosts(con, at),
+        vms=situation.vms(con, at),
+        risks=risks,
+        earned=earned(predictors.values()),
+        telemetry_at=situation.telemetry_at(con, asof_at),
+    )
+    return remembering(blank, ledger, policy)
+
+
+def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
+    """The situation with what the ledger knows of other cycles; of the cycle itself, nothing."""
+    asof_at, stop = seen.asof_at, ledger.stopped()
+    itself = cycle_id_of(asof_at, policy.version, model_version(seen.risks))
+    cooling = asof_at - timedelta(hours=policy.limits.cool_down_hours)
+    return replace(
+        seen,
+        owned_hosts=ledger.owned_hosts(asof_at, besides=itself),
+        open_orders=tuple(ledger.open_orders(besides=itself)),
+        recent_actions=ledger.recent_actions(cooling, itself),
+        attempts=ledger.attempts(besides=itself),
+        recent_evacuations=ledger.recent_evacuations(asof_at - timedelta(hours=policy.breaker.hours), itself),
+        stopped_by=stop.by if stop else None,
+    )
+
+
+def earned(predictors: Iterable["Predictor"]) -> tuple[Earned, ...]:
+    """How good each risk bucket's calls have been, as the models measured it themselves."""
+    return tuple(Earned(**asdict(bucket)) for predictor in predictors for bucket in predictor.earned)
+
+
+def by_action(verdict: Verdict) -> dict[str, int]:
+    """How many proposals there are of each action."""
+    return dict(sorted(Counter(proposal.action.value for proposal in verdict.proposals).items()))
+
+
+def _lines(verdict: Verdict) -> Iterable[Listed]:
+    for proposal in verdict.proposals:
+        price = next((p.interruptions for p in proposal.prices if p.action is proposal.action), None)
+        yield Listed(
+            proposal.proposal_id,
+            proposal.host_id,
+            proposal.action.value,
+            proposal.autonomy.value,
+            price,
+            proposal.reasons,
+        )

@@ -1,0 +1,125 @@
+"""Score: the risks of all live entities as of the end of a day.
+
+The risks of a day are replaced as a whole, in one transaction, so a repeat after a kill ends the same.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import ModelError, UsageError
+from data.warehouse import read
+from pipelines.clock import asked, moment
+from pipelines.settings import Settings
+from pipelines.steps.ingest import open_warehouse
+from pipelines.steps.train import champion
+
+if TYPE_CHECKING:
+    from models.predictor import Predictor
+
+FILE_COLUMNS: Final = (
+    "asof_at", "entity_id", "host_id", "model_version",
+    "risk_1d", "risk_3d", "risk_7d", "risk_14d", "risk_30d", "status", "factors",
+)  # fmt: skip
+
+REASONS: Final = 1_000
+"""Entities a day whose reasons are worked out, the riskiest first."""
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """How many entities were scored on all days together, and for how many of them the risk is unknown."""
+
+    component: str
+    model_version: str
+    asof_at: tuple[datetime, ...]
+    entities: int
+    unknown: int
+    seconds: float
+
+
+def score(
+    settings: Settings, component: str, on: Sequence[date] = (), *, out: Path | None = None, which: str = "champion"
+) -> ScoreReport:
+    """How many entities got a risk; the risks are in the warehouse, published, and in `out` where given.
+
+    Args:
+        settings: where the warehouse and the registry are.
+        component: whose entities.
+        on: the days, each asked at its end; without one the clock's moment.
+        out: a Parquet file with the columns `FILE_COLUMNS`, written whole or not at all.
+        which: `champion`, `challenger` or a version.
+
+    Raises:
+        UsageError: there is no such component.
+        ModelError: there is no such model.
+    """
+    from features.build import components
+    from models import registry
+
+    if component not in components():
+        msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
+        raise UsageError(msg)
+    predictor = registry.load(settings.home, component, which)
+    with read(settings.home) as con:
+        moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
+    return score_with(settings, predictor, moments, out=out)
+
+
+def score_with(
+    settings: Settings,
+    predictor: "Predictor",
+    moments: Sequence[datetime],
+    *,
+    out: Path | None = None,
+    reasons: int = REASONS,
+) -> ScoreReport:
+    """The same for a predictor and moments that are known; the riskiest `reasons` entities get reasons."""
+    from models.score import score as judge
+
+    started = time.monotonic()
+    with read(settings.home) as con:
+        tables = [judge(con, predictor.component, predictor, asof_at, reasons) for asof_at in moments]
+    risks = pa.concat_tables(tables)
+    with open_warehouse(settings) as warehouse:
+        warehouse.put_risks(risks)
+        warehouse.publish()
+    if out is not None:
+        _write(risks, out)
+    unknown = risks["status"].to_pylist().count("unknown")
+    return ScoreReport(
+        component=predictor.component,
+        model_version=predictor.version,
+        asof_at=tuple(moments),
+        entities=risks.num_rows,
+        unknown=unknown,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def champions(settings: Settings) -> dict[str, "Predictor"]:
+    """The champion of every component that has one.
+
+    Raises:
+        ModelError: no component has one.
+    """
+    from features.build import components
+
+    found = {name: predictor for name in components() if (predictor := champion(settings, name)) is not None}
+    if not found:
+        msg = f"No model is in production in {settings.home}. Train one (foreshock train disk) or promote one."
+        raise ModelError(msg)
+    return found
+
+
+def _write(risks: pa.Table, out: Path) -> None:
+    draft = out.with_name(f"{out.name}.part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(risks.select(list(FILE_COLUMNS)), draft)
+    draft.replace(out)

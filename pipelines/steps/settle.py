@@ -1,0 +1,183 @@
+"""Settle: what became of orders and hosts comes back, and episodes close.
+
+Answers go into the ledger first, one transaction each; what follows from them (mitigations in the warehouse, closed
+episodes) is worked out from the ledger and the snapshot as they stand, so a repeat after a kill completes it.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from data.contracts import UTC
+from data.warehouse import read
+from decisions.actions import MOVES
+from decisions.domain import UNDER_WAY, OrderState
+from decisions.ledger import Ledger
+from decisions.ledger_values import Episode, ListedOrder
+from pipelines import ledgers
+from pipelines.executors.opened import opened
+from pipelines.settings import Settings
+from pipelines.steps.ingest import open_warehouse
+
+if TYPE_CHECKING:
+    import duckdb
+
+DONE: Final = (OrderState.COMPLETED, OrderState.FAILED)
+NEWEST: Final = 1_000
+"""Finished orders looked at, the newest first: far more than can finish between two runs."""
+WATCH_DAYS: Final = 30
+"""How long a host that was emptied is watched for the failure that was foretold: the longest horizon."""
+ASK_DAYS: Final = 7
+"""How long the executor is asked about an order that was handed over and, as far as we know, came to nothing."""
+QUIET_DAYS: Final = 7
+"""A host that has not been proposed for so long is no longer at risk."""
+
+_COLUMNS: Final[list[tuple[str, pa.DataType]]] = [
+    ("order_id", pa.string()),
+    ("host_id", pa.string()),
+    ("action", pa.string()),
+    ("started_at", UTC),
+    ("finished_at", UTC),
+]
+MITIGATION: Final = pa.schema(_COLUMNS)
+
+
+@dataclass(frozen=True)
+class SettleReport:
+    """Episodes closed, labels that became known or uncertain, and what executor and VMs answered."""
+
+    closed: int
+    labels_added: int
+    """Failures that closed an episode, and mitigations, after which labels are uncertain."""
+    why: Mapping[str, int]
+    """Closed episodes by how they ended: `failed`, `mitigated` (emptied, and did not fail), `recovered`."""
+    orders: Mapping[str, int]
+    """Orders that came to a new state, by state."""
+    outcomes: Mapping[str, int]
+    """VMs of orders that ended now, by result."""
+    seconds: float
+
+
+def settle(settings: Settings, now: datetime) -> SettleReport:
+    """What came back by `now`: answers, outcomes, failures; with the episodes that they close."""
+    started = time.monotonic()
+    with ledgers.opened(settings) as ledger:
+        answered, outcomes = _answers(settings, ledger, now)
+        episodes = ledger.episodes(only_open=True)
+        with read(settings.home) as con:
+            missing = _missing(con, ledger)
+            emptied = _emptied(con, now)
+            failed = _failures(con, episodes, now) if episodes else {}
+        for row in missing:
+            emptied[row["host_id"]] = max(row["finished_at"], emptied.get(row["host_id"], row["finished_at"]))
+        mitigated = _mitigate(settings, missing) if missing else 0
+        why = _close(ledger, episodes, failed, emptied, now)
+    return SettleReport(
+        closed=sum(why.values()),
+        labels_added=mitigated + why["failed"],
+        why=dict(why),
+        orders=dict(answered),
+        outcomes=dict(outcomes),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _answers(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Counter[str], Counter[str]]:
+    """Orders by the state they came to, and VMs by what became of them."""
+    answered: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    ids = {listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)}
+    ids |= set(ledger.unanswered(now - timedelta(days=ASK_DAYS)))
+    if not ids:
+        return answered, outcomes
+    with opened(settings, now) as executor:
+        for answer in executor.poll(sorted(ids), now):
+            if ledger.apply(answer):
+                answered[answer.state.value] += 1
+                if answer.state not in UNDER_WAY:
+                    outcomes.update(vm.result for vm in answer.vms)
+    return answered, outcomes
+
+
+def _missing(con: "duckdb.DuckDBPyConnection", ledger: Ledger) -> list[dict[str, Any]]:
+    """Mitigations that the snapshot lacks: of orders that moved VMs and have ended."""
+    finished = chain.from_iterable(ledger.orders(state=state, limit=NEWEST) for state in DONE)
+    moved = {listed.order.order_id: listed for listed in finished if listed.order.action in MOVES}
+    written = {order_id for (order_id,) in con.execute("select order_id from mitigation").fetchall()}
+    return [_mitigation(ledger, moved[order_id]) for order_id in sorted(moved.keys() - written)]
+
+
+def _mitigate(settings: Settings, rows: list[dict[str, Any]]) -> int:
+    """How many mitigations are newly written into the warehouse, and published."""
+    with open_warehouse(settings) as warehouse:
+        written = warehouse.put_mitigations(pa.Table.from_pylist(rows, schema=MITIGATION))
+        warehouse.publish()
+    return written
+
+
+def _mitigation(ledger: Ledger, listed: ListedOrder) -> dict[str, Any]:
+    """The row that says when the host's VMs began to leave and when that ended."""
+    order = listed.order
+    began = next((e.at for e in ledger.order_events(order.order_id) if e.state is OrderState.STARTED), None)
+    return {
+        "order_id": order.order_id,
+        "host_id": order.host_id,
+        "action": order.action.value,
+        "started_at": began or min(max(order.not_before, listed.requested_at), listed.updated_at),
+        "finished_at": listed.updated_at,
+    }
+
+
+def _close(
+    ledger: Ledger,
+    episodes: Sequence[Episode],
+    failed: Mapping[str, datetime],
+    emptied: Mapping[str, datetime],
+    now: datetime,
+) -> Counter[str]:
+    """How many episodes ended, by how."""
+    why: Counter[str] = Counter()
+    busy = {order.host_id for order in ledger.open_orders()}
+    proposed = ledger.last_proposed()
+    for episode in episodes:
+        host_id = episode.host_id
+        if host_id in failed:
+            why["failed"] += ledger.close_episode(host_id, failed[host_id], "failed")
+        elif emptied.get(host_id, episode.opened_at) > episode.opened_at:
+            if emptied[host_id] + timedelta(days=WATCH_DAYS) <= now:
+                why["mitigated"] += ledger.close_episode(host_id, now, "mitigated")
+        elif host_id not in busy and proposed[host_id] + timedelta(days=QUIET_DAYS) <= now:
+            why["recovered"] += ledger.close_episode(host_id, now, "recovered")
+    return why
+
+
+def _failures(con: "duckdb.DuckDBPyConnection", episodes: Sequence[Episode], now: datetime) -> dict[str, datetime]:
+    """The first failure on each host after its episode began, known by `now`."""
+    rows = con.execute(
+        """
+        with watched as (
+            select unnest($hosts) as host_id, unnest($opened) as opened_at
+        )
+        select watched.host_id, min(failure.failed_at)
+        from watched
+        join entity_host using (host_id)
+        join failure using (entity_key)
+        where failure.failed_at > watched.opened_at and failure.failed_at <= $now and failure.ingested_at <= $now
+          and entity_host.valid_from <= failure.failed_at
+          and (entity_host.valid_until is null or entity_host.valid_until >= failure.failed_at)
+        group by all""",
+        {"hosts": [e.host_id for e in episodes], "opened": [e.opened_at for e in episodes], "now": now},
+    ).fetchall()
+    return dict(rows)
+
+
+def _emptied(con: "duckdb.DuckDBPyConnection", now: datetime) -> dict[str, datetime]:
+    """When each host was last emptied by an order."""
+    query = "select host_id, max(finished_at) from mitigation where finished_at <= $now group by host_id"
+    return dict(con.execute(query, {"now": now}).fetchall())

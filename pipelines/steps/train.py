@@ -1,0 +1,88 @@
+"""Train: a challenger from what was known by a date.
+
+A run that is killed leaves no version behind (the registry makes one only when its run has ended), so a repeat starts
+over and ends as an undisturbed run would have.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from data.errors import ModelError
+from data.warehouse import read
+from pipelines.clock import is_simulated, moment
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from models.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """Whether one gate passed, and the sentence that says why."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The new version, what it learned from, its figures on a later window, and its gates."""
+
+    component: str
+    run_id: str
+    version: str
+    champion: str | None
+    until: date
+    rows: int
+    positives: int
+    metrics: Mapping[str, float]
+    gates: tuple[GateReport, ...]
+    seconds: float
+
+
+def train(settings: Settings, component: str, until: date | None = None) -> TrainReport:
+    """The challenger that was just trained and registered; it is champion too when there was none and its gates pass.
+
+    Args:
+        settings: where the facts and the registry are.
+        component: what to train for.
+        until: the last day whose labels may be known; by default the last day that has ended.
+
+    Raises:
+        ModelError: too little history, or no failure to learn from.
+    """
+    from models import registry, spec
+    from models.train import fit
+
+    started = time.monotonic()
+    with read(settings.home) as con:
+        known_until = until or moment(settings, con, None).date() - timedelta(days=1)
+        trained = fit(con, spec.load(component), known_until, champion(settings, component))
+        simulated = is_simulated(con)
+    logged = registry.log(settings.home, trained, simulated=simulated)
+    return TrainReport(
+        component=component,
+        run_id=logged.run_id,
+        version=logged.version,
+        champion=logged.champion,
+        until=known_until,
+        rows=trained.rows,
+        positives=trained.positives,
+        metrics=dict(trained.metrics),
+        gates=tuple(GateReport(gate.name, gate.passed, gate.sentence) for gate in logged.gates),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def champion(settings: Settings, component: str) -> "Predictor | None":
+    """The champion of a component, or null while there is none."""
+    from models import registry
+
+    try:
+        return registry.load(settings.home, component)
+    except ModelError:
+        return None

@@ -1,0 +1,105 @@
+"""What a person reads on a terminal after a long command: a few lines, the important ones first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+QUIET: Final = frozenset({"monitor"})
+"""Actions that are counted, not listed."""
+_LISTED: Final = 20
+_BUDGETS: Final = ("0.0005", "0.001", "0.01")
+
+
+def cycle(report: Mapping[str, Any]) -> str:
+    """A night: a line for each step, then what acts."""
+    ingest, decided, sent, settled = (report[step] for step in ("ingest", "decide", "dispatch", "settle"))
+    judged = [f"{s['entities']:,} {s['component']}s by model {s['model_version']}" for s in report["score"]]
+    unknown = sum(score["unknown"] for score in report["score"])
+    rows = {
+        "ingest": f"{ingest['rows_loaded']:,} rows from {ingest['files']:,} files, {ingest['rows_duplicate']:,} held "
+        f"already, {ingest['rows_quarantined']:,} quarantined",
+        "score": f"{', '.join(judged) or 'nothing'}; {unknown:,} unknown",
+        "decide": _decided(decided),
+        "dispatch": counted({key: sent[key] for key in ("sent", "refused", "expired", "dead", "postponed")}),
+        "settle": f"orders: {counted(settled['orders'])}; VMs: {counted(settled['outcomes'])}; "
+        f"episodes closed: {counted(settled['why'])}",
+    }
+    lines = [_title(decided), "", *(f"  {name:<10}{text}" for name, text in rows.items())]
+    if sent["stopped_by"]:
+        lines.append(f"  nothing was handed over: the kill switch was thrown by {sent['stopped_by']}")
+    return "\n".join([*lines, *_acting(decided)])
+
+
+def decided(report: Mapping[str, Any]) -> str:
+    """A decision: what was proposed, what bound it, and what acts."""
+    return "\n".join([_title(report), "", f"  {_decided(report)}", *_acting(report)])
+
+
+def evaluated(report: Mapping[str, Any]) -> str:
+    """Models and baselines side by side, each figure with its 95 % interval."""
+    days = report["days"]
+    head = (
+        f"{report['component']}: {report['rows']:,} rows on {len(days)} days from {days[0]} to {days[-1]}, "
+        f"{report['failing_entities']:,} entities fail within {report['horizon_days']} days"
+    )
+    columns = ["average precision", *(f"precision, top {float(b):.2%}" for b in _BUDGETS), "recall, top 1.00%"]
+    table = [["", *columns]]
+    for name, figures in report["models"].items():
+        version = report["versions"].get(name)
+        at = [figures["precision_at"].get(budget) for budget in _BUDGETS]
+        cells = [figures["average_precision"], *at, figures["recall_at"].get("0.01")]
+        table.append([f"{name} (version {version})" if version else name, *(_interval(cell) for cell in cells)])
+    left_out = [f"  left out: {name}, {why}" for name, why in report["left_out"].items()]
+    return "\n".join([head, "", *_aligned(table), *left_out])
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts in a phrase, largest first, zeros left out."""
+    shown = sorted(((count, name) for name, count in counts.items() if count), key=lambda pair: (-pair[0], pair[1]))
+    return ", ".join(f"{count:,} {name}" for count, name in shown) or "none"
+
+
+def _title(decided: Mapping[str, Any]) -> str:
+    note = "; placement of VMs is simulated" if decided["simulated"] else ""
+    return f"As of {str(decided['asof_at'])[:16].replace('T', ' ')} UTC, by model {decided['model_version']}{note}"
+
+
+def _decided(report: Mapping[str, Any]) -> str:
+    bound = f"; guardrails bit: {counted(report['blocked'])}" if report["blocked"] else ""
+    if report["already_decided"]:
+        state = " (already decided; nothing new was recorded)"
+    else:
+        state = "" if report["recorded"] else " (nothing was recorded)"
+    return f"{counted(report['proposals'])}{bound}{state}"
+
+
+def _acting(report: Mapping[str, Any]) -> Iterator[str]:
+    if report["under_kill_switch"]:
+        yield (
+            "  KILL SWITCH   this was decided while the kill switch was thrown, so nothing acts on it, also after its "
+            "release; the next night is decided anew"
+        )
+    for breaker in report["breaker"]:
+        yield f"  BREAKER OPEN  {breaker['sentence']}"
+    acting = [one for one in report["listed"] if one["action"] not in QUIET]
+    if acting:
+        yield ""
+        rows = [[f"{one['action']} ({one['autonomy']})", one["host_id"], one["reasons"][0]] for one in acting[:_LISTED]]
+        yield from _aligned(rows)
+        if len(acting) > _LISTED:
+            yield f"  and {len(acting) - _LISTED:,} more"
+        yield ""
+        yield "  Reasons and prices: foreshock review, or foreshock decisions list"
+
+
+def _interval(measured: Mapping[str, float | None] | None) -> str:
+    if measured is None or measured["value"] is None:
+        return "-"
+    if measured["low"] is None or measured["high"] is None:
+        return f"{measured['value']:.3f}"
+    return f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

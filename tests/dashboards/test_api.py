@@ -1,0 +1,129 @@
+"""The same as JSON: paging, problems, headers, and who may ask."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dashboards.app import create_app
+from decisions.domain import Verdict
+from tests.dashboards.conftest import ASOF, Night, verdict
+
+HOSTS = [each.host_id for each in verdict().proposals]
+
+
+def test_paging_gives_each_proposal_once(client: TestClient) -> None:
+    """Following `next` walks the verdict from the most to gain to the least."""
+    found, after = [], None
+    while True:
+        page = client.get("/v1/proposals", params={"limit": 4} | ({"after": after} if after else {})).json()
+        assert len(page["proposals"]) <= 4
+        found += [each["host_id"] for each in page["proposals"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert found == HOSTS
+
+
+def test_a_cursor_stays_with_its_cycle(night: Night) -> None:
+    """A newer cycle between two pages neither repeats nor skips a proposal."""
+    with night.client() as client, night.ledger() as ledger:
+        first = client.get("/v1/proposals", params={"limit": 5}).json()
+        later = ASOF.replace(day=4)
+        ledger.record(Verdict(later, "policy-7", "disk-4", (), {}, ()), later)
+        rest = client.get("/v1/proposals", params={"after": first["next"]}).json()
+        newest = client.get("/v1/proposals").json()
+    assert [each["host_id"] for each in first["proposals"] + rest["proposals"]] == HOSTS
+    assert newest["proposals"] == []
+
+
+def test_one_proposal_is_the_one_of_the_list(client: TestClient) -> None:
+    """The list and the single answer say the same."""
+    listed = client.get("/v1/proposals").json()["proposals"]
+    assert client.get(f"/v1/proposals/{listed[3]['proposal_id']}").json() == listed[3]
+
+
+def test_horizons_are_in_order(client: TestClient) -> None:
+    """Risk curves go from the nearest horizon to the farthest."""
+    assert list(client.get("/v1/proposals/id-r04-11").json()["risk"]) == ["1", "3", "7", "14", "30"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/v1/proposals/nope", 404, "There is no proposal nope"),
+        ("/v1/proposals?after=nope", 404, "no proposal nope to go on after"),
+        ("/v1/proposals?limit=0", 422, "limit"),
+        ("/v1/proposals?on=soon", 422, "on"),
+        ("/v1/nothing", 404, "Not Found"),
+    ],
+)
+def test_errors_are_problems(client: TestClient, path: str, status: int, said: str) -> None:
+    """Errors under /v1 are application/problem+json with a detail for a person."""
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert said in problem["detail"]
+    assert problem["instance"] == path
+
+
+def test_errors_of_pages_are_pages(client: TestClient) -> None:
+    """A person who mistypes an address gets a page with a way back."""
+    for path, status in (("/nothing", 404), ("/?on=soon", 422), ("/?show=all", 422)):
+        answer = client.get(path)
+        assert answer.status_code == status
+        assert "Back to the queue" in answer.text
+
+
+def test_nothing_is_there_yet(home: Path) -> None:
+    """Without snapshot and ledger the API answers with an empty page, and health says what is missing."""
+    with Night(home).client() as client:
+        assert client.get("/v1/proposals").json()["proposals"] == []
+        assert client.get("/healthz").json() == {"status": "ok", "snapshot": False, "ledger": False}
+
+
+def test_an_unreadable_snapshot_is_a_problem(home: Path) -> None:
+    """A damaged snapshot is said, with 503, to people and to programs."""
+    home.mkdir()
+    (home / "published.duckdb").write_bytes(b"not a database" * 500)
+    with Night(home).client() as client:
+        answer = client.get("/v1/proposals")
+        assert answer.status_code == 503
+        assert "cannot be read" in answer.json()["detail"]
+        assert client.get("/").status_code == 503
+        assert client.get("/healthz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/proposals", "/v1/nothing", "/static/review.css", "/nothing"])
+def test_every_answer_keeps_to_itself(client: TestClient, path: str) -> None:
+    """Security headers are on pages, data, files and refusals alike."""
+    headers = client.get(path).headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == ("max-age=300" if path.startswith("/static/") else "no-store")
+
+
+def test_a_foreign_name_is_turned_away(made: Night) -> None:
+    """A page elsewhere that points its own name at loopback cannot read anything."""
+    client = TestClient(create_app(made.home, made.url), base_url="http://evil.example")
+    assert client.get("/v1/proposals").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_changed(client: TestClient, method: str) -> None:
+    """No route takes anything but a reading request."""
+    for path in ("/", "/v1/proposals", "/v1/proposals/id-r12-07"):
+        assert client.request(method, path).status_code == 405
+
+
+def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> None:
+    """/openapi.json describes the API; the pages that load scripts from elsewhere are off."""
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
+    assert client.get("/docs").status_code == 404
+    assert client.get("/redoc").status_code == 404
+    assert 'href="/openapi.json"' in client.get("/").text

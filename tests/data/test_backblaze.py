@@ -1,0 +1,175 @@
+"""Backblaze files go in once, and whatever is wrong with them is set aside with its reason."""
+
+import zipfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from data.errors import InputError
+from data.readings import Absorbed
+from data.sources.backblaze import expand, load
+from data.warehouse import Warehouse
+
+HEADER = (
+    "date,serial_number,model,capacity_bytes,failure,smart_1_raw,smart_5_raw,smart_9_raw,smart_194_raw,smart_197_raw"
+)
+NOW = datetime(2016, 1, 1, tzinfo=UTC)
+
+
+def ingest(home: Path, *paths: Path) -> Absorbed:
+    total = Absorbed()
+    with Warehouse.open(home) as warehouse:
+        for path in expand(list(paths)):
+            for _, rows in load(warehouse, path, now=NOW):
+                total += rows
+        warehouse.publish()
+    return total
+
+
+def ask(home: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(home / "warehouse.duckdb")) as con:
+        con.execute("set time zone 'UTC'")
+        return con.execute(query).fetchall()
+
+
+def write(path: Path, *lines: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def test_a_day_goes_in_once(home: Path, tmp_path: Path) -> None:
+    """The same file a second time loads nothing and counts every row as a duplicate."""
+    day = write(tmp_path / "2013-04-10.csv", "2013-04-10,A,M,1000,0,1,0,10,25,0", "2013-04-10,B,M,1000,1,1,8,10,25,3")
+    assert ingest(home, day) == Absorbed(2, 2, 0, 0)
+    assert ingest(home, day) == Absorbed(2, 0, 2, 0)
+    assert ask(home, "select failed_at from failure") == [(datetime(2013, 4, 11, tzinfo=UTC),)]
+
+
+def test_a_damaged_archive_gives_up_only_its_damage(home: Path, tmp_path: Path) -> None:
+    """Every kind of damage is quarantined under its own reason, and all sound rows are loaded."""
+    good = "2013-04-10,{},M,1000,0,1,0,10,25,0"
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(
+            "data/2013-04-10.csv",
+            "\n".join(
+                [
+                    HEADER,
+                    good.format("A"),
+                    good.format("A"),
+                    "2013-04-10,B,M,1000,0,1",
+                    "2013-04-10,C,M,1000,0,1,oops,10,25,0",
+                    "2099-04-10,D,M,1000,0,1,0,10,25,0",
+                    good.format("E") + ",7",
+                    good.format(""),
+                    good.format("F"),
+                ]
+            ),
+        )
+        packed.writestr("data/2013-04-11.csv", "")
+        packed.writestr(
+            "data/2013-04-12.csv", HEADER.replace("serial_number,", "") + "\n2013-04-12,M,1,0,1,0,10,25,0\n"
+        )
+        packed.writestr(
+            "data/2013-04-13.csv", HEADER.replace(",smart_5_raw", "") + "\n2013-04-13,A,M,1000,0,1,10,25,0\n"
+        )
+    rows = ingest(home, archive)
+    reasons = dict(ask(home, "select reason, count(*) from quarantine group by reason"))
+    assert reasons == {
+        "duplicate_row": 1,
+        "truncated_line": 1,
+        "bad_value": 1,
+        "future_date": 1,
+        "too_many_columns": 1,
+        "no_serial_number": 1,
+        "empty_file": 1,
+        "missing_required_column": 1,
+        "missing_column": 1,
+    }
+    assert rows == Absorbed(rows_read=11, rows_loaded=3, rows_duplicate=1, rows_quarantined=7)
+    assert ask(home, "select line, raw from quarantine where reason = 'bad_value'") == [
+        (5, "2013-04-10,C,M,1000,0,1,oops,10,25,0")
+    ]
+
+
+def test_a_restated_day_is_not_rewritten(home: Path, tmp_path: Path) -> None:
+    """A second, different reading for a day is quarantined and the first one stays."""
+    ingest(home, write(tmp_path / "a.csv", "2013-04-10,A,M,1000,0,1,0,10,25,0", "2013-04-10,B,M,1000,0,1,0,10,25,0"))
+    rows = ingest(
+        home, write(tmp_path / "b.csv", "2013-04-10,A,M,1000,0,1,99,10,25,0", "2013-04-10,B,M,1000,0,1,0,10,25,0")
+    )
+    assert rows == Absorbed(2, 0, 1, 1)
+    assert ask(home, "select smart_5_raw from disk_change order by entity_key") == [(0,), (0,)]
+    assert ask(home, "select reason from quarantine") == [("restated",)]
+
+
+def test_an_unknown_capacity_stays_unknown(home: Path, tmp_path: Path) -> None:
+    """Drives that report a capacity of -1 are loaded with none."""
+    ingest(home, write(tmp_path / "a.csv", "2013-04-10,A,M,-1,0,1,0,10,25,0"))
+    assert ask(home, "select capacity_bytes, model, first_seen_on from entity") == [(None, "M", date(2013, 4, 10))]
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(home: Path, tmp_path: Path) -> None:
+    """A damaged ZIP, a damaged member and a damaged Parquet file are set aside by name; the sound file goes in."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(b"not a zip")
+    with zipfile.ZipFile(folder / "b.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("b.csv", HEADER + "\n" + "2013-04-10,B,M,1000,0,1,0,10,25,0\n" * 500)
+    damaged = bytearray((folder / "b.zip").read_bytes())
+    damaged[60:80] = b"\xff" * 20
+    (folder / "b.zip").write_bytes(damaged)
+    (folder / "c.parquet").write_bytes(b"not parquet")
+    write(folder / "d.csv", "2013-04-10,A,M,1000,0,1,0,10,25,0")
+    write(folder / "e.csv", "2013-04-10,A,M,1000,0,1,0,10,25,0", header=HEADER.replace("smart_9_raw", "smart_1_raw"))
+    assert ingest(home, folder).rows_loaded == 1
+    reasons = ask(home, "select file, reason from quarantine order by file")
+    assert [(str(file).split("/")[-1], reason) for file, reason in reasons] == [
+        ("a.zip", "unreadable_file"),
+        ("b.csv", "unreadable_file"),
+        ("c.parquet", "unreadable_file"),
+        ("e.csv", "bad_header"),
+    ]
+
+
+def test_bad_rows_are_kept_once(home: Path, tmp_path: Path) -> None:
+    """The same damaged file again adds nothing to the quarantine."""
+    day = write(tmp_path / "a.csv", "2013-04-10,A,M,1000,0,oops,0,10,25,0", "2013-04-10,B,M,1000,0,1,-7,10,25,0")
+    first, again = ingest(home, day), ingest(home, day)
+    assert first == again == Absorbed(2, 0, 0, 2)
+    assert ask(home, "select reason from quarantine") == [("bad_value",), ("bad_value",)]
+
+
+def test_two_readings_of_one_file_that_differ_are_told_apart(home: Path, tmp_path: Path) -> None:
+    """The first one wins; one that repeats it is a duplicate, one that differs is restated."""
+    same, other = "2013-04-10,A,M,1000,0,1,0,10,25,0", "2013-04-10,A,M,1000,0,1,5,10,25,0"
+    assert ingest(home, write(tmp_path / "a.csv", same, same, other)) == Absorbed(3, 1, 1, 1)
+    assert ask(home, "select reason from quarantine order by 1") == [("duplicate_row",), ("restated",)]
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    """A path that does not exist raises an error that names it."""
+    with pytest.raises(InputError, match="nowhere"):
+        expand([tmp_path / "nowhere"])
+
+
+def test_parquet_and_csv_give_the_same_facts(tmp_path: Path) -> None:
+    """A day as Parquet is loaded exactly as the same day as CSV."""
+    day = write(tmp_path / "a.csv", "2013-04-10,A,M,1000,0,1,2,10,25,3", "2013-04-10,B,M,1000,0,,,10,,")
+    duckdb.connect().execute(f"copy (from '{day}') to '{tmp_path / 'a.parquet'}' (format parquet)")
+    ingest(tmp_path / "csv", day)
+    ingest(tmp_path / "parquet", tmp_path / "a.parquet")
+    for table in ("disk_day", "disk_change"):
+        assert ask(tmp_path / "csv", f"from {table}") == ask(tmp_path / "parquet", f"from {table}")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_forty_published_days(home: Path, real: Path) -> None:
+    """The archive as published loads whole, and a second time not at all."""
+    archive = real / "disk" / "data_2013_04-05.zip"
+    assert ingest(home, archive) == Absorbed(868_524, 868_524, 0, 0)
+    assert ask(home, "select count(*) from failure") == [(120,)]
+    assert ingest(home, archive) == Absorbed(868_524, 0, 868_524, 0)

@@ -1,0 +1,49 @@
+"""Changes kept are those that the days spell out, in whatever order the days came."""
+
+from datetime import date, timedelta
+from random import Random
+
+from drives import Reading, histories, put
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.quality import check
+from data.warehouse import empty
+
+CHANGES = """
+    select entity_id, disk_change.* exclude (entity_key, version) from disk_change join entity using (entity_key)
+    order by all"""
+
+
+def changes_of(batches: list[list[Reading]]) -> list[tuple[object, ...]]:
+    with empty() as con:
+        for batch in batches:
+            put(con, batch)
+        assert not [found for found in check(con) if found.severity == "error"]
+        return con.execute(CHANGES).fetchall()
+
+
+@settings(max_examples=8, deadline=None)
+@given(histories(), st.randoms())
+def test_any_order_of_arrival_gives_the_same_changes(readings: list[Reading], random: Random) -> None:
+    """One batch, a batch for every few days, and shuffled batches with repeats end in the same changes."""
+    days = sorted({r.day for r in readings})
+    in_order = [[r for r in readings if r.day in days[start : start + 3]] for start in range(0, len(days), 3)]
+    mixed = random.sample(readings, len(readings))
+    shuffled = [mixed[start::4] for start in range(4)] + [mixed[:2]]
+    whole = changes_of([readings])
+    assert changes_of(in_order) == whole
+    assert changes_of(shuffled) == whole
+
+
+def test_totals_count_what_happened() -> None:
+    """Running totals tell changes, their last day, the first day above zero and the largest rise."""
+    values = [0, 0, 3, 3, 2, 10]
+    days = [Reading("A", date(2020, 1, 1) + timedelta(days=i), v, None) for i, v in enumerate(values)]
+    with empty() as con:
+        put(con, days)
+        newest = con.execute(
+            "select smart_5_raw, smart_5_changes, smart_5_changed_on, smart_5_nonzero_on, smart_5_max_rise, first_day "
+            "from disk_change order by from_day desc limit 1"
+        ).fetchone()
+    assert newest == (10, 3, days[5].day, days[2].day, 8, days[0].day)

@@ -1,0 +1,97 @@
+"""The warehouse keeps facts once, keeps history, lets one writer in, and publishes whole snapshots."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from facts import DAY, entities, events, failures, hosts, vms
+
+from data.errors import InputError, MigrationError, WarehouseBusy, WarehouseError
+from data.warehouse import Warehouse, read
+
+
+def test_reading_before_anything_is_published_says_what_to_do(home: Path) -> None:
+    """The error names the folder and the first command."""
+    with pytest.raises(WarehouseError, match="foreshock ingest"), read(home):
+        pass
+
+
+def test_a_second_writer_is_told_who_writes(home: Path) -> None:
+    """While one process writes, another waits and then fails with a clear error."""
+    script = (
+        "import sys, time; from pathlib import Path; from data.warehouse import Warehouse\n"
+        "with Warehouse.open(Path(sys.argv[1])): print('open', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(home)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert other.stdout
+    assert other.stdout.readline() == b"open\n"
+    with pytest.raises(WarehouseBusy, match="repeat this one"):
+        Warehouse.open(home, lock_wait_seconds=0.3)
+    other.kill()
+    other.wait()
+    Warehouse.open(home).con.close()
+
+
+def test_a_changed_migration_is_refused(home: Path) -> None:
+    """A migration whose text is not what ran raises an error that names it."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.con.execute("update schema_migration set sha256 = 'other' where number = 1")
+    with pytest.raises(MigrationError, match="0001_facts"):
+        Warehouse.open(home)
+
+
+def test_a_snapshot_stays_what_it_was(home: Path) -> None:
+    """A reader keeps its snapshot while a newer one is published, and the next reader sees the newer one."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.put_entities(entities(a="h1"))
+        warehouse.publish()
+        with read(home) as before:
+            warehouse.put_entities(entities(b="h1"))
+            warehouse.publish()
+            assert before.execute("select count(*) from entity").fetchall() == [(1,)]
+        with read(home) as after:
+            assert after.execute("select count(*) from entity").fetchall() == [(2,)]
+
+
+def test_an_error_leaves_nothing_behind(home: Path) -> None:
+    """A transaction that fails half-way is undone whole."""
+    with Warehouse.open(home) as warehouse:
+        with pytest.raises(duckdb.Error), warehouse.transaction() as con:
+            con.execute("insert into mitigation values ('o', 'h', 'a', now(), now()); select error('midway')")
+        assert warehouse.con.execute("select count(*) from mitigation").fetchall() == [(0,)]
+
+
+def test_events_and_failures_are_kept_once(home: Path) -> None:
+    """What is sent again is not stored again, and different values at one moment are different events."""
+    with Warehouse.open(home) as warehouse:
+        assert warehouse.put_events(events(1.0, 2.0, 2.0)) == 2
+        assert warehouse.put_events(events(2.0, 3.0)) == 1
+        assert warehouse.put_failures(failures("g1", "g2")) == 2
+        assert warehouse.put_failures(failures("g2", "g3")) == 1
+
+
+def test_inventory_keeps_history(home: Path) -> None:
+    """A VM that moved has two rows, one closed when the other opened; an unchanged picture changes nothing."""
+    with Warehouse.open(home) as warehouse:
+        assert warehouse.put_inventory(hosts("h1", "h2"), vms(v="h1"), entities(a="h1"), DAY) == 4
+        assert warehouse.put_inventory(hosts("h1", "h2"), vms(v="h1"), entities(a="h1"), DAY) == 0
+        later = DAY + timedelta(days=1)
+        warehouse.put_inventory(hosts("h1", "h2"), vms(v="h2"), entities(a="h1"), later)
+        assert warehouse.con.execute(
+            "select host_id, valid_from, valid_until from vm order by valid_from"
+        ).fetchall() == [("h1", DAY, later), ("h2", later, None)]
+
+
+def test_a_table_outside_the_contract_is_refused(home: Path) -> None:
+    """A missing column is named."""
+    with Warehouse.open(home) as warehouse, pytest.raises(InputError, match="failed_at"):
+        warehouse.put_failures(pa.table({"component": ["gpu"], "entity_id": ["g1"]}))

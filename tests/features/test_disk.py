@@ -1,0 +1,187 @@
+"""Disk features are those that pandas computes from the readings that had arrived."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+from drives import START, Reading, histories, put
+from hypothesis import given, settings
+
+from data.warehouse import empty
+from features.build import WINDOW_DAYS, feature_names, frame, labels, spine, sql
+
+GRACE = timedelta(hours=12)
+
+
+def known(readings: list[Reading], asof: datetime) -> list[Reading]:
+    """The readings that a question at `asof` may see."""
+    return [
+        r for r in readings
+        if datetime.combine(r.day, datetime.min.time(), UTC) + timedelta(days=1) <= asof
+        and r.ingested_at <= max(asof, datetime.combine(r.day, datetime.min.time(), UTC) + timedelta(days=1) + GRACE)
+    ]  # fmt: skip
+
+
+def oracle(readings: list[Reading], asof: datetime) -> dict[str, dict[str, float | None]]:
+    """Features of each drive at `asof`, the slow and obvious way."""
+    answers: dict[str, dict[str, float | None]] = {}
+    seen = pd.DataFrame([vars(r) for r in known(readings, asof)])
+    if seen.empty:
+        return answers
+    for drive, days in seen.groupby("entity_id"):
+        history = days.sort_values("day").set_index("day")
+        last = history.index.max()
+        if (asof.date() - timedelta(days=1) - last).days > 14:
+            continue
+        answer: dict[str, float | None] = {"observed_days": (last - history.index.min()).days + 1}
+        for stem in ("smart_5", "smart_187"):
+            values = history[stem].astype("Float64")
+            moves = values.diff()
+            moved = moves.fillna(0) != 0
+            answer[stem] = values.iloc[-1]
+            for window in WINDOW_DAYS:
+                before = values[values.index <= last - timedelta(days=window)]
+                answer[f"{stem}_rise_{window}d"] = values.iloc[-1] - before.iloc[-1] if len(before) else None
+                if window >= 7:
+                    answer[f"{stem}_changes_{window}d"] = (
+                        int(moved[moved.index > last - timedelta(days=window)].sum()) if len(before) else None
+                    )
+            answer[f"{stem}_days_since_change"] = (last - moved[moved].index.max()).days if moved.any() else None
+            positive = values[(values > 0).fillna(False)]
+            answer[f"{stem}_days_since_nonzero"] = (last - positive.index.min()).days if len(positive) else None
+            answer[f"{stem}_max_rise"] = max(0.0, float(moves.max())) if moves.notna().any() else 0.0
+        answers[str(drive)] = {k: None if v is None or pd.isna(v) else float(v) for k, v in answer.items()}
+    return answers
+
+
+@settings(max_examples=12, deadline=None)
+@given(histories(late=True))
+def test_features_equal_the_oracle_whenever_they_are_asked(readings: list[Reading]) -> None:
+    """Late, vanished and falling readings included, each day's features are those of what had arrived by then."""
+    days = [START + timedelta(days=n) for n in (0, 5, 12, 20, 26)]
+    with empty() as con:
+        for moment in sorted({r.ingested_at for r in readings}):
+            put(con, [r for r in readings if r.ingested_at == moment])
+        rows = frame(con, "disk", spine(con, "disk", days)).to_pylist()
+    for day in days:
+        asof = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=1)
+        expected = oracle(readings, asof)
+        got = {row["entity_id"]: row for row in rows if row["asof_at"] == asof}
+        assert got.keys() == expected.keys()
+        for drive, features in expected.items():
+            assert {name: got[drive][name] for name in features} == features
+
+
+def test_a_row_that_arrives_later_is_not_seen_earlier() -> None:
+    """A question about the past gives the same answer after a late reading has rewritten that past."""
+    early = [Reading("A", START + timedelta(days=n), 0, 0) for n in (0, 1, 3, 4)]
+    late = Reading("A", START + timedelta(days=2), 7, 0, late_hours=24 * 10)
+    day = START + timedelta(days=4)
+    with empty() as con:
+        put(con, early)
+        before = frame(con, "disk", spine(con, "disk", [day])).to_pylist()
+        put(con, [late])
+        after = frame(con, "disk", spine(con, "disk", [day])).to_pylist()
+        much_later = frame(con, "disk", spine(con, "disk", [day + timedelta(days=10)])).to_pylist()
+    assert after == before
+    assert before[0]["smart_5_max_rise"] == 0
+    assert much_later[0]["smart_5_max_rise"] == 7
+
+
+def test_a_published_day_joins_every_belief() -> None:
+    """After a late reading, published days before and after it are seen at their own ends all the same."""
+    with empty() as con:
+        put(con, [Reading("A", START + timedelta(days=10), 3, 0, late_hours=24 * 300)])
+        put(con, [Reading("A", START + timedelta(days=9), 1, 0), Reading("A", START + timedelta(days=11), 7, 0)])
+        days = [START + timedelta(days=n) for n in (9, 10, 11, 330)]
+        rows = frame(con, "disk", spine(con, "disk", days, lookback_days=400)).to_pylist()
+    assert [(row["smart_5"], row["smart_5_changes_7d"]) for row in rows] == [(1, None), (1, None), (7, None), (7, None)]
+    assert [row["smart_5_max_rise"] for row in rows] == [0, 0, 6, 4]
+
+
+def test_a_failure_reported_later_is_not_known_before() -> None:
+    """A drive whose failure was reported a week late is live until then, and no label before that says it failed."""
+    readings = [Reading("A", START + timedelta(days=n), 0, 0) for n in range(5)]
+    dead = Reading("A", START + timedelta(days=5), 0, 0, failure=1, late_hours=24 * 7)
+    with empty() as con:
+        put(con, [*readings, dead])
+        asked = spine(con, "disk", [START + timedelta(days=n) for n in (3, 7, 14)])
+        assert [row["last_day"] for row in asked.to_pylist()] == [START + timedelta(days=n) for n in (3, 4)]
+        early = labels(con, "disk", asked, datetime(2020, 1, 9, tzinfo=UTC))["failed_in_days"].to_pylist()
+        later = labels(con, "disk", asked, datetime(2020, 1, 20, tzinfo=UTC))["failed_in_days"].to_pylist()
+    assert early == [None, None]
+    assert later == [2.0, None]
+
+
+def test_a_reading_within_the_grace_counts_for_its_own_day() -> None:
+    """A reading that comes an hour after midnight is evidence for the day it speaks of."""
+    readings = [Reading("A", START, 0, 0), Reading("A", START + timedelta(days=1), 5, 0, late_hours=1)]
+    with empty() as con:
+        put(con, readings)
+        rows = frame(con, "disk", spine(con, "disk", [START + timedelta(days=1)])).to_pylist()
+    assert rows[0]["smart_5"] == 5
+
+
+def test_labels_admit_what_is_not_known() -> None:
+    """A failed drive has its day, a drive that left is seen only so long, and failures still to come are not known."""
+    stays = [Reading("A", START + timedelta(days=n), 0, 0) for n in range(30)]
+    leaves = [Reading("B", START + timedelta(days=n), 0, 0) for n in range(10)]
+    fails = [Reading("C", START + timedelta(days=n), 0, 0, failure=int(n == 12)) for n in range(13)]
+    with empty() as con:
+        put(con, [*stays, *leaves, *fails])
+        asked = spine(con, "disk", [START + timedelta(days=4)])
+        later = datetime(2020, 1, 31, tzinfo=UTC)
+        seen = labels(con, "disk", asked, later).to_pylist()
+        got = {
+            name: (row["failed_in_days"], round(row["observed_days"], 3))
+            for name, row in zip(asked["entity_id"].to_pylist(), seen, strict=True)
+        }
+        unknown = labels(con, "disk", asked, datetime(2020, 1, 10, tzinfo=UTC))["failed_in_days"].to_pylist()
+    assert got == {"A": (None, 25.0), "B": (None, 5.0), "C": (8.0, 8.0)}
+    assert unknown == [None, None, None]
+
+
+def test_emptying_a_real_host_makes_labels_uncertain_and_a_simulated_one_does_not() -> None:
+    """From thirty days before asking on, an emptied host is in the label; simulated placement touches no drive."""
+    with empty() as con:
+        put(con, [Reading(drive, START + timedelta(days=n), 0, 0) for drive in "AB" for n in range(10)])
+        con.execute(
+            "insert into entity_host "
+            "select entity_key, 'h' || entity_id, entity_id = 'B', '2019-01-01', null from entity"
+        )
+        emptied = "insert into mitigation select h, h, 'live_migrate', $at, $at from (values ('hA'), ('hB')) seats(h)"
+        con.execute(emptied, {"at": datetime(2020, 1, 4, tzinfo=UTC)})
+        asked = spine(con, "disk", [START + timedelta(days=4)])
+        fates = labels(con, "disk", asked, datetime(2020, 1, 31, tzinfo=UTC)).to_pylist()
+    assert [row["mitigated_in_days"] for row in fates] == [-2.0, None]
+
+
+def test_the_dead_and_the_gone_are_not_asked_about() -> None:
+    """A failed drive and one silent for over two weeks are not live; a silent week makes the risk unknown."""
+    dead = [Reading("A", START, 0, 0, failure=1)]
+    gone = [Reading("B", START, 0, 0)]
+    silent = [Reading("C", START + timedelta(days=n), 0, 0) for n in range(13)]
+    with empty() as con:
+        put(con, [*dead, *gone, *silent])
+        rows = spine(con, "disk", [date(2020, 1, 20)]).to_pylist()
+    assert [(row["entity_id"], row["status"], row["reason"]) for row in rows] == [("C", "unknown", "stale_telemetry")]
+
+
+def test_sampling_keeps_positives_and_weights_the_rest() -> None:
+    """Every drive about to fail is kept, and the kept negatives stand for all of them."""
+    drives = [Reading(f"D{n}", START, 0, 0, failure=0) for n in range(400)]
+    doomed = [Reading("D0", START + timedelta(days=1), 0, 0, failure=1)]
+    with empty() as con:
+        put(con, [*drives, *doomed])
+        rows = spine(con, "disk", [START], negative_share=0.25).to_pylist()
+    weights = [row["weight"] for row in rows]
+    assert rows[0]["entity_id"] == "D0"
+    assert weights.count(1.0) == 1
+    assert 300 < sum(weights) < 500
+
+
+def test_the_statement_can_be_shown() -> None:
+    """`sql` gives one statement whose output columns are the features."""
+    text = sql("disk")
+    assert "{{" not in text
+    assert "{%" not in text
+    assert all(f" {name}" in text for name in feature_names("disk"))

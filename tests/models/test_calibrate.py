@@ -1,0 +1,132 @@
+"""Calibration: honest, monotone, calm with few failures; earned precision."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from models import calibrate
+from models.calibrate import BetaMap, Calibration
+
+
+def _world(rows: int, seed: int) -> tuple[calibrate.Floats, calibrate.Bools]:
+    random = np.random.default_rng(seed)
+    score = random.beta(0.3, 6, rows)
+    return score, random.random(rows) < score**1.5
+
+
+def test_a_miscalibrated_score_becomes_honest() -> None:
+    """Mean risk equals the failure rate, overall and in the riskiest tenth of fresh rows."""
+    score, failed = _world(40_000, 1)
+    made = calibrate.fit_map(score, failed, np.ones(score.size), 30)
+    fresh, fresh_failed = _world(40_000, 2)
+    risk = made.risk(fresh)
+    top = fresh >= np.quantile(fresh, 0.9)
+    assert risk.mean() == pytest.approx(fresh_failed.mean(), rel=0.05)
+    assert risk[top].mean() == pytest.approx(fresh_failed[top].mean(), rel=0.05)
+
+
+def test_weights_stand_for_rows() -> None:
+    """A row of weight three pulls like three rows."""
+    score, failed = _world(2000, 3)
+    weight = np.random.default_rng(4).integers(1, 4, 2000)
+    weighted = calibrate.fit_map(score, failed, weight.astype(float), 30)
+    copied = calibrate.fit_map(np.repeat(score, weight), np.repeat(failed, weight), np.ones(weight.sum()), 30)
+    assert (weighted.a, weighted.b, weighted.c) == pytest.approx((copied.a, copied.b, copied.c), abs=1e-2)
+
+
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_few_failures_give_a_small_and_finite_risk(failures: int) -> None:
+    """With next to nothing to learn from, the map stays near the base rate and keeps the order."""
+    score = np.linspace(0.001, 0.2, 1000)
+    failed = np.arange(1000) >= 1000 - failures
+    risk = calibrate.fit_map(score, failed, np.ones(1000), 1).risk(score)
+    assert np.all(np.diff(risk) > 0)
+    assert 0 < risk.mean() < 0.005
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.001, 5), st.floats(0, 5), st.floats(-8, 8)), min_size=5, max_size=5),
+    st.lists(st.floats(0, 1), min_size=2, max_size=20),
+)
+def test_risk_never_falls_with_the_horizon_or_with_the_score(
+    maps: list[tuple[float, float, float]], scores: list[float]
+) -> None:
+    """Whatever the maps are, a longer horizon or a higher score is never a lower risk."""
+    days = (1, 3, 7, 14, 30)
+    made = Calibration(tuple(BetaMap(day, *one) for day, one in zip(days, maps, strict=True)))
+    risks = made.risks(np.sort(np.array(scores)))
+    assert np.all(np.diff(risks, axis=1) >= 0)
+    assert np.all(np.diff(risks, axis=0) >= -1e-12)
+    assert np.all((risks >= 0) & (risks <= 1))
+
+
+def test_json_loses_nothing() -> None:
+    """A calibration read back from JSON is equal, to the last bit."""
+    made = Calibration((BetaMap(1, 1 / 3, 0.1, -2.7), BetaMap(3, 0.7, 1e-9, 3.3)))
+    assert Calibration.from_mapping(json.loads(json.dumps(made.as_mapping()))) == made
+
+
+def test_an_entity_called_again_and_again_is_one_call() -> None:
+    """Earned precision counts entities by their first call, not rows."""
+    entity = np.array([1, 2, 1, 1, 3])
+    risk = np.array([0.3, 0.3, 0.4, 0.5, 0.1])
+    failed = np.array([False, True, True, True, True])
+    (one,) = calibrate.earned(entity, risk, failed, thresholds=[0.2])
+    assert (one.alerts, one.precision) == (2, 0.5)
+
+
+def test_a_low_risk_earns_nothing_by_high_ones() -> None:
+    """Thirty right calls at 0.9 and thirty wrong ones at 0.1 are two bands, not one of mixed fame."""
+    risk = np.repeat([0.9, 0.1], 30)
+    low, high = calibrate.earned(np.arange(60), risk, risk > 0.5, thresholds=[0.1, 0.5])
+    assert (low.risk_from, low.alerts, low.precision) == (0.1, 30, 0.0)
+    assert (high.risk_from, high.alerts, high.precision) == (0.5, 30, 1.0)
+
+
+def test_a_band_begins_at_its_edge() -> None:
+    """A risk on the edge belongs to the band above."""
+    made = calibrate.earned(np.arange(2), np.array([0.49, 0.5]), np.array([False, True]), [0.1, 0.5], least_alerts=1)
+    assert [one.precision for one in made] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected"),
+    [
+        ([30, 30, 30, 30], [(0.1, 30), (0.2, 30), (0.3, 30), (0.4, 30)]),
+        ([30, 5, 16, 30], [(0.1, 30), (0.2, 21), (0.4, 30)]),
+        ([30, 30, 5, 5], [(0.1, 30), (0.2, 40)]),
+        ([9, 30, 9, 30], [(0.1, 9), (0.2, 39), (0.4, 30)]),
+        ([5, 5, 5, 2], [(0.1, 17)]),
+        ([9, 0, 0, 30], [(0.1, 9), (0.2, 0), (0.4, 30)]),
+        ([0, 30, 9, 0], [(0.1, 0), (0.2, 39), (0.4, 0)]),
+        ([0, 0, 0, 0], [(0.1, 0)]),
+    ],
+)
+def test_thin_bands_are_merged(calls: list[int], expected: list[tuple[float, int]]) -> None:
+    """Downward until twenty entities are called, never into a full band above, nor across risks that nobody had."""
+    edges = [0.1, 0.2, 0.3, 0.4]
+    risk = np.repeat(np.array(edges) + 0.05, calls)
+    made = calibrate.earned(np.arange(risk.size), risk, np.zeros(risk.size, dtype=bool), edges)
+    assert [(one.risk_from, one.alerts) for one in made] == expected
+
+
+def test_two_right_calls_out_of_two_earn_little() -> None:
+    """A perfect record of two calls has a lower bound of 0.16: too little for an automatic action."""
+    (one,) = calibrate.earned(np.array([1, 2]), np.array([0.9, 0.8]), np.array([True, True]), thresholds=[0.5])
+    assert one.precision == 1
+    assert one.precision_low == pytest.approx(0.158, abs=0.001)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_the_interval_is_the_exact_binomial_one(hits: int, misses: int) -> None:
+    """Clopper and Pearson's bounds, as SciPy has them; everything is possible without a trial."""
+    low, high = calibrate.clopper_pearson(hits, hits + misses)
+    if hits + misses == 0:
+        assert (low, high) == (0, 1)
+    else:
+        expected = binomtest(hits, hits + misses).proportion_ci(method="exact")
+        assert (low, high) == pytest.approx((expected.low, expected.high))

@@ -1,0 +1,93 @@
+"""The predictor: unknown is never low, JSON loses nothing, reasons are reasons."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.errors import ModelError
+from models import predictor, score
+from models.examples import Fate
+from models.train import Trained
+
+World = tuple[pa.Table, Fate]
+
+
+def _replaced(table: pa.Table, name: str, values: object) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def test_risks_never_fall_with_the_horizon(trained: Trained, world: World) -> None:
+    """Each row's five risks are in order and are probabilities, whatever nulls and infinities it holds."""
+    risks = trained.predictor.predict(world[0])
+    assert risks.shape == (4000, 5)
+    assert np.all(np.diff(risks, axis=1) >= 0)
+    assert np.all((risks > 0) & (risks < 1))
+
+
+def test_growing_sectors_are_a_higher_risk(trained: Trained, world: World) -> None:
+    """Drives with more than five pending sectors fail at fifty times the rate, and the risk says so."""
+    risks = trained.predictor.predict(world[0])[:, -1]
+    pending = world[0]["smart_197"].to_numpy()
+    assert risks[pending > 5].mean() > 10 * risks[pending == 0].mean()
+
+
+def test_unknown_is_not_a_low_risk(trained: Trained, world: World) -> None:
+    """A row that the spine calls unknown has null risks and keeps its reason; the others keep theirs."""
+    table = world[0].slice(0, 3)
+    table = _replaced(table, "status", pa.array(["ok", "unknown", "unknown"]))
+    table = _replaced(table, "reason", pa.array([None, "stale_telemetry", "too_little_history"]))
+    made = score.risks(table, trained.predictor, pa.nulls(3, pa.string()))
+    assert made["status"].to_pylist() == ["ok", "unknown", "unknown"]
+    assert made["reason"].to_pylist() == [None, "stale_telemetry", "too_little_history"]
+    assert made["risk_30d"].is_null().to_pylist() == [False, True, True]
+    assert made["factors"].is_null().to_pylist() == [False, True, True]
+
+
+def test_a_row_without_any_reading_is_unknown(trained: Trained, world: World) -> None:
+    """All values null or infinite: nothing to judge by."""
+    table = world[0].slice(0, 2)
+    for name in trained.predictor.feature_names:
+        table = _replaced(table, name, pa.array([None, np.inf], pa.float64()))
+    made = score.risks(table, trained.predictor, pa.nulls(2, pa.string()))
+    assert made["reason"].to_pylist() == ["no_readings", "no_readings"]
+    assert made["risk_1d"].null_count == 2
+
+
+def test_only_the_riskiest_rows_get_reasons(trained: Trained, world: World) -> None:
+    """Ten asked for, ten given, and they are the ten highest risks."""
+    made = score.risks(world[0], trained.predictor, pa.nulls(4000, pa.string()), top_reasons=10)
+    told = np.flatnonzero(~np.array(made["factors"].is_null().to_pylist()))
+    risk = made["risk_30d"].to_numpy()
+    assert told.size == 10
+    assert risk[told].min() >= np.delete(risk, told).max()
+
+
+def test_the_first_reason_is_what_foretells_failure(trained: Trained, world: World) -> None:
+    """On the riskiest drive the pending sectors come first, with their value."""
+    table = world[0]
+    riskiest = int(np.argmax(trained.predictor.predict(table)[:, -1]))
+    (reasons,) = trained.predictor.reasons(table.slice(riskiest, 1), top=3)
+    assert reasons[0].feature == "smart_197"
+    assert reasons[0].value == table["smart_197"][riskiest].as_py()
+    assert [one.contribution for one in reasons] == sorted((one.contribution for one in reasons), reverse=True)
+
+
+def test_json_and_text_bring_the_predictor_back(trained: Trained, world: World) -> None:
+    """Equal in every field, and in every bit of its risks."""
+    made = trained.predictor
+    again = predictor.from_json(made.to_json(), made.booster_text, made.version)
+    assert again == made
+    np.testing.assert_array_equal(again.predict(world[0]), made.predict(world[0]))
+
+
+def test_a_table_without_a_feature_is_refused(trained: Trained, world: World) -> None:
+    """A model from other features says which one is missing instead of guessing."""
+    with pytest.raises(ModelError, match="smart_197"):
+        trained.predictor.predict(world[0].drop_columns(["smart_197"]))
+
+
+def test_an_empty_fleet_has_an_empty_answer(trained: Trained, world: World) -> None:
+    """No rows in, no rows out, with all columns."""
+    made = score.risks(world[0].slice(0, 0), trained.predictor, pa.nulls(0, pa.string()))
+    assert made.num_rows == 0
+    assert made.schema == score.SCHEMA

@@ -1,0 +1,118 @@
+"""What the tests of whole nights share: a small trained fleet, its nights as commands, and its state to compare."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from data.simulator.fleet import FleetSpec
+from pipelines.clock import end_of
+from pipelines.settings import Settings, load
+from pipelines.steps import simulate
+from pipelines.steps.world import ingest_world
+
+SPEC = FleetSpec(hosts=80, vms=500, days=96, acceleration=40, dimms_per_host=0, gpus_per_host=0, disks_per_host=8)
+UNTIL = SPEC.start + timedelta(days=90)
+NIGHTS = tuple(UNTIL + timedelta(days=n) for n in (1, 2))
+POLICY = "[breaker]\nfleet_share = 0.5\nzone_share = 0.9\nrack_share = 0.9\nhardware_model_share = 0.9\n"
+DRIVER = Path(__file__).with_name("driver.py")
+NOT_STATE = {"schema_migration"}
+"""Tables that say when, not what."""
+
+
+def build(home: Path) -> Settings:
+    """A home whose fleet has been ingested for ninety days; no model yet."""
+    home.mkdir(parents=True)
+    (home / "policy.toml").write_text(POLICY + "drive_model_share = 0.9\nfirmware_share = 0.9\n", encoding="utf-8")
+    (home / "foreshock.toml").write_text('home = "."\n[policy]\npath = "policy.toml"\n', encoding="utf-8")
+    settings = load(home / "foreshock.toml")
+    simulate.fleet(settings, SPEC)
+    ingest_world(settings, end_of(UNTIL))
+    return settings
+
+
+def night(day: date) -> list[list[str]]:
+    """One cycle as single commands, which go straight to their steps."""
+    on = ["--on", day.isoformat()]
+    steps = (["ingest"], ["settle"], ["score", "disk"], ["decide"], ["dispatch"], ["settle"])
+    return [[*step, *on] for step in steps]
+
+
+def command(home: Path, commands: list[list[str]], kill: str = "") -> int:
+    """The exit code of a process that runs the commands one after another, killing itself at `kill`."""
+    lines = [" ".join(one) for one in commands]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("FORESHOCK", "PREFECT"))}
+    env |= {"FORESHOCK_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), kill, *lines], env=env, cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, -9}, done.stderr[-3000:]
+    return done.returncode
+
+
+def state(home: Path) -> dict[str, list[Any]]:
+    """All that a night changes: the warehouse by entity name, the ledger, and what the executor's world did."""
+    return {**warehouse(home), **ledger(home), **world(home)}
+
+
+def warehouse(home: Path) -> dict[str, list[Any]]:
+    """Every table of the published snapshot, and of the warehouse, which must agree with it."""
+    found = {}
+    for file in ("published.duckdb", "warehouse.duckdb"):
+        with duckdb.connect(str(home / file), read_only=True) as con:
+            for (table,) in con.execute("select table_name from duckdb_tables() where not temporary").fetchall():
+                if table not in NOT_STATE:
+                    found[f"{file}.{table}"] = _rows(con, table)
+    return found
+
+
+def _rows(con: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
+    columns = [name for (name,) in con.execute(f"select column_name from (describe {table})").fetchall()]
+    if table == "entity":
+        query = "select * exclude (entity_key) from entity"
+    elif "entity_key" in columns:
+        query = f"select entity_id, t.* exclude (entity_key) from {table} t join entity using (entity_key)"
+    else:
+        query = f"select * from {table}"
+    return sorted(con.execute(query).fetchall(), key=repr)
+
+
+def ledger(home: Path) -> dict[str, list[Any]]:
+    """Every table of the ledger, but for how often a delivery was tried, and the order in which history was written."""
+    chosen = {
+        "outbox": "select order_id, state, next_attempt_at, last_error from outbox",
+        "history": "select at, kind, subject, body from history",
+    }
+    found = {}
+    con = sqlite3.connect(home / "ledger.db")
+    for (table,) in con.execute("select name from sqlite_master where type = 'table'").fetchall():
+        rows = con.execute(chosen.get(table, f"select * from {table}")).fetchall()
+        found[f"ledger.{table}"] = sorted(rows, key=repr)
+    con.close()
+    return found
+
+
+def world(home: Path) -> dict[str, list[Any]]:
+    """What stands where in the simulated world, and what became of every order."""
+    con = sqlite3.connect(home / "world.db")
+    tables = ("host", "vm", "work", "work_vm", "interruption")
+    found = {f"world.{table}": sorted(con.execute(f"select * from {table}").fetchall(), key=repr) for table in tables}
+    con.close()
+    return found
+
+
+def differences(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Tables that differ, with a few rows that only one side has."""
+    return {
+        table: (
+            [r for r in one[table] if r not in other[table]][:3],
+            [r for r in other[table] if r not in one[table]][:3],
+        )
+        for table in one
+        if one[table] != other.get(table)
+    } | {table: ([], other[table][:3]) for table in other.keys() - one.keys()}

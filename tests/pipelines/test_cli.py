@@ -1,0 +1,268 @@
+"""The command line: one JSON object, exit codes, errors that a person can act on, and nothing loaded in vain."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.errors import Refused
+from models import registry
+from pipelines.cli import app, main
+from pipelines.output import Output, plain
+from pipelines.reference import page
+
+HEAVY = ("duckdb", "lightgbm", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "sqlalchemy")
+COMMANDS = (
+    *("demo", "run", "decide", "dispatch", "settle", "ingest", "sql", "doctor", "train", "score", "evaluate"),
+    *("promote", "rollback", "review", "stop", "start"),
+)
+GROUPS = {
+    "simulate": ["fleet", "overlay"],
+    "decisions": ["list", "show", "approve", "veto", "snooze"],
+    "orders": ["list", "show", "retry", "cancel"],
+    "ledger": ["verify"],
+}
+
+
+@pytest.fixture(autouse=True)
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and a home that is not there yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORESHOCK_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def answer(capfd: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, object], str]:
+    """Exit code, the one JSON object on standard output, and standard error."""
+    code = main([*argv, "--json"])
+    out, err = capfd.readouterr()
+    data = json.loads(out)
+    assert isinstance(data, dict)
+    return code, data, err
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["decisions", "--help"]])
+def test_help_and_version_load_nothing_heavy(argv: list[str]) -> None:
+    """What answers at once must not import what takes seconds."""
+    program = (
+        "import sys; from pipelines.cli import main; main(sys.argv[1:]); "
+        f"print('loaded:', *[m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
+    assert "loaded:\n" in done.stderr
+    assert done.stdout
+
+
+def test_every_command_of_the_design_is_there() -> None:
+    """The names that other people's scripts call."""
+    assert [name for name in COMMANDS if name not in app] == []
+    assert [(group, name) for group, names in GROUPS.items() for name in names if name not in app[group]] == []
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
+def test_every_command_has_help_and_json(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each command explains itself, and each takes `--json` and `--config`."""
+    argv = [name, GROUPS[name][0]] if name in GROUPS else [name]
+    assert main([*argv, "--help"]) == 0
+    out = capfd.readouterr().out
+    assert "--json" in out
+    assert "--config" in out
+
+
+def test_the_reference_is_current() -> None:
+    """docs/cli.md is what the commands say of themselves."""
+    kept = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+    assert kept.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("argv", [["nope"], ["sql"], ["ingest"], ["decide", "--on", "yesterday"], ["orders", "lits"]])
+def test_wrong_usage_is_exit_code_2(argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """A name that is not there, a value that is missing or makes no sense: one paragraph and the same in JSON."""
+    code, data, err = answer(capfd, *argv)
+    assert (code, data["exit_code"]) == (2, 2)
+    assert err.startswith("foreshock: ")
+    assert err.strip() == f"foreshock: {data['error']}"
+
+
+def test_bad_settings_are_exit_code_2(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A key that is not known stops the command before it does anything."""
+    (bare / "foreshock.toml").write_text("[review]\nprot = 1\n", encoding="utf-8")
+    code, data, _ = answer(capfd, "doctor")
+    assert code == 2
+    assert "review.prot" in str(data["error"])
+
+
+def test_a_failure_is_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is published yet: said in one sentence with what to do next."""
+    code, data, _ = answer(capfd, "evaluate", "disk", "--from", "2026-01-01", "--to", "2026-02-01")
+    assert code == 1
+    assert "ingest" in str(data["error"])
+
+
+@pytest.mark.parametrize("argv", [["decide", "--dry-run", "--on", "2026-01-01"], ["score", "disk"]])
+def test_asking_for_a_model_makes_nothing(bare: Path, argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """In an empty home there is no model, and nothing is written to say so."""
+    code, data, _ = answer(capfd, *argv)
+    assert code == 1, data
+    assert list(bare.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["orders", "list"], ["stop", "--reason", "storm"]])
+def test_a_damaged_ledger_is_said(bare: Path, argv: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """A file that is no database: one sentence and the same in JSON, and the doctor finds it."""
+    (bare / "home").mkdir()
+    (bare / "home" / "ledger.db").write_bytes(b"damaged " * 1_000)
+    code, data, err = answer(capfd, *argv)
+    assert (code, data["exit_code"]) == (1, 1)
+    assert err.strip() == f"foreshock: {data['error']}"
+    assert answer(capfd, "doctor")[1]["ok"] is False
+
+
+@pytest.mark.parametrize("error", [sqlite3.DatabaseError("torn page"), SQLAlchemyError("torn page")])
+def test_a_databases_own_error_is_said(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a database raises in the middle of a command is no traceback."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("models.registry.rollback", fail)
+    code, data, _ = answer(capfd, "rollback", "disk")
+    assert code == 1
+    assert "torn page" in str(data["error"])
+
+
+def test_review_says_its_address_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The one JSON line comes when the pages are served, where a script reads it."""
+
+    def serve(*_: object, announce: Callable[[str], None], **__: object) -> None:
+        announce("http://here")
+
+    monkeypatch.setattr("dashboards.serve.serve", serve)
+    assert main(["review", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["url"] == "http://here"
+
+
+@pytest.mark.parametrize("command", ["sql", "score"])
+def test_an_unknown_component_is_wrong_usage(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The known components are listed."""
+    code, data, _ = answer(capfd, command, "toaster")
+    assert code == 2
+    assert "disk" in str(data["error"])
+
+
+def test_a_refused_promotion_names_the_champion_that_stays(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A script learns which version goes on being believed."""
+
+    def refuse(*_: object) -> None:
+        msg = "no"
+        raise Refused(msg)
+
+    held = (registry.Entry("2", "b", ("challenger",), "", 0), registry.Entry("1", "a", ("champion",), "", 0))
+    monkeypatch.setattr(registry, "promote", refuse)
+    monkeypatch.setattr(registry, "gates_of", lambda *_: ())
+    monkeypatch.setattr(registry, "versions", lambda *_: held)
+    code, data, _ = answer(capfd, "promote", "disk", "2")
+    assert (code, data["champion"]) == (3, "1")
+
+
+def test_an_unknown_source_is_wrong_usage(capfd: pytest.CaptureFixture[str]) -> None:
+    """The known sources are listed."""
+    code, data, _ = answer(capfd, "ingest", "punchcards", "x.csv")
+    assert code == 2
+    assert "backblaze" in str(data["error"])
+
+
+def test_a_refusal_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A gate that says no is neither success nor failure."""
+
+    def refuse(*_: object) -> None:
+        msg = "no"
+        raise Refused(msg)
+
+    monkeypatch.setattr("models.registry.rollback", refuse)
+    code, data, _ = answer(capfd, "rollback", "disk")
+    assert (code, data) == (3, {"error": "no", "exit_code": 3})
+
+
+def test_libraries_cannot_spoil_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What Python code and child processes print goes to standard error while a JSON answer is made."""
+
+    def noisy(component: str) -> str:
+        print("from Python")  # noqa: T201
+        subprocess.run(["echo", "from a child"], check=True)
+        return component
+
+    monkeypatch.setattr("features.build.sql", noisy)
+    code, data, err = answer(capfd, "sql", "disk")
+    assert (code, data["sql"]) == (0, "disk")
+    assert "from Python" in err
+    assert "from a child" in err
+
+
+def test_people_get_tables(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without `--json` the same answer is laid out to be read."""
+    assert main(["doctor"]) == 0
+    out = capfd.readouterr().out
+    assert "snapshot" in out
+    assert not out.startswith("{")
+
+
+def test_the_doctor_writes_nothing(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """On an empty folder the doctor says what is missing and makes no home."""
+    code, data, _ = answer(capfd, "doctor")
+    assert (code, data["ok"]) == (0, True)
+    assert list(bare.iterdir()) == []
+
+
+def test_plain_values_are_json() -> None:
+    """Not-a-number becomes null, since JSON has none, and nested reports become objects."""
+    made = plain({"a": float("nan"), "b": Output({"c": (1, 2)}), "d": {3}})
+    assert made == {"a": None, "b": {"data": {"c": [1, 2]}, "text": "", "exit_code": 0}, "d": [3]}
+
+
+def test_a_fleet_is_simulated_once(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`simulate fleet` fills a home; a second one is refused and leaves the first alone."""
+    argv = ["simulate", "fleet", "--hosts", "4", "--vms", "12", "--days", "3"]
+    code, data, _ = answer(capfd, *argv)
+    assert code == 0
+    assert {"hosts", "vms", "entities", "days", "simulated"} <= data.keys()
+    assert (data["hosts"], data["days"], data["simulated"]) == (4, 3, True)
+    before = (bare / "home" / "world.db").stat().st_mtime_ns
+    assert answer(capfd, *argv)[0] == 2
+    assert (bare / "home" / "world.db").stat().st_mtime_ns == before
+
+
+def test_files_are_ingested_and_counted(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The written telemetry goes in through the ordinary sources; a second time all of it is duplicate."""
+    answer(capfd, "simulate", "fleet", "--hosts", "4", "--vms", "12", "--days", "2")
+    disk = str(bare / "home" / "simulated" / "telemetry" / "disk")
+    code, first, _ = answer(capfd, "ingest", "backblaze", disk)
+    assert {"files", "rows_read", "rows_loaded", "rows_duplicate", "rows_quarantined", "seconds"} <= first.keys()
+    _, second, _ = answer(capfd, "ingest", "backblaze", disk)
+    assert (code, first["files"], first["rows_duplicate"]) == (0, 2, 0)
+    assert (second["rows_loaded"], second["rows_duplicate"]) == (0, first["rows_loaded"])
+
+
+def test_the_kill_switch_is_thrown_and_released(capfd: pytest.CaptureFixture[str], bare: Path) -> None:
+    """`stop` needs a reason, says who did it, and `start` takes it back."""
+    (bare / "foreshock.toml").write_text('[clock]\nsource = "wall"\n', encoding="utf-8")
+    assert answer(capfd, "stop")[0] == 2
+    code, data, _ = answer(capfd, "stop", "--reason", "storm", "--by", "ann")
+    assert (code, data) == (0, {"stopped": True, "by": "ann", "reason": "storm"})
+    _, doctor, _ = answer(capfd, "doctor")
+    assert "thrown by ann" in json.dumps(doctor)
+    assert answer(capfd, "start", "--by", "ann")[1]["stopped"] is False
+    assert answer(capfd, "ledger", "verify")[1]["verified"] is True

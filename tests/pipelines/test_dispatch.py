@@ -1,0 +1,186 @@
+"""Handing orders over: once in effect, whatever the executor does, and never without its precondition."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from data.errors import ExecutorError
+from decisions.domain import Answer, Order, OrderState
+from decisions.ledger import Ledger
+from pipelines.executors.dry_run import DryRun
+from pipelines.settings import ExecutorSettings
+from pipelines.steps.dispatch import DispatchReport, Inventory, drain
+from tests.decisions.fleets import fleet
+from tests.decisions.ledgers import NOW, automatic
+
+LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1).model_copy(update={"lease_seconds": 0.0})
+FLEET = fleet(50, {})
+INVENTORY = Inventory(FLEET.hosts, FLEET.vms)
+
+
+class Died(BaseException):
+    """The dispatcher was killed: nothing may catch it."""
+
+
+@dataclass
+class Scripted:
+    """An executor that keeps what it was given, by order, and does first what its script says."""
+
+    script: list[Callable[[], None]] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
+    taken: dict[str, int] = field(default_factory=dict)
+    answers: OrderState = OrderState.ACCEPTED
+
+    def submit(self, order: Order) -> Answer:
+        """The scripted answer."""
+        if self.script:
+            self.script.pop(0)()
+        self.taken[order.order_id] = 1
+        if self.after:
+            self.after.pop(0)()
+        return Answer(order.order_id, self.answers, NOW)
+
+    def cancel(self, order_id: str, reason: str) -> Answer:
+        """Always cancelled."""
+        return Answer(order_id, OrderState.CANCELLED, NOW, reason)
+
+    def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
+        """The same answer for all."""
+        return [Answer(order_id, self.answers, now) for order_id in order_ids]
+
+
+def fail() -> None:
+    msg = "out of reach"
+    raise ExecutorError(msg)
+
+
+def die() -> None:
+    raise Died
+
+
+def fine() -> None:
+    pass
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A ledger with two orders to hand over."""
+    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    opened.record(automatic(), NOW)
+    return opened
+
+
+def run(ledger: Ledger, executor: Scripted, at: datetime = NOW) -> DispatchReport:
+    return drain(ledger, executor, INVENTORY, at, LIMITS, pause=lambda _: None)
+
+
+def test_every_order_is_handed_over_once(ledger: Ledger) -> None:
+    """Both orders go out; a second run finds nothing to do."""
+    executor = Scripted()
+    assert run(ledger, executor).sent == 2
+    assert run(ledger, executor) == DispatchReport()
+    assert [listed.outbox_state for listed in ledger.orders()] == ["sent", "sent"]
+
+
+def test_what_fails_is_tried_again_in_the_same_run(ledger: Ledger) -> None:
+    """An executor that is out of reach for a moment gets the order in the next round."""
+    executor = Scripted(script=[fail])
+    report = run(ledger, executor)
+    assert (report.sent, report.dead, report.postponed) == (2, 0, 0)
+
+
+def test_what_never_works_becomes_a_dead_letter_with_its_reason(ledger: Ledger) -> None:
+    """After the last attempt the order is put aside, and a person can read why."""
+    report = run(ledger, Scripted(script=[fail] * 6))
+    assert (report.sent, report.dead) == (0, 2)
+    assert {listed.last_error for listed in ledger.orders()} == {"out of reach"}
+
+
+def test_a_dead_letter_goes_out_after_a_retry(ledger: Ledger) -> None:
+    """`orders retry` brings it back, and the next run hands it over."""
+    run(ledger, Scripted(script=[fail] * 6))
+    for listed in ledger.orders():
+        ledger.retry(listed.order.order_id, "ann", NOW)
+    assert run(ledger, Scripted()).sent == 2
+
+
+@pytest.mark.parametrize("when", ["script", "after"])
+@pytest.mark.parametrize("nth", [0, 1])
+def test_a_dispatcher_that_dies_loses_and_repeats_nothing(ledger: Ledger, when: str, nth: int) -> None:
+    """Killed before or after the executor took an order: the next run hands over the rest and repeats no effect."""
+    executor = Scripted(**{when: [*[fine] * nth, die]})  # type: ignore[arg-type]
+    with pytest.raises(Died):
+        run(ledger, executor)
+    run(ledger, executor)
+    assert sorted(executor.taken) == sorted(listed.order.order_id for listed in ledger.orders())
+    assert {listed.state for listed in ledger.orders()} == {OrderState.ACCEPTED}
+
+
+def test_an_expired_order_never_leaves(ledger: Ledger) -> None:
+    """Past its expiry an order ends here, whatever the executor would say."""
+    executor = Scripted()
+    late = max(listed.order.expires_at for listed in ledger.orders())
+    assert run(ledger, executor, late).expired == 2
+    assert executor.taken == {}
+
+
+def test_a_host_that_is_gone_gets_no_order(ledger: Ledger) -> None:
+    """An order for a host that left the inventory, or is at repair, is refused with that reason."""
+    first, second = (listed.order.host_id for listed in ledger.orders())
+    hosts = {name: host for name, host in FLEET.hosts.items() if name != first}
+    hosts[second] = replace(hosts[second], state="repair")
+    executor = Scripted()
+    assert drain(ledger, executor, replace(INVENTORY, hosts=hosts), NOW, LIMITS).refused == 2
+    assert executor.taken == {}
+    assert {listed.reason for listed in ledger.orders()} == {
+        f"host {first} is no longer in the inventory",
+        f"host {second} is out of service already: repair",
+    }
+
+
+def test_an_order_whose_plan_no_longer_holds_is_refused(ledger: Ledger) -> None:
+    """A planned VM that has left its host, or a target that takes no VMs now, ends the order with its name."""
+    first, second = (listed.order for listed in ledger.orders())
+    vms = {**FLEET.vms, first.host_id: tuple(v for v in FLEET.vms[first.host_id] if v.vm_id != first.vms[0].vm_id)}
+    target = second.vms[0].target_host_id or ""
+    hosts = {**FLEET.hosts, target: replace(FLEET.hosts[target], state="draining")}
+    executor = Scripted()
+    assert drain(ledger, executor, Inventory(hosts, vms), NOW, LIMITS).refused == 2
+    assert executor.taken == {}
+    assert {ledger.order(order.order_id).reason for order in (first, second)} == {
+        f"VM {first.vms[0].vm_id} is no longer on host {first.host_id}",
+        f"target host {target} is draining and takes no VMs",
+    }
+
+
+def test_nothing_leaves_while_the_kill_switch_is_thrown(ledger: Ledger) -> None:
+    """Stopped, the outbox keeps its orders; started again, they go."""
+    ledger.stop("ann", "storm", NOW)
+    executor = Scripted()
+    assert run(ledger, executor) == DispatchReport(stopped_by="ann")
+    ledger.start("ann", NOW)
+    assert run(ledger, executor).sent == 2
+
+
+def test_a_kill_switch_thrown_midway_holds_the_rest(ledger: Ledger) -> None:
+    """The order in hand goes; the next one waits in the outbox."""
+    executor = Scripted(after=[lambda: ledger.stop("ann", "storm", NOW)])
+    assert (run(ledger, executor).sent, len(executor.taken)) == (1, 1)
+    assert sorted(listed.outbox_state for listed in ledger.orders()) == ["pending", "sent"]
+
+
+def test_an_executor_that_refuses_is_counted_as_such(ledger: Ledger) -> None:
+    """The executor's refusal ends the order."""
+    assert run(ledger, Scripted(answers=OrderState.REFUSED)).refused == 2
+    assert {listed.state for listed in ledger.orders()} == {OrderState.REFUSED}
+
+
+def test_a_dry_run_executor_accepts_in_time_and_refuses_late(ledger: Ledger) -> None:
+    """It answers as a real one would at that moment, and cancels all it is later asked about."""
+    order = ledger.orders()[0].order
+    assert DryRun(NOW).submit(order).state is OrderState.ACCEPTED
+    assert DryRun(order.expires_at + timedelta(seconds=1)).submit(order).state is OrderState.REFUSED
+    assert [answer.state for answer in DryRun(NOW).poll([order.order_id], NOW)] == [OrderState.CANCELLED]
