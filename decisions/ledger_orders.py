@@ -24,6 +24,7 @@ _RANK: Final[Mapping[OrderState, int]] = {
 }
 _OURS: Final = {OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUSED}
 _FACTS: Final = {OrderState.COMPLETED, OrderState.FAILED}
+_WORKED_ON: Final = {OrderState.STARTED, *_FACTS}
 
 
 def follows(state: OrderState, answer: OrderState) -> bool:
@@ -100,7 +101,13 @@ def advance(con: Connection, order_id: str, state: OrderState, at: datetime, rea
 
 
 def apply(con: Connection, answer: Answer) -> bool:
-    """Whether the executor's answer told something new; its outcomes are written with it."""
+    """Whether the executor's answer told something new; its outcomes are written with it.
+
+    An executor that began an order had accepted it: where that answer was lost, it is written down with this one.
+    """
+    held = require(con, answer.order_id)
+    if held.state == OrderState.REQUESTED.value and answer.state in _WORKED_ON:
+        advance(con, answer.order_id, OrderState.ACCEPTED, answer.at, None)
     if not advance(con, answer.order_id, answer.state, answer.at, answer.reason):
         return False
     mark(con, answer.order_id, answer.at, "sent")

@@ -19,7 +19,7 @@ from pipelines.steps.world import ingest_world
 SPEC = FleetSpec(hosts=80, vms=500, days=96, acceleration=40, dimms_per_host=0, gpus_per_host=0, disks_per_host=8)
 UNTIL = SPEC.start + timedelta(days=90)
 NIGHTS = tuple(UNTIL + timedelta(days=n) for n in (1, 2))
-POLICY = "[breaker]\nfleet_share = 0.5\nzone_share = 0.9\nrack_share = 0.9\nhardware_model_share = 0.9\n"
+POLICY = "[earned]\nlive_migrate_precision_low = 0.01\n[breaker]\nfleet_share = 0.5\nzone_share = 0.9\nrack_share = 0.9\nhardware_model_share = 0.9\n"
 DRIVER = Path(__file__).with_name("driver.py")
 NOT_STATE = {"schema_migration"}
 """Tables that say when, not what."""

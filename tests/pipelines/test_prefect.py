@@ -75,11 +75,12 @@ def test_every_deployment_registers(server: dict[str, str]) -> None:
 
 def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None:
     """The scheduler makes a run of a deployment by itself, a worker takes it, and it ends completed with its report."""
+    (flow,) = _ask(server, "/flows/filter", {"flows": {"name": {"any_": ["settle"]}}})
     _prefect(server, "deployment", "schedule", "create", "settle/hourly", "--interval", "30")
 
     def finished() -> bool:
         runs = _ask(server, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}})
-        mine = [run for run in runs if run["auto_scheduled"]]
+        mine = [run for run in runs or [] if run["auto_scheduled"] and run["flow_id"] == flow["id"]]
         assert [run["state"]["message"] for run in mine if run["state"]["type"] == "FAILED"] == []
         return bool(mine)
 
