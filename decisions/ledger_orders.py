@@ -113,8 +113,8 @@ def apply(con: Connection, answer: Answer) -> bool:
     mark(con, answer.order_id, answer.at, "sent")
     if answer.vms:
         vms = [vm.vm_id for vm in answer.vms]
-        held = tables.outcome.c
-        con.execute(delete(tables.outcome).where(held.order_id == answer.order_id, held.vm_id.in_(vms)))
+        known = tables.outcome.c
+        con.execute(delete(tables.outcome).where(known.order_id == answer.order_id, known.vm_id.in_(vms)))
         con.execute(insert(tables.outcome), [_outcome(answer, at) for at in range(len(answer.vms))])
         told = {vm.vm_id: vm.result for vm in answer.vms}
         chain.append(con, answer.at, [chain.Entry("outcome", answer.order_id, {"vms": told})])

@@ -81,9 +81,7 @@ def ingest(settings: Settings, now: datetime) -> IngestReport:
     """What became of the configured sources' rows, and of what a simulated world has told by `now`."""
     configured = ingest_all(settings, settings.sources, at=now) if settings.sources else IngestReport()
     told = ingest_world(settings, now) if has_world(settings) else IngestReport()
-    return IngestReport(
-        *(getattr(configured, name) + getattr(told, name) for name in IngestReport.__dataclass_fields__)
-    )
+    return configured + told
 
 
 def now_of(settings: Settings, on: date | None = None) -> datetime:

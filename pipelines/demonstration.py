@@ -97,6 +97,7 @@ class Night:
     rows_loaded: int
     outcomes: Mapping[str, int]
     episodes: Mapping[str, int]
+    approved: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class DemoReport:
     champion: str | None
     """Null when the model missed a gate: then the demonstration acts on the challenger, which a real run never does."""
     proposals: Mapping[str, int]
+    approved: int
+    """Proposals that a stand-in for the on-call engineer let go."""
     orders: Mapping[str, int]
     outcomes: Mapping[str, int]
     episodes: Mapping[str, int]
@@ -187,6 +190,7 @@ def run(demo: Demo, made: simulate.SimulateReport, started: float, call: Call = 
         metrics={name: trained.metrics[name] for name in SHOWN_METRICS if name in trained.metrics},
         champion=trained.champion,
         proposals=_summed(one.proposals for one in nights),
+        approved=sum(one.approved for one in nights),
         orders=_orders(settings),
         outcomes=_summed([*(one.outcomes for one in nights), last.outcomes]),
         episodes=_summed([*(one.episodes for one in nights), last.why]),
@@ -204,7 +208,13 @@ def night(settings: Settings, day: date, predictors: Mapping[str, Predictor]) ->
         approved = approve_waiting(ledger, now)
     if approved:
         dispatch(settings, now)
-    return Night(report.decide.proposals, report.ingest.rows_loaded, report.settle.outcomes, report.settle.why)
+    return Night(
+        proposals=report.decide.proposals,
+        rows_loaded=report.ingest.rows_loaded,
+        outcomes=report.settle.outcomes,
+        episodes=report.settle.why,
+        approved=approved,
+    )
 
 
 def rival_arms(settings: Settings, demo: Demo) -> Interruptions:
@@ -235,6 +245,7 @@ def summary(report: DemoReport) -> str:
         f"  telemetry   {report.rows_ingested:,} rows ingested",
         f"  model       {_figures(report.metrics)}",
         f"  nights      {report.nights}: {_counted(report.proposals)} proposed",
+        f"  approvals   {report.approved:,} by a stand-in for the on-call engineer",
         f"  orders      {_counted(report.orders)}",
         f"  VMs         {_counted(report.outcomes)}",
         f"  episodes    {_counted(report.episodes)}",

@@ -6,8 +6,9 @@ counts it as duplicate.
 
 import glob
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -31,7 +32,23 @@ class IngestReport:
     rows_loaded: int = 0
     rows_duplicate: int = 0
     rows_quarantined: int = 0
+    quarantine: Mapping[str, int] = field(default_factory=dict)
+    """Entries that are new in quarantine, by reason.
+
+    Notes are among them: `missing_column` stands for a whole file, whose rows are loaded.
+    """
     seconds: float = 0.0
+
+    def __add__(self, other: "IngestReport") -> "IngestReport":
+        return IngestReport(
+            files=self.files + other.files,
+            rows_read=self.rows_read + other.rows_read,
+            rows_loaded=self.rows_loaded + other.rows_loaded,
+            rows_duplicate=self.rows_duplicate + other.rows_duplicate,
+            rows_quarantined=self.rows_quarantined + other.rows_quarantined,
+            quarantine=dict(Counter(self.quarantine) + Counter(other.quarantine)),
+            seconds=self.seconds + other.seconds,
+        )
 
 
 def ingest(
@@ -76,16 +93,33 @@ def ingest_all(
     now = at or datetime.now(UTC)
     files, rows = 0, Absorbed()
     with open_warehouse(settings) as warehouse:
+        held = set_aside(warehouse)
         try:
             for source in sources:
                 for part in load(warehouse, source, now, progress):
                     files, rows = files + 1, rows + part
         finally:
             warehouse.publish()
-    seconds = time.monotonic() - started
+        new = set_aside(warehouse) - held
+    return reported(files, rows, started, new)
+
+
+def reported(files: int, rows: Absorbed, started: float, quarantine: Mapping[str, int]) -> IngestReport:
+    """The report on `rows` of so many files; `started` is the monotonic clock's reading at the beginning."""
     return IngestReport(
-        files, rows.rows_read, rows.rows_loaded, rows.rows_duplicate, rows.rows_quarantined, round(seconds, 3)
+        files=files,
+        rows_read=rows.rows_read,
+        rows_loaded=rows.rows_loaded,
+        rows_duplicate=rows.rows_duplicate,
+        rows_quarantined=rows.rows_quarantined,
+        quarantine=dict(sorted(quarantine.items())),
+        seconds=round(time.monotonic() - started, 3),
     )
+
+
+def set_aside(warehouse: Warehouse) -> Counter[str]:
+    """Entries in quarantine, by reason."""
+    return Counter(dict(warehouse.con.execute("select reason, count(*) from quarantine group by reason").fetchall()))
 
 
 def open_warehouse(settings: Settings) -> Warehouse:

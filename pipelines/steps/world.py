@@ -19,7 +19,7 @@ from data.warehouse import Warehouse
 from pipelines.clock import last_day
 from pipelines.executors.opened import world_path
 from pipelines.settings import Settings
-from pipelines.steps.ingest import IngestReport, open_warehouse
+from pipelines.steps.ingest import IngestReport, open_warehouse, reported, set_aside
 from pipelines.steps.simulate import folder
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ def ingest_world(settings: Settings, until: datetime) -> IngestReport:
     files, rows = 0, Absorbed()
     with World.open(world_path(settings)) as world, open_warehouse(settings) as warehouse:
         world.advance(until)
+        held = set_aside(warehouse)
         for days in _batches(_due(settings, warehouse.con, until)):
             files, rows = files + 3 * len(days), rows + _take(warehouse, folder(settings) / "telemetry", days, until)
         if world.now == until:
             _picture(warehouse, world, until)
         warehouse.publish()  # also when nothing is new: the last run may have died before this line
-    seconds = round(time.monotonic() - started, 3)
-    return IngestReport(files, rows.rows_read, rows.rows_loaded, rows.rows_duplicate, rows.rows_quarantined, seconds)
+        new = set_aside(warehouse) - held
+    return reported(files, rows, started, new)
 
 
 def _picture(warehouse: Warehouse, world: World, at: datetime) -> bool:

@@ -19,7 +19,17 @@ from pipelines.steps.world import ingest_world
 SPEC = FleetSpec(hosts=80, vms=500, days=96, acceleration=40, dimms_per_host=0, gpus_per_host=0, disks_per_host=8)
 UNTIL = SPEC.start + timedelta(days=90)
 NIGHTS = tuple(UNTIL + timedelta(days=n) for n in (1, 2))
-POLICY = "[earned]\nlive_migrate_precision_low = 0.01\n[breaker]\nfleet_share = 0.5\nzone_share = 0.9\nrack_share = 0.9\nhardware_model_share = 0.9\n"
+POLICY = """\
+[earned]
+live_migrate_precision_low = 0.01
+[breaker]
+fleet_share = 0.5
+zone_share = 0.9
+rack_share = 0.9
+hardware_model_share = 0.9
+drive_model_share = 0.9
+firmware_share = 0.9
+"""
 DRIVER = Path(__file__).with_name("driver.py")
 NOT_STATE = {"schema_migration"}
 """Tables that say when, not what."""
@@ -28,7 +38,7 @@ NOT_STATE = {"schema_migration"}
 def build(home: Path) -> Settings:
     """A home whose fleet has been ingested for ninety days; no model yet."""
     home.mkdir(parents=True)
-    (home / "policy.toml").write_text(POLICY + "drive_model_share = 0.9\nfirmware_share = 0.9\n", encoding="utf-8")
+    (home / "policy.toml").write_text(POLICY, encoding="utf-8")
     (home / "foreshock.toml").write_text('home = "."\n[policy]\npath = "policy.toml"\n', encoding="utf-8")
     settings = load(home / "foreshock.toml")
     simulate.fleet(settings, SPEC)

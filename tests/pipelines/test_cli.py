@@ -256,6 +256,18 @@ def test_files_are_ingested_and_counted(bare: Path, capfd: pytest.CaptureFixture
     assert (second["rows_loaded"], second["rows_duplicate"]) == (0, first["rows_loaded"])
 
 
+def test_what_is_set_aside_is_reported_by_reason(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`ingest` says how many entries are new in quarantine for each reason, and that a repeat adds none."""
+    header = "date,serial_number,model,capacity_bytes,failure,smart_5_raw,smart_9_raw,smart_194_raw,smart_197_raw"
+    rows = ["2013-04-10,A,M,1000,0,0,10,25,0", "2013-04-10,B,M,1000,0,oops,10,25,0", "2099-04-10,C,M,1000,0,0,10,25,0"]
+    (bare / "2013-04-10.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    _, first, _ = answer(capfd, "ingest", "backblaze", str(bare / "2013-04-10.csv"))
+    assert (first["rows_loaded"], first["rows_quarantined"]) == (1, 2)
+    assert {"bad_value": 1, "future_date": 1}.items() <= first["quarantine"].items()
+    _, second, _ = answer(capfd, "ingest", "backblaze", str(bare / "2013-04-10.csv"))
+    assert (second["rows_duplicate"], second["rows_quarantined"], second["quarantine"]) == (1, 2, {})
+
+
 def test_the_kill_switch_is_thrown_and_released(capfd: pytest.CaptureFixture[str], bare: Path) -> None:
     """`stop` needs a reason, says who did it, and `start` takes it back."""
     (bare / "foreshock.toml").write_text('[clock]\nsource = "wall"\n', encoding="utf-8")
