@@ -13,12 +13,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from data.errors import LedgerError
-from decisions import ledger_queries
-from decisions import ledger_schema as tables
 from decisions.domain import Order, VmOutcome
-from decisions.ledger_record import last_control
-from decisions.ledger_store import reading
-from decisions.ledger_values import Cycle, ListedOrder, ListedProposal, Stop, load_breakers
+from decisions.ledger import queries
+from decisions.ledger import schema as tables
+from decisions.ledger.record import last_control
+from decisions.ledger.store import reading
+from decisions.ledger.values import Cycle, ListedOrder, ListedProposal, Stop, load_breakers
 
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
@@ -101,11 +101,11 @@ class Reader:
 
     def proposals(self, cycle_id: str, now: datetime) -> list[ListedProposal]:
         """The cycle's proposals as they stand `now`, in the order of the verdict."""
-        return ledger_queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
+        return queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal | None:
         """The proposal as it stands `now`, or None."""
-        found = ledger_queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
+        found = queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
         return found[0] if found else None
 
     def outcomes(self, order_ids: Sequence[str]) -> dict[str, list[VmOutcome]]:
@@ -119,12 +119,12 @@ class Reader:
 
     def orders(self, order_ids: Sequence[str]) -> dict[str, ListedOrder]:
         """Each order with its real start, where it stands and how its delivery goes."""
-        held = ledger_queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
+        held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
         return {listed.order.order_id: listed for listed in held}
 
     def open_besides(self, cycle_id: str) -> list[Order]:
         """Orders of other cycles that have not come to an end."""
-        return ledger_queries.open_orders(self.con, cycle_id)
+        return queries.open_orders(self.con, cycle_id)
 
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""

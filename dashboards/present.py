@@ -19,7 +19,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.domain import EntityRisk, Proposal, VmOutcome, VmPlan
-from decisions.ledger_values import ListedOrder, ListedProposal, Standing, Stop
+from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 
 

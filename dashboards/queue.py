@@ -21,7 +21,7 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
-from decisions.ledger_values import Cycle, ListedProposal
+from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of
 

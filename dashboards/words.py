@@ -8,7 +8,7 @@ from typing import Final
 
 from decisions.actions import ladder
 from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, VmOutcome, VmPlan
-from decisions.ledger_values import ListedOrder, ListedProposal, Standing, Stop
+from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 
 RISK_DAYS: Final = 14

@@ -8,7 +8,7 @@ from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
 
 if TYPE_CHECKING:
-    from decisions.ledger_values import ListedProposal
+    from decisions.ledger.values import ListedProposal
 
 _Standing = Literal["shown", "waiting", "approved", "vetoed", "snoozed", "expired"]
 
@@ -24,7 +24,7 @@ def list_(
         limit: At most so many.
         common: See every command.
     """
-    from decisions.ledger_values import Standing
+    from decisions.ledger.values import Standing
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied
 

@@ -8,7 +8,7 @@ from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
 
 if TYPE_CHECKING:
-    from decisions.ledger_values import ListedOrder
+    from decisions.ledger.values import ListedOrder
 
 _State = Literal["requested", "accepted", "started", "completed", "failed", "refused", "cancelled", "expired"]
 _Delivery = Literal["pending", "leased", "sent", "dead"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from data.errors import Refused
 from decisions.ledger import Ledger
-from decisions.ledger_values import Standing
+from decisions.ledger.values import Standing
 
 STAND_IN: Final = "simulated on-call"
 

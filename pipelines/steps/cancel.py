@@ -5,7 +5,7 @@ from datetime import datetime
 from data.errors import Refused
 from decisions.domain import UNDER_WAY, OrderState
 from decisions.ledger import Ledger
-from decisions.ledger_values import ListedOrder
+from decisions.ledger.values import ListedOrder
 from pipelines import ledgers
 from pipelines.executors.opened import opened
 from pipelines.settings import Settings

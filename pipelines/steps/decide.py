@@ -17,7 +17,7 @@ from decisions.decide import decide as weigh
 from decisions.decide import model_version
 from decisions.domain import Breaker, Earned, Situation, Verdict
 from decisions.ledger import Ledger
-from decisions.ledger_record import cycle_id_of
+from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines import ledgers, situation

@@ -19,7 +19,7 @@ from data.warehouse import read
 from decisions.actions import MOVES
 from decisions.domain import UNDER_WAY, OrderState
 from decisions.ledger import Ledger
-from decisions.ledger_values import Episode, ListedOrder
+from decisions.ledger.values import Episode, ListedOrder
 from pipelines import ledgers
 from pipelines.executors.opened import opened
 from pipelines.settings import Settings

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, select
 
 from decisions.decide import decide
 from decisions.domain import Action, Answer, Autonomy, OrderState, Verdict, VmOutcome
-from decisions.ledger_schema import METADATA
+from decisions.ledger.schema import METADATA
 from decisions.policy import load
 from tests.decisions.fleets import ASOF, fleet
 

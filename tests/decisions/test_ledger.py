@@ -17,12 +17,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from data.errors import LedgerError, Refused
-from decisions import ledger_schema, ledger_store
 from decisions.decide import decide
 from decisions.domain import OrderState
-from decisions.ledger import Ledger
-from decisions.ledger_orders import follows
-from decisions.ledger_values import Standing
+from decisions.ledger import Ledger, schema, store
+from decisions.ledger.orders import follows
+from decisions.ledger.values import Standing
 from tests.decisions.fleets import ASOF, fleet, host, situation, unknown, vm
 from tests.decisions.ledgers import NOW, POLICY, answer, automatic, by_hand, dump
 
@@ -359,7 +358,7 @@ def test_nothing_is_kept_of_a_cycle_that_fails_halfway(
         msg = "power cut"
         raise OSError(msg)
 
-    monkeypatch.setattr("decisions.ledger_chain.append", break_off)
+    monkeypatch.setattr("decisions.ledger.chain.append", break_off)
     with pytest.raises(OSError, match="power cut"):
         ledger.record(automatic(), NOW)
     assert dump(url) == before
@@ -390,11 +389,11 @@ def test_a_bad_url_is_refused_with_what_to_use(bad: str) -> None:
 
 def test_migrations_end_where_the_schema_is(ledger: Ledger, url: str) -> None:
     """The migrations and the tables in code agree, and the newest migration is the one that code expects."""
-    folder = Path(ledger_store.__file__).with_name("migrations")
-    assert ScriptDirectory(str(folder)).get_current_head() == ledger_schema.HEAD
+    folder = Path(store.__file__).with_name("migrations")
+    assert ScriptDirectory(str(folder)).get_current_head() == schema.HEAD
     engine = create_engine(url)
     with engine.connect() as con:
-        assert compare_metadata(MigrationContext.configure(con), ledger_schema.METADATA) == []
+        assert compare_metadata(MigrationContext.configure(con), schema.METADATA) == []
     engine.dispose()
 
 
@@ -411,5 +410,5 @@ def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger, url: str) -> 
 def test_readers_are_not_kept_waiting_by_a_writer(ledger: Ledger) -> None:
     """A page can list proposals while a cycle is being written."""
     ledger.record(automatic(), NOW)
-    with ledger_store.writing(ledger._engine):
+    with store.writing(ledger._engine):
         assert len(ledger.proposals(NOW)) == 2

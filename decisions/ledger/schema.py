@@ -1,4 +1,4 @@
-"""The ledger's tables as they are now; `decisions/migrations` brings an older ledger here."""
+"""The ledger's tables as they are now; `decisions/ledger/migrations` brings an older ledger here."""
 
 from datetime import UTC, datetime
 from typing import Any, Final

@@ -8,11 +8,11 @@ from uuid import UUID, uuid5
 from sqlalchemy import Connection, Row, insert, select
 
 from data.errors import LedgerError, Refused
-from decisions import ledger_chain as chain
-from decisions import ledger_schema as tables
 from decisions.actions import ladder
 from decisions.domain import UNDER_WAY, Autonomy, Order, OrderState, Proposal, Verdict
-from decisions.ledger_values import Recorded, Standing, dump_order, dump_proposal, load_proposal
+from decisions.ledger import chain
+from decisions.ledger import schema as tables
+from decisions.ledger.values import Recorded, Standing, dump_order, dump_proposal, load_proposal
 
 NAMESPACE = UUID("a6f0c1de-3f5b-5a57-8f6e-0a6f2b1f9d55")
 POLICY = "policy"

@@ -7,10 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from data.errors import LedgerError, Refused
-from decisions import ledger_chain as chain
-from decisions import ledger_schema as tables
 from decisions.domain import Answer, Order, OrderState
-from decisions.ledger_values import load_order
+from decisions.ledger import chain
+from decisions.ledger import schema as tables
+from decisions.ledger.values import load_order
 
 _RANK: Final[Mapping[OrderState, int]] = {
     OrderState.REQUESTED: 0,

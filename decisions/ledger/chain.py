@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from decisions.ledger_schema import history, orders, proposal
+from decisions.ledger.schema import history, orders, proposal
 
 GENESIS: Final = "0" * 64
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
-from decisions import ledger_schema as tables
 from decisions.actions import MOVES
 from decisions.domain import Autonomy, Order, OrderState, VmOutcome
-from decisions.ledger_record import FINAL, OPEN
-from decisions.ledger_values import (
+from decisions.ledger import schema as tables
+from decisions.ledger.record import FINAL, OPEN
+from decisions.ledger.values import (
     Cycle,
     Decision,
     Episode,

@@ -1,4 +1,4 @@
-"""Runs the ledger's migrations on the connection it is given; `decisions.ledger_store` gives one."""
+"""Runs the ledger's migrations on the connection it is given; `decisions.ledger.store` gives one."""
 
 from alembic import context
 

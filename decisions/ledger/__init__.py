@@ -1,7 +1,7 @@
 """The ledger: every proposal, decision, order and outcome, and an append-only history of how they came about.
 
 SQLite by default, PostgreSQL by URL. Everything that changes it is one transaction, and repeating it changes nothing.
-`besides` leaves out what the cycle of that id (`ledger_record.cycle_id_of`) has itself recorded, so that a repeated
+`besides` leaves out what the cycle of that id (`record.cycle_id_of`) has itself recorded, so that a repeated
 cycle sees what the first one saw; another policy or model asking about the same moment is another cycle, and sees it.
 All moments are aware and come back in UTC.
 """
@@ -13,12 +13,12 @@ from typing import Self
 from sqlalchemy import insert, update
 
 from data.errors import LedgerError
-from decisions import ledger_chain, ledger_orders, ledger_queries, ledger_record
-from decisions import ledger_schema as tables
 from decisions.domain import Action, Answer, Order, OrderState, Verdict, VmOutcome
-from decisions.ledger_chain import Entry, Verified
-from decisions.ledger_store import open_engine, reading, writing
-from decisions.ledger_values import (
+from decisions.ledger import chain, orders, queries, record
+from decisions.ledger import schema as tables
+from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.store import open_engine, reading, writing
+from decisions.ledger.values import (
     Cycle,
     Episode,
     ListedOrder,
@@ -61,12 +61,12 @@ class Ledger:
         A cycle (the verdict's moment, policy and models) is recorded once; the second time nothing changes.
         """
         with writing(self._engine) as con:
-            return ledger_record.record(con, verdict, now)
+            return record.record(con, verdict, now)
 
     def cycles(self, limit: int = 30) -> list[Cycle]:
         """The newest cycles, by the moment they asked about."""
         with reading(self._engine) as con:
-            return ledger_queries.cycles(con, limit)
+            return queries.cycles(con, limit)
 
     def cycle(self, cycle_id: str) -> Cycle:
         """The recorded verdict of that id.
@@ -75,7 +75,7 @@ class Ledger:
             LedgerError: There is no such cycle.
         """
         with reading(self._engine) as con:
-            found = ledger_queries.cycles(con, 1, [tables.cycle.c.cycle_id == cycle_id])
+            found = queries.cycles(con, 1, [tables.cycle.c.cycle_id == cycle_id])
         if not found:
             msg = f"There is no cycle {cycle_id} in the ledger. `foreshock decide` records one."
             raise LedgerError(msg)
@@ -96,7 +96,7 @@ class Ledger:
         wanted = ((asked.cycle_id, cycle_id), (asked.host_id, host_id), (asked.action, action and action.value))
         where = [column == value for column, value in wanted if value is not None]
         with reading(self._engine) as con:
-            found = ledger_queries.proposals(con, now, where, None if standing is not None else limit)
+            found = queries.proposals(con, now, where, None if standing is not None else limit)
         return [each for each in found if standing in (None, each.standing)][:limit]
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal:
@@ -106,7 +106,7 @@ class Ledger:
             LedgerError: There is no such proposal.
         """
         with reading(self._engine) as con:
-            found = ledger_queries.proposals(con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
+            found = queries.proposals(con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
         if not found:
             msg = f"There is no proposal {proposal_id}. `foreshock decisions list` shows them."
             raise LedgerError(msg)
@@ -120,7 +120,7 @@ class Ledger:
             Refused: Expired, decided already (by whom and when), only for show, stopped, or the host has an open order.
         """
         with writing(self._engine) as con:
-            return ledger_record.approve(con, proposal_id, by, reason, at)
+            return record.approve(con, proposal_id, by, reason, at)
 
     def veto(self, proposal_id: str, by: str, reason: str, at: datetime, until: datetime | None = None) -> None:
         """Say no; the host is left alone until then, or until the proposal expires.
@@ -130,7 +130,7 @@ class Ledger:
             Refused: Expired, or decided already (by whom and when).
         """
         with writing(self._engine) as con:
-            ledger_record.refuse(con, proposal_id, Standing.VETOED, by, reason, at, until)
+            record.refuse(con, proposal_id, Standing.VETOED, by, reason, at, until)
 
     def snooze(self, proposal_id: str, by: str, reason: str, at: datetime, until: datetime | None = None) -> None:
         """Say not now; the proposal can still be approved or vetoed.
@@ -140,7 +140,7 @@ class Ledger:
             Refused: Expired, or decided already (by whom and when).
         """
         with writing(self._engine) as con:
-            ledger_record.refuse(con, proposal_id, Standing.SNOOZED, by, reason, at, until)
+            record.refuse(con, proposal_id, Standing.SNOOZED, by, reason, at, until)
 
     # Orders on their way
 
@@ -150,37 +150,37 @@ class Ledger:
         Expired orders are never among them: `expire` ends those. `not_before` is the executor's to keep.
         """
         with writing(self._engine) as con:
-            switch = ledger_record.last_control(con)
+            switch = record.last_control(con)
             if switch is not None and switch.stopped:
                 return []
-            return ledger_orders.lease(con, now, limit, lease_seconds)
+            return orders.lease(con, now, limit, lease_seconds)
 
     def mark_sent(self, order_id: str, at: datetime) -> None:
         """The executor has the order."""
         with writing(self._engine) as con:
-            ledger_orders.mark(con, order_id, at, "sent")
+            orders.mark(con, order_id, at, "sent")
 
     def mark_retry(self, order_id: str, at: datetime, error: str, next_attempt_at: datetime) -> None:
         """Handing over failed; it is tried again from then on."""
         with writing(self._engine) as con:
-            ledger_orders.mark(con, order_id, at, "pending", last_error=error, next_attempt_at=next_attempt_at)
+            orders.mark(con, order_id, at, "pending", last_error=error, next_attempt_at=next_attempt_at)
 
     def mark_dead(self, order_id: str, at: datetime, error: str) -> None:
         """Handing over failed too often; only `retry` brings it back."""
         with writing(self._engine) as con:
-            ledger_orders.mark(con, order_id, at, "dead", last_error=error)
+            orders.mark(con, order_id, at, "dead", last_error=error)
 
     def mark_refused(self, order_id: str, at: datetime, reason: str) -> bool:
         """Whether the order ended before it was handed over, because its precondition no longer holds."""
         with writing(self._engine) as con:
-            return ledger_orders.give_up(con, order_id, OrderState.REFUSED, at, reason)
+            return orders.give_up(con, order_id, OrderState.REFUSED, at, reason)
 
     def expire(self, now: datetime) -> list[str]:
         """The orders that expired before they were handed over; they end here."""
         with writing(self._engine) as con:
-            late = ledger_orders.overdue(con, now)
+            late = orders.overdue(con, now)
             for order_id in late:
-                ledger_orders.give_up(con, order_id, OrderState.EXPIRED, now, "its prediction expired first")
+                orders.give_up(con, order_id, OrderState.EXPIRED, now, "its prediction expired first")
             return late
 
     def cancel(self, order_id: str, by: str, reason: str, at: datetime) -> None:
@@ -191,7 +191,7 @@ class Ledger:
             Refused: It was handed over (then the executor must cancel it) or has ended.
         """
         with writing(self._engine) as con:
-            ledger_orders.cancel(con, order_id, by, reason, at)
+            orders.cancel(con, order_id, by, reason, at)
 
     def retry(self, order_id: str, by: str, at: datetime) -> None:
         """Put a dead letter back into the queue.
@@ -201,7 +201,7 @@ class Ledger:
             Refused: It is not dead, has ended or has expired.
         """
         with writing(self._engine) as con:
-            ledger_orders.retry(con, order_id, by, at)
+            orders.retry(con, order_id, by, at)
 
     def apply(self, answer: Answer) -> bool:
         """Whether the executor's answer told something new. Orders only go forward; a repeated answer changes nothing.
@@ -210,7 +210,7 @@ class Ledger:
             LedgerError: There is no such order.
         """
         with writing(self._engine) as con:
-            return ledger_orders.apply(con, answer)
+            return orders.apply(con, answer)
 
     def orders(
         self, *, state: OrderState | None = None, outbox_state: str | None = None, limit: int | None = None
@@ -218,7 +218,7 @@ class Ledger:
         """Orders with where they stand and how their delivery goes, the newest request first."""
         wanted = ((tables.orders.c.state, state and state.value), (tables.outbox.c.state, outbox_state))
         with reading(self._engine) as con:
-            return ledger_queries.orders(con, [column == value for column, value in wanted if value is not None], limit)
+            return queries.orders(con, [column == value for column, value in wanted if value is not None], limit)
 
     def order(self, order_id: str) -> ListedOrder:
         """The order with where it stands.
@@ -227,8 +227,8 @@ class Ledger:
             LedgerError: There is no such order.
         """
         with reading(self._engine) as con:
-            ledger_orders.require(con, order_id)
-            return ledger_queries.orders(con, [tables.orders.c.order_id == order_id], 1)[0]
+            orders.require(con, order_id)
+            return queries.orders(con, [tables.orders.c.order_id == order_id], 1)[0]
 
     def unanswered(self, since: datetime) -> list[str]:
         """Orders that the executor may have taken without our hearing of it, changed since then.
@@ -236,34 +236,34 @@ class Ledger:
         They were handed over at least once, and stand requested, expired, cancelled or refused.
         """
         with reading(self._engine) as con:
-            return ledger_queries.unanswered(con, since)
+            return queries.unanswered(con, since)
 
     def order_events(self, order_id: str) -> list[OrderEvent]:
         """The states that the order came to, in order."""
         with reading(self._engine) as con:
-            return ledger_queries.order_events(con, order_id)
+            return queries.order_events(con, order_id)
 
     def outcomes(self, order_id: str) -> list[VmOutcome]:
         """What became of each VM of the order."""
         with reading(self._engine) as con:
-            return ledger_queries.outcomes(con, order_id)
+            return queries.outcomes(con, order_id)
 
     # What the next decision has to know
 
     def open_orders(self, besides: str | None = None) -> list[Order]:
         """Orders that have not come to an end, in the order of their start."""
         with reading(self._engine) as con:
-            return ledger_queries.open_orders(con, besides)
+            return queries.open_orders(con, besides)
 
     def owned_hosts(self, now: datetime, besides: str | None = None) -> frozenset[str]:
         """Hosts with an open order, waiting for a person, or held by a person's veto, snooze or cancellation."""
         with reading(self._engine) as con:
-            return ledger_queries.owned_hosts(con, now, besides)
+            return queries.owned_hosts(con, now, besides)
 
     def recent_actions(self, since: datetime, besides: str | None = None) -> dict[str, datetime]:
         """Hosts whose VMs were ordered off since then, and when last."""
         with reading(self._engine) as con:
-            return ledger_queries.recent_moves(con, since, besides)
+            return queries.recent_moves(con, since, besides)
 
     def recent_evacuations(self, since: datetime, besides: str | None = None) -> tuple[tuple[str, datetime], ...]:
         """As `recent_actions`, in the form that the breakers count."""
@@ -272,17 +272,17 @@ class Ledger:
     def attempts(self, besides: str | None = None) -> dict[str, int]:
         """Orders to move VMs off each host in its open episode."""
         with reading(self._engine) as con:
-            return ledger_queries.attempts(con, besides)
+            return queries.attempts(con, besides)
 
     def episodes(self, *, only_open: bool = False) -> list[Episode]:
         """Hosts' times at risk, the oldest first."""
         with reading(self._engine) as con:
-            return ledger_queries.episodes(con, only_open=only_open)
+            return queries.episodes(con, only_open=only_open)
 
     def last_proposed(self) -> dict[str, datetime]:
         """The newest question in which each host was proposed for anything."""
         with reading(self._engine) as con:
-            return ledger_queries.last_proposed(con)
+            return queries.last_proposed(con)
 
     def close_episode(self, host_id: str, at: datetime, why: str) -> bool:
         """Whether the host had an open episode, which is closed now."""
@@ -291,7 +291,7 @@ class Ledger:
             still = update(tables.episode).where(spell.host_id == host_id, spell.closed_at.is_(None))
             closed = con.execute(still.values(closed_at=at, why=why)).rowcount > 0
             if closed:
-                ledger_chain.append(con, at, [Entry("episode_closed", host_id, {"why": why})])
+                chain.append(con, at, [Entry("episode_closed", host_id, {"why": why})])
             return closed
 
     # Kill switch and audit
@@ -307,16 +307,16 @@ class Ledger:
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None when it is not thrown."""
         with reading(self._engine) as con:
-            last = ledger_record.last_control(con)
+            last = record.last_control(con)
         return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
 
     def verify(self) -> Verified:
         """Whether the history is whole and unchanged, and the proposals and orders are those it vouches for."""
         with reading(self._engine) as con:
-            return ledger_chain.verify(con)
+            return chain.verify(con)
 
     def _switch(self, by: str, reason: str, at: datetime, *, stopped: bool) -> None:
         with writing(self._engine) as con:
             con.execute(insert(tables.control), {"stopped": stopped, "set_by": by, "reason": reason, "at": at})
             entry = Entry("stopped" if stopped else "started", "fleet", {"by": by, "reason": reason})
-            ledger_chain.append(con, at, [entry])
+            chain.append(con, at, [entry])

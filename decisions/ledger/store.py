@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from data.errors import LedgerError
-from decisions.ledger_schema import HEAD
+from decisions.ledger.schema import HEAD
 
 BUSY_TIMEOUT_MILLISECONDS = 30_000
 WRITER_LOCK = 4_021_963
