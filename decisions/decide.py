@@ -58,7 +58,16 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     proposals = tuple(cycle.propose(case) for case in cases)
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
-    return Verdict(situation.asof_at, policy.version, version, proposals, blocked_by, tuple(opened.values()))
+    in_force = policy_in_force(policy, situation.stopped_by)
+    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()))
+
+
+def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
+    """The version of the policy that decides; while the kill switch is thrown, that of one which lets nothing act.
+
+    So a night that was first decided under the kill switch is decided anew once it is released.
+    """
+    return policy.version if stopped_by is None else f"{policy.version}+stopped"
 
 
 def model_version(risks: Iterable[EntityRisk]) -> str:
@@ -178,6 +187,7 @@ class _Cycle:
         self, situation: Situation, policy: Policy, version: str, opened: Mapping[Scope, Breaker], placed: Assignment
     ) -> None:
         self._situation, self._policy, self._version = situation, policy, version
+        self._in_force = policy_in_force(policy, situation.stopped_by)
         self._opened, self._placed = opened, placed
         self._calendar = _calendar(situation, policy)
         self._looks = 0
@@ -256,7 +266,7 @@ class _Cycle:
         expires_at: datetime,
     ) -> Proposal:
         asof = self._situation.asof_at
-        question = f"{asof.isoformat()}|{case.host.host_id}|{self._policy.version}|{self._version}"
+        question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
         return Proposal(
@@ -272,7 +282,7 @@ class _Cycle:
             vms=work.plans(action),
             reasons=explain(case.risk, case.vms, action, priced, work, self._policy),
             blocked=bound,
-            policy_version=self._policy.version,
+            policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
         )

@@ -75,8 +75,8 @@ def _decided(report: Mapping[str, Any]) -> str:
 def _acting(report: Mapping[str, Any]) -> Iterator[str]:
     if report["under_kill_switch"]:
         yield (
-            "  KILL SWITCH   this was decided while the kill switch was thrown, so nothing acts on it, also after its "
-            "release; the next night is decided anew"
+            "  KILL SWITCH   this was decided while the kill switch was thrown, so nothing acts on it; run it again "
+            "after the release (foreshock start) to have the night decided anew"
         )
     for breaker in report["breaker"]:
         yield f"  BREAKER OPEN  {breaker['sentence']}"

@@ -68,6 +68,11 @@ class Ledger:
         with reading(self._engine) as con:
             return queries.cycles(con, limit)
 
+    def holds(self, cycle_id: str) -> bool:
+        """Whether the cycle of that id was recorded."""
+        with reading(self._engine) as con:
+            return bool(queries.cycles(con, 1, [tables.cycle.c.cycle_id == cycle_id]))
+
     def cycle(self, cycle_id: str) -> Cycle:
         """The recorded verdict of that id.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from data.errors import UsageError
 from data.warehouse import read
 from decisions.decide import decide as weigh
-from decisions.decide import model_version
+from decisions.decide import model_version, policy_in_force
 from decisions.domain import Breaker, Earned, Situation, Verdict
 from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
@@ -157,9 +157,14 @@ def look(
 
 
 def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
-    """The situation with what the ledger knows of other cycles; of the cycle itself, nothing."""
-    asof_at, stop = seen.asof_at, ledger.stopped()
-    itself = cycle_id_of(asof_at, policy.version, model_version(seen.risks))
+    """The situation with what the ledger knows of other cycles; of the cycle itself, nothing.
+
+    A kill switch thrown after the night was decided holds its orders back, and is no reason to decide it once more.
+    """
+    asof_at, models, stop = seen.asof_at, model_version(seen.risks), ledger.stopped()
+    decided = ledger.holds(cycle_id_of(asof_at, policy.version, models))
+    stopped_by = stop.by if stop and not decided else None
+    itself = cycle_id_of(asof_at, policy_in_force(policy, stopped_by), models)
     cooling = asof_at - timedelta(hours=policy.limits.cool_down_hours)
     return replace(
         seen,
@@ -168,7 +173,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
         recent_actions=ledger.recent_actions(cooling, itself),
         attempts=ledger.attempts(besides=itself),
         recent_evacuations=ledger.recent_evacuations(asof_at - timedelta(hours=policy.breaker.hours), itself),
-        stopped_by=stop.by if stop else None,
+        stopped_by=stopped_by,
     )
 
 

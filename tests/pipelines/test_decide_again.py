@@ -33,18 +33,32 @@ def night(ledger: Ledger, policy: Policy) -> Verdict:
 
 
 def test_a_cycle_that_is_held_reports_what_was_decided_then(ledger: Ledger) -> None:
-    """Decided under the kill switch, asked again after its release: the stored verdict, and that it was stopped."""
-    ledger.stop("ann", "storm", NOW)
+    """Decided, and asked again from other figures: the stored verdict is what counts."""
     first = night(ledger, POLICY)
-    ledger.start("ann", NOW)
-    anew = decide(remembering(fleet(50, AT_RISK), ledger, POLICY), POLICY)
+    anew = decide(remembering(fleet(50, {"h003": 0.9}), ledger, POLICY), POLICY)
     again = ledger.record(anew, NOW)
     assert again.repeated
-    assert moved(anew)
-    found = stored(ledger, anew, again.cycle_id)
-    assert found == replace(first, blocked=dict(first.blocked))
-    assert moved(found) == set()
-    assert "kill_switch" in found.blocked
+    assert stored(ledger, anew, again.cycle_id) == replace(first, blocked=dict(first.blocked))
+
+
+def test_a_night_under_the_kill_switch_is_decided_anew_after_its_release(ledger: Ledger) -> None:
+    """While it is thrown nothing is moved, and a repeat adds nothing; released, the same night moves VMs."""
+    ledger.stop("ann", "storm", NOW)
+    held = night(ledger, POLICY)
+    assert "kill_switch" in held.blocked
+    assert night(ledger, POLICY) == held
+    assert ledger.orders() == []
+    ledger.start("ann", NOW)
+    assert moved(night(ledger, POLICY)) == {"h001", "h022"}
+    assert len(ledger.orders()) == 2
+
+
+def test_a_kill_switch_thrown_later_does_not_decide_the_night_again(ledger: Ledger) -> None:
+    """The verdict that stood before the switch still stands, and no second cycle hides what waits in it."""
+    first = night(ledger, POLICY)
+    ledger.stop("ann", "storm", NOW)
+    assert night(ledger, POLICY) == first
+    assert len(ledger.cycles()) == 1
 
 
 def moved(verdict: Verdict) -> set[str]:
