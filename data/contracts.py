@@ -89,4 +89,16 @@ VMS: Final = pa.schema(
 )
 """Virtual machines and where they run. `live_migratable` is false for passthrough or pinned VMs."""
 
+STAYS: Final = pa.schema(
+    [
+        _field("component", pa.string(), nullable=False),
+        _field("entity_id", pa.string(), nullable=False),
+        _field("model", pa.string()),
+        _field("host_id", pa.string(), nullable=False),
+        _field("valid_from", UTC, nullable=False),
+        _field("valid_until", UTC),
+    ]
+)
+"""Where an entity sat and how long (`valid_until` null: it still does), from sources that know it for the past."""
+
 INVENTORY: Final = {"hosts": HOSTS, "vms": VMS, "entities": ENTITIES}

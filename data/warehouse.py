@@ -20,7 +20,7 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
-from data.contracts import ENTITIES, EVENTS, FAILURES, HORIZON_DAYS, HOSTS, VMS
+from data.contracts import ENTITIES, EVENTS, FAILURES, HORIZON_DAYS, HOSTS, STAYS, VMS
 from data.errors import InputError, WarehouseBusy, WarehouseError
 from data.migrations import migrate
 
@@ -227,6 +227,39 @@ class Warehouse:
                 {"source": source},
             )
 
+    def put_stays(self, stays: pa.Table) -> int:
+        """The number of stays that were new or whose end was not known before; an entity begins one stay at a moment.
+
+        Unlike a picture of the inventory they are history: they close nothing but themselves.
+        """
+        sited = _conform(stays, STAYS)
+        firsts = sited.sort_by("valid_from").group_by(["component", "entity_id"]).aggregate([("model", "max")])
+        self.put_entities(_entities(firsts.rename_columns(["component", "entity_id", "model"])))
+        with self._arriving(sited, STAYS) as con:
+            con.execute("""
+                create or replace temp table stayed as
+                select entity_key, host_id, entity.simulated, valid_from, max(valid_until) as valid_until
+                from arriving join entity using (component, entity_id) group by all""")
+            ended = _inserted(
+                con,
+                """
+                update entity_host set valid_until = stayed.valid_until from stayed
+                where entity_host.entity_key = stayed.entity_key and entity_host.valid_from = stayed.valid_from
+                  and entity_host.host_id = stayed.host_id
+                  and entity_host.valid_until is null and stayed.valid_until is not null""",
+            )
+            con.execute("""
+                update entity set first_seen_on = least(coalesce(first_seen_on, since), since)
+                from (select entity_key, min(valid_from)::date as since from stayed group by entity_key) began
+                where began.entity_key = entity.entity_key and (first_seen_on is null or first_seen_on > since)""")
+            return ended + _inserted(
+                con,
+                """
+                insert into entity_host
+                select stayed.* from stayed anti join entity_host using (entity_key, host_id, valid_from)
+                order by valid_from, entity_key""",
+            )
+
     def put_inventory(
         self, hosts: pa.Table, vms: pa.Table, entities: pa.Table, at: datetime, *, unsure: frozenset[str] = frozenset()
     ) -> int:
@@ -303,11 +336,8 @@ class Warehouse:
             .aggregate([])
         )
         if pairs.num_rows:
-            nothing = {name: pa.nulls(pairs.num_rows, ENTITIES.field(name).type) for name in ENTITIES.names}
-            nothing |= {name: pairs[name] for name in pairs.column_names}
-            nothing["simulated"] = pa.array([False] * pairs.num_rows)
             known = arrow(self.con, "select component, entity_id from entity")
-            new = pa.table(nothing).join(known, keys=["component", "entity_id"], join_type="left anti")
+            new = _entities(pairs).join(known, keys=["component", "entity_id"], join_type="left anti")
             self.put_entities(new)
 
     @contextmanager
@@ -346,6 +376,14 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         msg = f"A column does not have the contract's type: {error}. The contract is:\n{schema}"
         raise InputError(msg) from error
+
+
+def _entities(known: pa.Table) -> pa.Table:
+    """Entities by contract of which no more is known than these columns."""
+    nothing = {name: pa.nulls(known.num_rows, ENTITIES.field(name).type) for name in ENTITIES.names}
+    nothing |= {name: known[name] for name in known.column_names}
+    nothing["simulated"] = pa.array([False] * known.num_rows)
+    return pa.table(nothing)
 
 
 def _replace_current(

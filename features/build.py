@@ -1,5 +1,6 @@
 """Evidence: who is asked about and when (`spine`), what was knowable (`frame`), what came of it (`labels`)."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from data.catalog import catalog
+from data.catalog import catalog, has_readings
+from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
 from data.warehouse import arrow, empty
@@ -26,12 +28,16 @@ LIVE_LOOKBACK_DAYS: Final = 14
 STALE_DAYS: Final = 2
 """A risk is unknown when the newest reading is older than this at the end of the day asked."""
 
+SILENT_DAYS: Final = 7
+"""A risk is unknown when nothing has been told of any entity of an event-driven component for longer than this."""
+
 UNCERTAIN_DAYS: Final = 30
 """For so long after its host was emptied, an entity that lives on proves nothing: it has been at rest."""
 
 SHORT_HISTORY_DAYS: Final = 7
 """A risk is unknown until an entity has been watched this long."""
 
+_PARAMETER: Final = re.compile(r"\$(\w+)")
 _KEYS: Final = ("entity_key", "asof_at")
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -44,20 +50,21 @@ _templates = Environment(
 
 def components() -> tuple[str, ...]:
     """The components that have a feature statement."""
-    others = {"spine", "labels"}
-    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.sql") if path.stem not in others))
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.sql")))
 
 
 @cache
 def sql(component: str, part: str | None = None) -> str:
     """The statement that makes a component's features, loops written out; `part` names `spine` or `labels` instead."""
-    if component not in components():
+    if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
         raise UsageError(msg)
-    columns = catalog(component)
-    return _templates.get_template(f"{part or component}.sql").render(
-        component=component, counters=columns.counters, gauges=columns.gauges, windows=WINDOW_DAYS, rule=RULE
-    )
+    names: dict[str, object] = {"component": component, "windows": WINDOW_DAYS, "rule": RULE}
+    if has_readings(component):
+        columns = catalog(component)
+        names |= {"counters": columns.counters, "gauges": columns.gauges}
+    kind = "readings" if has_readings(component) else "events"
+    return _templates.get_template(f"{kind}/{part}.sql" if part else f"{component}.sql").render(names)
 
 
 def spine(
@@ -79,7 +86,8 @@ def spine(
         con: A connection on a warehouse or its snapshot.
         component: Which entities.
         asof_days: The days asked about; the moment asked is each day's end.
-        lookback_days: How old the newest reading may be; 0 asks only about entities seen on the very day.
+        lookback_days: How old the newest reading may be; 0 asks only about entities seen on the very day. An entity
+            that is watched by events is live while it sits in a host, however quiet it is.
         negative_share: Keep this share of the rows that do not fail within `positive_days`, and weight them up.
         positive_days: See above.
         known_until: Failures after this moment are not looked at when sampling.
@@ -90,13 +98,14 @@ def spine(
         "lookback_days": lookback_days,
         "grace_hours": GRACE_HOURS,
         "stale_days": STALE_DAYS,
+        "silent_days": SILENT_DAYS,
         "short_history_days": SHORT_HISTORY_DAYS,
         "negative_share": negative_share,
         "positive_days": positive_days,
         "known_until": known_until or datetime.max.replace(tzinfo=UTC, year=9000),
         "seed": seed,
     }
-    return arrow(con, sql(component, "spine"), values)
+    return _answer(con, sql(component, "spine"), values)
 
 
 def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
@@ -150,4 +159,10 @@ def _over_spine(
     con.register("spine_rows", rows)
     con.execute("create or replace temp table spine as select * from spine_rows")
     con.unregister("spine_rows")
-    return arrow(con, query, values)
+    return _answer(con, query, values or {})
+
+
+def _answer(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object]) -> pa.Table:
+    """The query's answer; it is given those of the values that it asks for."""
+    wanted = set(_PARAMETER.findall(query))
+    return arrow(con, query, {name: value for name, value in values.items() if name in wanted})

@@ -79,14 +79,18 @@ def end_of(day: date) -> datetime:
 
 
 def first_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
-    """Return the first day on which an entity of the component was seen.
+    """Return the first day on which an entity of the component was seen, or sat in a host.
 
     Raises:
         ModelError: there is none.
     """
-    found = con.execute("select min(first_seen_on) from entity where component = ?", [component]).fetchall()
+    found = con.execute(
+        "select least(min(first_seen_on), min(valid_from)::date) from entity left join entity_host using (entity_key) "
+        "where component = ?",
+        [component],
+    ).fetchall()
     day: date | None = found[0][0]
     if day is None:
-        msg = f"cannot train {component}: the warehouse holds no reading of one; ingest telemetry first"
+        msg = f"cannot train {component}: the warehouse knows of none; ingest telemetry and inventory first"
         raise ModelError(msg)
     return day

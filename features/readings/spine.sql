@@ -1,4 +1,4 @@
--- spine: who is asked about, and when
+-- spine: who is asked about, and when, of a component that is watched by daily readings
 -- grain: one row per live entity and day asked; an entity is live from its first reading until it fails or falls silent
 -- sees:  readings that had arrived by the moment asked (or within the grace of their own day's end), nothing later
 -- binds: days, lookback_days, grace_hours, stale_days, short_history_days, negative_share, positive_days, known_until, seed
