@@ -16,6 +16,7 @@ import numpy as np
 from data.errors import ModelError, UsageError
 from models import baselines, examples, train
 from models.asking import Batch, batches
+from models.baselines import PEERS, RULE
 from models.examples import Bools, Fate, Floats, Ints
 from models.measure import Figures, Measured, Outcomes, Settings, measure, paired_difference, plain
 from models.predictor import Predictor
@@ -23,12 +24,12 @@ from models.windows import end_of, first_day, plan
 
 if TYPE_CHECKING:
     import duckdb
-    from sklearn.ensemble import RandomForestClassifier
+
+    from models.baselines import Peers
 
 logger = logging.getLogger(__name__)
 
 SHORT_SPAN_DAYS = 45
-RULE, RULE_COUNT, FOREST = "rule", "rule_count", "random_forest"
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,7 @@ def evaluate(
     predictors, left_out = _unspoilt(predictors, from_)
     rows = _gather(con, component, predictors, asked_days(from_, to))
     outcomes, scores = rows.outcomes, rows.scores
-    figures = {
-        name: measure(outcomes, score, chosen, probability=name not in {RULE, RULE_COUNT})
-        for name, score in scores.items()
-    }
+    figures = {name: measure(outcomes, score, chosen, probability=name not in PEERS) for name, score in scores.items()}
     gaps = {
         name: paired_difference(outcomes, score, scores[RULE], chosen) for name, score in scores.items() if name != RULE
     }
@@ -171,9 +169,9 @@ def _gather(
 ) -> _Rows:
     """Every counted row of every asked day that was seen for a whole horizon, with all scores."""
     spec = next(iter(predictors.values())).spec
-    forest = _forest(con, next(iter(predictors.values())))
+    peers = _peers(con, next(iter(predictors.values())))
     known = end_of(days[-1] + timedelta(days=2 * spec.longest_days))
-    parts = [_part(batch, predictors, forest) for batch in batches(con, component, days, known)]
+    parts = [_part(batch, predictors, peers) for batch in batches(con, component, days, known)]
     whole = np.zeros(len(days), dtype=bool)
     for part in parts:
         whole[part.day[part.fate.observed_days >= spec.longest_days]] = True
@@ -202,22 +200,17 @@ def _joined(parts: Sequence[_Part], days: Sequence[date], whole: Bools, predicto
     return _Rows(kept, spec.longest_days, outcomes, scores, int((whole[day] & ~counted).sum()))
 
 
-def _part(batch: Batch, predictors: Mapping[str, Predictor], forest: "RandomForestClassifier") -> _Part:
-    frame, spec = batch.frame, next(iter(predictors.values())).spec
-    raw = baselines.present(examples.matrix(frame, spec.forest.values))
-    scores = {name: one.predict(frame)[:, -1] for name, one in predictors.items()}
-    scores[RULE] = baselines.rule(frame, spec)
-    scores[RULE_COUNT] = baselines.rule_count(frame, spec)
-    scores[FOREST] = np.asarray(forest.predict_proba(raw)[:, 1])
-    return _Part(examples.keys(frame), batch.day, batch.fate, scores)
+def _part(batch: Batch, predictors: Mapping[str, Predictor], peers: "Peers") -> _Part:
+    scores = {name: one.predict(batch.frame)[:, -1] for name, one in predictors.items()}
+    scores |= peers.scores(batch.frame, batch.day)
+    return _Part(examples.keys(batch.frame), batch.day, batch.fate, scores)
 
 
-def _forest(con: "duckdb.DuckDBPyConnection", predictor: Predictor) -> "RandomForestClassifier":
-    """The random forest of the predictor's own `until`, from the same rows and labels as its booster."""
+def _peers(con: "duckdb.DuckDBPyConnection", predictor: Predictor) -> "Peers":
+    """The peers of the predictor's own `until`, from the same rows and labels as its booster."""
     spec, until = predictor.spec, date.fromisoformat(predictor.until)
     learned = train.learning_rows(con, spec, plan(spec, first_day(con, spec.component), until), until)
-    columns = [learned.names.index(name) for name in spec.forest.values]
-    return baselines.forest(baselines.present(learned.values[:, columns]), learned.failed, learned.weight, spec)
+    return baselines.learn(learned.names, learned.values, learned.failed, learned.weight, spec)
 
 
 def draw(report: Report, path: Path) -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "unknown"
 OK: Final = "ok"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class Forest:
-    """The random-forest baseline: what it looks at, and its size."""
+class Raw:
+    """The baselines out of the box: what both look at, and the size of the forest."""
 
     values: tuple[str, ...]
     trees: int
@@ -48,7 +48,8 @@ class Spec:
     seed: int
     lightgbm: Mapping[str, float | int | str | bool]
     rule: tuple[str, ...]
-    forest: Forest
+    rates: tuple[str, ...]
+    raw: Raw
     gates: Gates
     not_before: date | None = None
 
@@ -100,8 +101,9 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
         threads=top.whole("threads", 1, 256),
         seed=top.whole("seed", 0, 2**31 - 1),
         lightgbm=dict(top.table("lightgbm").raw),
-        rule=_rule(top.table("rule")),
-        forest=_forest(top.table("forest")),
+        rule=_names(top.table("rule"), "any_above_zero"),
+        rates=_names(top.table("rates"), "values"),
+        raw=_raw(top.table("raw")),
         gates=_gates(top.table("gates")),
     )
     top.refuse_unknown(Spec.__dataclass_fields__)
@@ -114,27 +116,28 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
 def as_mapping(spec: Spec) -> dict[str, Any]:
     """Return the spec as JSON-ready values that `parse` turns back into an equal spec."""
     plain: dict[str, Any] = {
-        name: getattr(spec, name) for name in Spec.__dataclass_fields__ if name not in {"rule", "forest", "gates"}
+        name: getattr(spec, name) for name in Spec.__dataclass_fields__ if name not in {"rule", "rates", "raw", "gates"}
     }
     plain["horizon_days"] = list(spec.horizon_days)
     plain["lightgbm"] = dict(spec.lightgbm)
     plain["not_before"] = spec.not_before.isoformat() if spec.not_before else None
     plain["rule"] = {"any_above_zero": list(spec.rule)}
-    plain["forest"] = {**vars(spec.forest), "values": list(spec.forest.values)}
+    plain["rates"] = {"values": list(spec.rates)}
+    plain["raw"] = {**vars(spec.raw), "values": list(spec.raw.values)}
     plain["gates"] = dict(vars(spec.gates))
     return plain
 
 
-def _rule(keys: "_Keys") -> tuple[str, ...]:
-    columns = keys.names("any_above_zero")
-    keys.refuse_unknown({"any_above_zero"})
-    return columns
+def _names(keys: "_Keys", key: str) -> tuple[str, ...]:
+    names = keys.names(key)
+    keys.refuse_unknown({key})
+    return names
 
 
-def _forest(keys: "_Keys") -> Forest:
-    forest = Forest(keys.names("values"), keys.whole("trees", 1, 5_000), keys.whole("min_samples_leaf", 1, 10_000))
-    keys.refuse_unknown(Forest.__dataclass_fields__)
-    return forest
+def _raw(keys: "_Keys") -> Raw:
+    raw = Raw(keys.names("values"), keys.whole("trees", 1, 5_000), keys.whole("min_samples_leaf", 1, 10_000))
+    keys.refuse_unknown(Raw.__dataclass_fields__)
+    return raw
 
 
 def _gates(keys: "_Keys") -> Gates:

@@ -35,8 +35,8 @@ def small_spec() -> Spec:
         "min_data_in_leaf": 20,
         "learning_rate": 0.1,
     }
-    forest = replace(full.forest, values=NAMES, trees=10)
-    return replace(full, rounds=25, threads=1, lightgbm=quick, forest=forest)
+    raw = replace(full.raw, values=NAMES, trees=10)
+    return replace(full, rounds=25, threads=1, lightgbm=quick, raw=raw)
 
 
 def drives(rows: int, seed: int) -> tuple[pa.Table, Fate]:

@@ -34,7 +34,7 @@ def test_the_shipped_disk_spec_is_valid_and_survives_json() -> None:
         ("seed = 20140101", 'seed = "x"', "seed = 'x' must be a whole number"),
         ("threads = 2", "threads = true", "threads = True must be a whole number"),
         ("seed = 20140101", "seed = 1\nsede = 2", "unknown key sede"),
-        ("trees = 100", "trees = 100\nleaves = 2", r"unknown key forest\.leaves"),
+        ("trees = 100", "trees = 100\nleaves = 2", r"unknown key raw\.leaves"),
         ("least_positives = 10", "least_positives = -1", r"gates\.least_positives = -1"),
         ("[1, 3, 7, 14, 30]", "[1, 30]", r"horizon_days = \[1, 30\] must be \[1, 3, 7, 14, 30\]"),
         ('component = "disk"', 'component = "gpu"', "component is 'gpu', but 'disk'"),

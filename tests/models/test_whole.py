@@ -14,6 +14,7 @@ from data.errors import ModelError, UsageError
 from data.warehouse import read
 from features import build
 from models import evaluate, score, spec, train
+from models.baselines import PEERS
 from models.measure import Settings
 from models.train import Trained
 
@@ -33,8 +34,8 @@ def fitted(con: duckdb.DuckDBPyConnection) -> Trained:
     """A disk model of the first eighty days, with the spec that ships but fewer rounds and trees."""
     disk = spec.load("disk")
     lighter = {**disk.lightgbm, "min_data_in_leaf": 20}
-    forest = replace(disk.forest, trees=10)
-    return train.fit(con, replace(disk, rounds=20, threads=1, lightgbm=lighter, forest=forest), UNTIL)
+    raw = replace(disk.raw, trees=10)
+    return train.fit(con, replace(disk, rounds=20, threads=1, lightgbm=lighter, raw=raw), UNTIL)
 
 
 def test_training_again_gives_the_same_model(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:
@@ -105,7 +106,7 @@ def test_all_models_stand_side_by_side(con: duckdb.DuckDBPyConnection, fitted: T
     settings = Settings(replicates=20)
     models = {"champion": fitted.predictor, "challenger": fitted.predictor}
     report = evaluate.evaluate(con, "disk", models, UNTIL + timedelta(days=1), DAY_ZERO + timedelta(days=115), settings)
-    assert set(report.models) == {"champion", "challenger", "rule", "rule_count", "random_forest"}
+    assert set(report.models) == {"champion", "challenger", *PEERS}
     assert report.models["champion"] == report.models["challenger"]
     champion = report.models["champion"].average_precision
     assert champion.value is not None
@@ -139,6 +140,6 @@ def test_days_asked_are_the_first_and_fifteenth_or_weekly() -> None:
 
 
 def test_the_spine_shipped_has_what_training_needs(con: duckdb.DuckDBPyConnection) -> None:
-    """The spec's rule and forest name features that exist."""
+    """The spec's peers name features that exist."""
     disk = spec.load("disk")
-    assert {*disk.rule, *disk.forest.values} <= set(build.feature_names("disk"))
+    assert {*disk.rule, *disk.rates, *disk.raw.values} <= set(build.feature_names("disk"))
