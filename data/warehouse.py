@@ -198,18 +198,24 @@ class Warehouse:
         """The number of events that were new; the same event sent again is not stored again."""
         self._register_entities(events, EVENTS)
         with self._arriving(events, EVENTS) as con:
-            return _inserted(
-                con,
-                """
-                insert into event
+            con.execute("""
+                create or replace temp table fresh_event as
                 select distinct on (entity_key, observed_at, kind, value, detail)
-                       entity_key, observed_at, arriving.ingested_at, kind, value, detail
+                       entity_key, component, observed_at, arriving.ingested_at, kind, value, detail
                 from arriving join entity using (component, entity_id)
                 anti join event held on held.entity_key = entity.entity_key and held.observed_at = arriving.observed_at
                      and held.kind = arriving.kind and held.value is not distinct from arriving.value
                      and held.detail is not distinct from arriving.detail
-                order by observed_at, entity_key""",
+                order by observed_at, entity_key""")
+            _inserted(
+                con,
+                """
+                insert into memory_error
+                select entity_key, observed_at, ingested_at, coalesce(try_cast(value as integer), 1),
+                       unnest(memory_error_of(if(json_valid(detail), detail, null)))
+                from fresh_event where component = 'memory' and kind = 'ce'""",
             )
+            return _inserted(con, "insert into event select * exclude (component) from fresh_event")
 
     def put_failures(self, failures: pa.Table, source: str = "failures") -> int:
         """The number of failures that were new; an entity fails once at a moment."""

@@ -150,7 +150,7 @@ def feature_names(component: str) -> tuple[str, ...]:
 
 def _extent(rows: pa.Table) -> dict[str, object]:
     days = rows["last_day"]
-    return {"first_day": pc.min(days).as_py(), "last_day": pc.max(days).as_py()}
+    return {"first_day": pc.min(days).as_py(), "last_day": pc.max(days).as_py(), "grace_hours": GRACE_HOURS}
 
 
 def _over_spine(

@@ -32,9 +32,26 @@ def reason(feature: str, value: float | None) -> str:
     return _phrase(words["forms"][form], value, _span(days) | noun)
 
 
+def evidence(feature: str) -> str:
+    """The piece of evidence that a feature is about: its attribute, or what `[evidence]` in the words file lists it under.
+
+    Features about the same piece say it in other words; a feature that is not listed is a piece of its own.
+    """
+    smart = _SMART.fullmatch(feature)
+    return f"smart_{smart['attribute']}" if smart else _pieces().get(feature, feature)
+
+
+def summary(piece: str) -> str | None:
+    """The feature that sums a piece of evidence up, where there is one."""
+    listed = _words()["evidence"].get(piece)
+    return listed.get("summary") if listed else None
+
+
 def _phrase(forms: dict[str, str], value: float | None, parts: dict[str, str]) -> str:
     if value is None or not isfinite(value):
         return forms["missing"].format(**parts)
+    if f"{value:g}" in forms:
+        return forms[f"{value:g}"]
     kind = "zero" if value == 0 else "below" if value < 0 else "plain"
     noun = parts.get("one" if abs(value) == 1 else "many", "")
     said = _number(-value if kind == "below" and kind in forms else value)
@@ -61,6 +78,11 @@ def _plain(feature: str) -> dict[str, str]:
 def _words() -> dict[str, Any]:
     words: dict[str, Any] = tomllib.loads(files("features").joinpath("wording.toml").read_text(encoding="utf-8"))
     return words
+
+
+@cache
+def _pieces() -> dict[str, str]:
+    return {feature: piece for piece, listed in _words()["evidence"].items() for feature in listed["features"]}
 
 
 @cache

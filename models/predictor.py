@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.errors import ModelError
+from features.wording import evidence, summary
 from models import spec as specs
 from models.calibrate import Calibration, Earned
 from models.examples import Bools, Floats, Matrix, doubles, matrix
@@ -25,7 +26,10 @@ FORMAT: Final = 2
 
 @dataclass(frozen=True)
 class Factor:
-    """One reason for a risk: a feature, its value, and what it adds to the log-odds of the booster's score."""
+    """One reason for a risk: a feature that speaks for a piece of evidence, its value, and what that evidence adds.
+
+    `contribution` is in log-odds of the booster's score.
+    """
 
     feature: str
     value: float | None
@@ -73,20 +77,40 @@ class Predictor:
         return np.asarray(self.booster.predict(values, num_threads=self.spec.threads), dtype=np.float64)
 
     def reasons(self, table: pa.Table, top: int = 3) -> list[tuple[Factor, ...]]:
-        """Return per row the features that raise its score most (SHAP values in log-odds), most telling first."""
+        """Return per row the pieces of evidence that raise its score most (SHAP values in log-odds), most telling first.
+
+        Features that say the same thing in other words are one piece of evidence (`features.wording.evidence`): what
+        they add is added up. The one that adds most speaks for all, unless the piece has a feature that sums it up
+        (`features.wording.summary`) and that one is not zero.
+        """
         if not table.num_rows:
             return []
         values = matrix(table, self.feature_names)
         raw = self.booster.predict(values, pred_contrib=True, num_threads=self.spec.threads)
         contributions = np.asarray(raw, dtype=np.float64)[:, : len(self.feature_names)]
-        best = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
-        columns = {name: doubles(table, name) for name in {self.feature_names[i] for i in best.ravel()}}
+        pieces = [evidence(name) for name in self.feature_names]
+        members = [[i for i, piece in enumerate(pieces) if piece == each] for each in dict.fromkeys(pieces)]
+        added = np.stack([contributions[:, each].sum(axis=1) for each in members], axis=1)
+        speaker = np.stack([self._speaker(each, contributions, values) for each in members], axis=1)
+        best = np.argsort(-added, axis=1, kind="stable")[:, :top]
+        columns = {name: doubles(table, name) for name in {self.feature_names[i] for i in speaker.ravel()}}
         return [
             tuple(
-                self._factor(columns, row, i, float(contributions[row, i])) for i in picked if contributions[row, i] > 0
+                self._factor(columns, row, int(speaker[row, piece]), float(added[row, piece]))
+                for piece in picked
+                if added[row, piece] > 0
             )
             for row, picked in enumerate(best)
         ]
+
+    def _speaker(self, members: list[int], contributions: Floats, values: Matrix) -> npt.NDArray[np.int64]:
+        """Which of the features of one piece of evidence speaks for it, as its position; shape (rows,)."""
+        most = np.asarray(members)[contributions[:, members].argmax(axis=1)]
+        summing = [i for i in members if self.feature_names[i] == summary(evidence(self.feature_names[i]))]
+        if not summing:
+            return most
+        says = np.nan_to_num(values[:, summing[0]]) != 0
+        return np.where(says, summing[0], most)
 
     def _factor(self, columns: dict[str, Floats], row: int, position: int, contribution: float) -> Factor:
         name = self.feature_names[position]

@@ -67,7 +67,7 @@ GPU_BYTES: Final = 80 * GIB
 
 @dataclass(frozen=True)
 class Precursor:
-    """How a failure announces itself: the columns or event kinds that move, the first one most."""
+    """How a failure announces itself: the columns, fault modes (memory) or event kinds that move, the first one most."""
 
     name: str
     cause: str
@@ -88,11 +88,12 @@ PRECURSORS: Final[dict[str, tuple[Precursor, ...]]] = {
         Precursor("pending", "media", ("smart_197_raw", "smart_198_raw"), 0.50),
     ),
     "memory": (
-        Precursor("cell", "uncorrectable", ("ce",), 0.25),
-        Precursor("row", "uncorrectable", ("ce",), 0.30),
-        Precursor("column", "uncorrectable", ("ce",), 0.15),
-        Precursor("bank", "uncorrectable", ("ce",), 0.20),
-        Precursor("device", "uncorrectable", ("ce",), 0.10),
+        Precursor("cell", "uncorrectable", ("cell",), 0.08),
+        Precursor("row", "uncorrectable", ("row",), 0.30),
+        Precursor("column", "uncorrectable", ("column",), 0.15),
+        Precursor("bank", "uncorrectable", ("bank",), 0.25),
+        Precursor("device", "uncorrectable", ("device",), 0.12),
+        Precursor("rank", "uncorrectable", ("rank",), 0.10),
     ),
     "gpu": (
         Precursor("row_remap", "double_bit_error", ("xid",), 0.6),

@@ -1,30 +1,25 @@
 """Events of simulated DIMMs and GPUs: corrected errors and Xid codes, harmless ones and those before a failure.
 
-Corrected errors (`ce`): `value` is their number, `detail` the address and access of the first one.
+Corrected errors (`ce`): `value` is their number, `detail` the address, access and burst of the first one.
 GPU errors (`xid`): `value` is NVIDIA's Xid code, repeated in `detail`.
 """
 
 import json
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from data.contracts import EVENTS
 from data.simulator.catalogue import XID_HARMLESS, XID_OF
+from data.simulator.dimms import corrected_errors
 from data.simulator.fleet import Fleet
 from data.simulator.parts import of_component, texts
 from data.simulator.topology import stream
 
 DAY_MICROS: Final = 86_400_000_000
-NOISY_DIMMS: Final = 0.06
-NOISY_PER_DAY: Final = 0.12
-QUIET_STORMS: Final = 0.004
-"""Share of healthy DIMMs that see one storm and recover, for instance because a page was taken out of use."""
 HARMLESS_PER_DAY: Final = 0.08
-STORM_EVENTS: Final = 60
-ROWS, COLUMNS, BANKS, DEVICES = 65_536, 1_024, 16, 18
 
 Row = tuple[str, str, int, str, float, str]
 
@@ -74,57 +69,12 @@ def _announced(fleet: Fleet, truth: pa.Table, component: str) -> list[tuple[str,
 
 
 def _memory(fleet: Fleet, truth: pa.Table) -> list[Row]:
+    healthy, announced = _healthy(fleet, truth, "memory"), _announced(fleet, truth, "memory")
     rng = stream(fleet.spec.seed, 40)
-    days = fleet.spec.days
-    rows: list[Row] = []
-    for dimm in _healthy(fleet, truth, "memory"):
-        chance = rng.random()
-        if chance < NOISY_DIMMS:
-            times = rng.integers(0, days * DAY_MICROS, rng.poisson(NOISY_PER_DAY * days))
-            rows += [_ce(dimm, int(at), int(rng.geometric(0.6)), _address("any", rng), rng) for at in times]
-        elif chance > 1 - QUIET_STORMS:
-            begins = int(rng.integers(0, days * DAY_MICROS))
-            ends = min(begins + DAY_MICROS, days * DAY_MICROS)
-            rows += _storm(dimm, str(rng.choice(["cell", "row"])), begins, ends, ends, rng)
-    for dimm, mode, begins, fails, last in _announced(fleet, truth, "memory"):
-        rows += _storm(dimm, mode, begins, fails, last, rng)
-    return rows
-
-
-def _storm(dimm: str, mode: str, begins: int, fails: int, last: int, rng: np.random.Generator) -> list[Row]:
-    """Corrected errors of one fault, thickening towards `fails`; none at or after it, none after `last`."""
-    home = _address("any", rng)
-    times = begins + np.sort(np.sqrt(rng.random(1 + rng.poisson(STORM_EVENTS)))) * (fails - begins)
-    counts = 1 + rng.poisson(20 * ((times - begins) / max(1, fails - begins)) ** 2)
     return [
-        _ce(dimm, int(at), int(count), home | _address(mode, rng), rng)
-        for at, count in zip(times, counts, strict=True)
-        if at < min(fails, last)
+        ("memory", one.dimm, one.at, "ce", float(one.count), json.dumps(one.detail))
+        for one in corrected_errors(healthy, announced, fleet.spec.days, rng)
     ]
-
-
-def _address(mode: str, rng: np.random.Generator) -> dict[str, int]:
-    """The address parts that vary from error to error under a fault of this mode; all of them for `any`."""
-    full = {
-        "device": int(rng.integers(DEVICES)),
-        "bank": int(rng.integers(BANKS)),
-        "row": int(rng.integers(ROWS)),
-        "column": int(rng.integers(COLUMNS)),
-    }
-    varies: dict[str, tuple[str, ...]] = {
-        "cell": (),
-        "row": ("column",),
-        "column": ("row",),
-        "bank": ("row", "column"),
-        "device": ("bank", "row", "column"),
-        "any": tuple(full),
-    }
-    return {name: full[name] for name in varies[mode]}
-
-
-def _ce(dimm: str, at: int, count: int, address: dict[str, int], rng: np.random.Generator) -> Row:
-    detail: dict[str, Any] = {"access": "CE.SCRUB" if rng.random() < 0.3 else "CE.READ", **address}
-    return ("memory", dimm, at, "ce", float(count), json.dumps(detail))
 
 
 def _gpu(fleet: Fleet, truth: pa.Table) -> list[Row]:

@@ -27,11 +27,11 @@ _COLUMNS: Final[dict[str, tuple[pa.DataType, bool]]] = {
 }
 TRUTH: Final = pa.schema([pa.field(name, kind, nullable=null) for name, (kind, null) in _COLUMNS.items()])
 """Ground truth, one row per failure. `precursor` and `precursor_from` are null where nothing announces it; `signals`
-are the columns or event kinds that the precursor moves, the strongest first."""
+are the columns, fault modes (memory) or event kinds that the precursor moves, the strongest first."""
 
 BEYOND_DAYS: Final = 30
 """Failures are planned this far past the last day, so that the last weeks hold precursors too."""
-LEAD_DAYS: Final = {"disk": (12.0, 0.6, 2.0, 45.0), "memory": (4.0, 0.7, 0.5, 20.0), "gpu": (6.0, 0.6, 1.0, 25.0)}
+LEAD_DAYS: Final = {"disk": (12.0, 0.6, 2.0, 45.0), "memory": (8.0, 0.7, 0.5, 40.0), "gpu": (6.0, 0.6, 1.0, 25.0)}
 """From the first sign to the failure: median, spread (of the logarithm), least and most, in days."""
 _STREAM: Final = {"disk": 20, "memory": 21, "gpu": 22}
 _PREFIX: Final = {"disk": "SIMD9", "memory": "SIMM9", "gpu": "SIMG9"}

@@ -15,12 +15,13 @@ from typing import Final, Literal, get_args
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
-from data.sources import backblaze, inventory, parquet
+from data.sources import backblaze, inventory, memory_log, parquet, rasdaemon, smartmem
 from data.warehouse import Warehouse
 from pipelines.settings import Settings, SourceKind, SourceSettings
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
+MEMORY_LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon}
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,13 @@ def load(
     if source.kind == "inventory":
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
+        return
+    if source.kind in MEMORY_LOGS:
+        log = MEMORY_LOGS[source.kind]
+        for path in memory_log.expand(paths, log.SUFFIXES):
+            if progress:
+                progress(path.name)
+            yield log.load(warehouse, path, arrival=source.arrival, now=now)
         return
     for path in backblaze.expand(paths):
         if source.kind == "backblaze":

@@ -1,5 +1,8 @@
 """Features are said in words that a person understands at 3 a.m."""
 
+import tomllib
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +28,10 @@ from features.wording import reason
         ("rule_nonzero", 2.0, "2 of the 5 warning counters above zero"),
         ("power_on_days", 1533.4, "1,533 days of power-on time"),
         ("capacity_tb", 4.000787, "a capacity of 4 TB"),
+        ("fault_mode", 2.0, "a fault in one memory row"),
+        ("row_columns_30d", 12.0, "errors in 12 columns of one memory row"),
+        ("storm_15min_1d", 240.0, "a storm of 240 corrected errors within 15 minutes in the last day"),
+        ("days_since_last_error", 1.0, "the last corrected memory error 1 day ago"),
     ],
 )
 def test_a_value_becomes_a_phrase(feature: str, value: float | None, said: str) -> None:
@@ -32,10 +39,13 @@ def test_a_value_becomes_a_phrase(feature: str, value: float | None, said: str) 
     assert reason(feature, value) == said
 
 
+@pytest.mark.parametrize("component", ["disk", "memory"])
 @pytest.mark.parametrize("value", [None, float("nan"), -2.0, 0.0, 1.0, 1.5, 1e12])
-def test_every_disk_feature_has_words(value: float | None) -> None:
-    """No column name of the feature statement reaches a person as it is."""
-    for feature in feature_names("disk"):
+def test_every_feature_has_words(component: str, value: float | None) -> None:
+    """No column name of the feature statement reaches a person as it is, and none goes by its bare name."""
+    words = tomllib.loads(files("features").joinpath("wording.toml").read_text(encoding="utf-8"))
+    for feature in feature_names(component):
+        assert feature.startswith("smart") or feature in words["forms"]
         said = reason(feature, value)
         assert "smart" not in said, feature
         assert "_" not in said, feature

@@ -1,0 +1,168 @@
+"""What logs of memory errors have in common, whoever wrote them: how their rows become facts, and what is set aside.
+
+A corrected error is an event of kind `ce` (value = how many it stands for) whose `detail` holds what is known of
+`access` (READ or SCRUB), `rank`, `device`, `bank_group`, `bank`, `row`, `column`, and of the faulty burst: `dqs`, `beats`
+and `bits`. An uncorrected one is a failure with cause `ue`. Every step finds what an earlier run has done, so a run that
+was killed in between is made good by repeating it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from data.contracts import ENTITIES, EVENTS, FAILURES
+from data.errors import InputError
+from data.readings import Absorbed
+from data.warehouse import Warehouse
+
+Arrival = Literal["published", "now"]
+COMPONENT: Final = "memory"
+CORRECTED: Final = "ce"
+UNCORRECTED: Final = "ue"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be believed: its line (null: the whole file), a word to group by, what is wrong, the row."""
+
+    line: int | None
+    reason: str
+    detail: str
+    raw: str | None = None
+
+
+@dataclass(frozen=True)
+class LoggedError:
+    """One row of a log: an error, or several alike, at one moment on one DIMM."""
+
+    entity_id: str
+    observed_at: datetime
+    count: int
+    detail: Mapping[str, int | str]
+    corrected: bool = True
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a file said."""
+
+    rows: Sequence[LoggedError] = ()
+    rejects: Sequence[Reject] = ()
+    models: Mapping[str, tuple[str | None, int | None]] = field(default_factory=dict)
+    """Model and capacity (bytes) by DIMM, where the log tells them."""
+
+
+def expand(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
+    """The files behind `paths`, folders walked for `suffixes`, in order of name; `InputError` for what is not there."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+        elif path.is_file():
+            found.append(path)
+        else:
+            msg = f"There is no file or folder {path}."
+            raise InputError(msg)
+    if not found:
+        msg = f"No {' or '.join(sorted(suffixes))} file in {', '.join(map(str, paths))}."
+        raise InputError(msg)
+    return found
+
+
+def absorb(
+    warehouse: Warehouse, log: Log, source: str, file: str, *, arrival: Arrival = "published", now: datetime | None = None
+) -> Absorbed:
+    """What became of the rows of one log.
+
+    Args:
+        warehouse: takes the facts.
+        log: what the file said.
+        source: name of the source, kept with failures and quarantined rows.
+        file: name of the file, kept with quarantined rows.
+        arrival: `published` counts each row as having arrived at its day's end, `now` as arriving now.
+        now: the moment of loading; the wall clock's by default. Rows from after both are set aside.
+    """
+    moment = now or datetime.now(UTC)
+    latest = max(moment, datetime.now(UTC))
+    rejects = [*log.rejects]
+    rows: list[LoggedError] = []
+    for row in log.rows:
+        if row.observed_at > latest:
+            told = f"{row.entity_id} at {row.observed_at.isoformat()}"
+            rejects.append(Reject(None, "future_date", "observed after the moment of loading", told))
+        else:
+            rows.append(row)
+    _register(warehouse, log)
+    loaded = warehouse.put_events(_events([row for row in rows if row.corrected], arrival, moment))
+    loaded += warehouse.put_failures(_failures([row for row in rows if not row.corrected], arrival, moment), source)
+    _quarantine(warehouse, rejects, source, file, moment)
+    read, whole = len(rows) + len(rejects), sum(one.line is None and one.raw is None for one in rejects)
+    report = Absorbed(read - whole, loaded, len(rows) - loaded, len(rejects) - whole)
+    with warehouse.transaction() as con:
+        con.execute(
+            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
+            [moment, source, file, report.rows_read, loaded, report.rows_duplicate, report.rows_quarantined],
+        )
+    return report
+
+
+def _register(warehouse: Warehouse, log: Log) -> None:
+    rows = [
+        {"component": COMPONENT, "entity_id": name, "model": model, "capacity_bytes": size, "simulated": False}
+        for name, (model, size) in log.models.items()
+    ]
+    if rows:
+        warehouse.put_entities(pa.Table.from_pylist(rows, ENTITIES))
+
+
+def _arrived(row: LoggedError, arrival: Arrival, moment: datetime) -> datetime:
+    ends = datetime.combine(row.observed_at.astimezone(UTC).date(), time(), UTC) + timedelta(days=1)
+    return ends if arrival == "published" else moment
+
+
+def _events(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:
+    columns = {
+        "component": [COMPONENT] * len(rows),
+        "entity_id": [row.entity_id for row in rows],
+        "observed_at": [row.observed_at for row in rows],
+        "ingested_at": [_arrived(row, arrival, moment) for row in rows],
+        "kind": [CORRECTED] * len(rows),
+        "value": [float(row.count) for row in rows],
+        "detail": [json.dumps(dict(row.detail), sort_keys=True) for row in rows],
+    }
+    return pa.table(columns, schema=EVENTS)
+
+
+def _failures(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:
+    columns = {
+        "component": [COMPONENT] * len(rows),
+        "entity_id": [row.entity_id for row in rows],
+        "failed_at": [row.observed_at for row in rows],
+        "ingested_at": [_arrived(row, arrival, moment) for row in rows],
+        "cause": [UNCORRECTED] * len(rows),
+    }
+    return pa.table(columns, schema=FAILURES)
+
+
+def _quarantine(warehouse: Warehouse, rejects: Sequence[Reject], source: str, file: str, moment: datetime) -> None:
+    columns = {
+        "line": pa.array([one.line for one in rejects], pa.int64()),
+        "reason": pa.array([one.reason for one in rejects], pa.string()),
+        "detail": pa.array([one.detail for one in rejects], pa.string()),
+        "raw": pa.array([one.raw for one in rejects], pa.string()),
+    }
+    with warehouse.transaction() as con:
+        con.register("rejected", pa.table(columns))
+        con.execute(
+            "insert into quarantine select distinct $now, $source, $file, line, reason, detail, raw from rejected "
+            "anti join (select line, reason, raw from quarantine where source = $source and file = $file) held "
+            "on held.line is not distinct from rejected.line and held.reason = rejected.reason "
+            "and held.raw is not distinct from rejected.raw",
+            {"now": moment, "source": source, "file": file},
+        )
+        con.unregister("rejected")
