@@ -22,6 +22,9 @@ WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
 RULE: Final = ("smart_5", "smart_187", "smart_188", "smart_197", "smart_198")
 """Any of these above zero is the rule that operators use today (Backblaze, 2014)."""
 
+FAULT_MODES: Final = {"cell": 1, "row": 2, "column": 3, "bank": 4, "device": 5, "rank": 6}
+"""How `fault_mode` of memory says where a DIMM's errors lie, ascending with what is at stake; 0: in no one place."""
+
 LIVE_LOOKBACK_DAYS: Final = 14
 """An entity that has been silent for longer has left the fleet."""
 
@@ -59,7 +62,12 @@ def sql(component: str, part: str | None = None) -> str:
     if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
         raise UsageError(msg)
-    names: dict[str, object] = {"component": component, "windows": WINDOW_DAYS, "rule": RULE}
+    names: dict[str, object] = {
+        "component": component,
+        "windows": WINDOW_DAYS,
+        "rule": RULE,
+        "fault_modes": FAULT_MODES,
+    }
     if has_readings(component):
         columns = catalog(component)
         names |= {"counters": columns.counters, "gauges": columns.gauges}

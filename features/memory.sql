@@ -128,12 +128,12 @@ spread as (
 moded as (
     select *,
            case when reports > 0 and told_rows + told_columns + told_banks + told_devices = 0 then null
-                when rank_devices >= {{ least.rank }} then 6
-                when device_banks >= {{ least.device }} then 5
-                when bank_spread >= {{ least.bank }} then 4
-                when column_rows >= {{ least.column }} and column_rows > coalesce(row_columns, 0) then 3
-                when row_columns >= {{ least.row }} then 2
-                when cell_reports >= {{ least.cell }} then 1
+                when rank_devices >= {{ least.rank }} then {{ fault_modes.rank }}
+                when device_banks >= {{ least.device }} then {{ fault_modes.device }}
+                when bank_spread >= {{ least.bank }} then {{ fault_modes.bank }}
+                when column_rows >= {{ least.column }} and column_rows > coalesce(row_columns, 0) then {{ fault_modes.column }}
+                when row_columns >= {{ least.row }} then {{ fault_modes.row }}
+                when cell_reports >= {{ least.cell }} then {{ fault_modes.cell }}
                 else 0 end as mode
     from spread
 )

@@ -33,7 +33,7 @@ def reason(feature: str, value: float | None) -> str:
 
 
 def evidence(feature: str) -> str:
-    """The piece of evidence that a feature is about: its attribute, or what `[evidence]` in the words file lists it under.
+    """The piece of evidence that a feature is about: its attribute, or what the words file lists it under.
 
     Features about the same piece say it in other words; a feature that is not listed is a piece of its own.
     """

@@ -77,7 +77,7 @@ class Predictor:
         return np.asarray(self.booster.predict(values, num_threads=self.spec.threads), dtype=np.float64)
 
     def reasons(self, table: pa.Table, top: int = 3) -> list[tuple[Factor, ...]]:
-        """Return per row the pieces of evidence that raise its score most (SHAP values in log-odds), most telling first.
+        """Return per row the evidence that raises its score most (SHAP values in log-odds), most telling first.
 
         Features that say the same thing in other words are one piece of evidence (`features.wording.evidence`): what
         they add is added up. The one that adds most speaks for all, unless the piece has a feature that sums it up
@@ -105,12 +105,13 @@ class Predictor:
 
     def _speaker(self, members: list[int], contributions: Floats, values: Matrix) -> npt.NDArray[np.int64]:
         """Which of the features of one piece of evidence speaks for it, as its position; shape (rows,)."""
-        most = np.asarray(members)[contributions[:, members].argmax(axis=1)]
+        most: npt.NDArray[np.int64] = np.asarray(members, dtype=np.int64)[contributions[:, members].argmax(axis=1)]
         summing = [i for i in members if self.feature_names[i] == summary(evidence(self.feature_names[i]))]
         if not summing:
             return most
         says = np.nan_to_num(values[:, summing[0]]) != 0
-        return np.where(says, summing[0], most)
+        most[says] = summing[0]
+        return most
 
     def _factor(self, columns: dict[str, Floats], row: int, position: int, contribution: float) -> Factor:
         name = self.feature_names[position]

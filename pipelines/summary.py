@@ -49,7 +49,19 @@ def evaluated(report: Mapping[str, Any]) -> str:
         cells = [figures["average_precision"], *at, figures["recall_at"].get("0.01")]
         table.append([f"{name} (version {version})" if version else name, *(_interval(cell) for cell in cells)])
     left_out = [f"  left out: {name}, {why}" for name, why in report["left_out"].items()]
-    return "\n".join([head, "", *_aligned(table), *left_out])
+    return "\n".join([head, "", *_aligned(table), *left_out, *_simulated(report)])
+
+
+def _simulated(report: Mapping[str, Any]) -> list[str]:
+    """That the fleet is simulated, and how often the reasons of true alerts name what the simulator planted."""
+    named = [
+        f"  {model}: the reasons of {share['alerts']:,} true alerts name the planted precursor in {share['named']:.1%} "
+        f"({share['low']:.1%} to {share['high']:.1%})"
+        for model, shares in report.get("precursors", {}).items()
+        for precursor, share in shares.items()
+        if precursor == "all"
+    ]
+    return ["", "  All of this is simulated.", *named] if report.get("simulated") else []
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -18,8 +18,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MC_EVENT = """
 create table mc_event (id INTEGER PRIMARY KEY, timestamp TEXT, err_count INTEGER, err_type TEXT, err_msg TEXT,
-    label TEXT, mc INTEGER, top_layer INTEGER, middle_layer INTEGER, lower_layer INTEGER, address INTEGER, grain INTEGER,
-    syndrome INTEGER, driver_detail TEXT)
+    label TEXT, mc INTEGER, top_layer INTEGER, middle_layer INTEGER, lower_layer INTEGER, address INTEGER, grain
+    INTEGER, syndrome INTEGER, driver_detail TEXT)
 """
 """The table as rasdaemon's ras-record.c creates it."""
 
@@ -103,9 +103,10 @@ def rasdaemon(path: Path, rows: Iterable[dict[str, object]]) -> Path:
     """A database with these rows of `mc_event`; what a row does not say is as the daemon fills it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     usual = {
-        "timestamp": "2026-01-05 10:00:00 +0000", "err_count": 1, "err_type": "Corrected", "err_msg": "memory read error",
-        "label": "CPU_SrcID#0_Ha#0_Chan#1_DIMM#0", "mc": 0, "top_layer": 1, "middle_layer": 0, "lower_layer": -1,
-        "address": 0, "grain": 6, "syndrome": 0, "driver_detail": "",
+        "timestamp": "2026-01-05 10:00:00 +0000", "err_count": 1, "err_type": "Corrected",
+        "label": "CPU_SrcID#0_Ha#0_Chan#1_DIMM#0",
+        "err_msg": "memory read error", "mc": 0, "top_layer": 1, "middle_layer": 0, "lower_layer": -1, "address": 0,
+        "grain": 6, "syndrome": 0, "driver_detail": "",
     }  # fmt: skip
     with closing(sqlite3.connect(path)) as con:
         con.execute(MC_EVENT)

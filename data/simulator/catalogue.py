@@ -67,7 +67,7 @@ GPU_BYTES: Final = 80 * GIB
 
 @dataclass(frozen=True)
 class Precursor:
-    """How a failure announces itself: the columns, fault modes (memory) or event kinds that move, the first one most."""
+    """How a failure announces itself: columns, fault modes (memory) or event kinds that move, the first one most."""
 
     name: str
     cause: str

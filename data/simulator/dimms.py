@@ -1,11 +1,11 @@
 """Corrected errors of simulated DIMMs: what healthy ones see and get over, and what comes before an uncorrectable one.
 
-The fault modes are those of field studies: a fault sits in one cell, one row, one column, one bank, one device (several
-banks of it) or one rank (several devices), and its errors share what the fault shares and differ in the rest. Most faults
-are harmless: a cell that sticks can report thousands of errors for months, some with several bits wrong. What precedes a
-failure differs in three ways: the fault is mostly larger than a cell, its errors thicken, and more and more of its
-bursts have several wrong bits, on several data pins and beats. Shares are of the order that field studies report (errors on a few per cent of DIMMs a year, most
-faults in one cell), and are not measured on any one fleet.
+The fault modes are those of field studies: a fault sits in one cell, one row, one column, one bank, one device
+(several banks of it) or one rank (several devices), and its errors share what the fault shares and differ in the rest.
+Most faults are harmless: a cell that sticks can report thousands of errors for months, some with several bits wrong.
+What precedes a failure differs in three ways: the fault is mostly larger than a cell, its errors thicken, and more and
+more of its bursts have several wrong bits, on several data pins and beats. Shares are of the order that field studies
+report (errors on a few per cent of DIMMs a year, most faults in one cell), and are not measured on any one fleet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -114,9 +114,7 @@ def _passing_storm(dimm: str, last: int, rng: np.random.Generator) -> Iterator[C
         yield _report(dimm, int(at), 1 + int(rng.poisson(10)), _address(mode, home, rng), risky, rng)
 
 
-def _storm(
-    dimm: str, mode: str, begins: int, fails: int, until: int, rng: np.random.Generator
-) -> Iterator[Corrected]:
+def _storm(dimm: str, mode: str, begins: int, fails: int, until: int, rng: np.random.Generator) -> Iterator[Corrected]:
     """Reports of one fault that thicken, grow and get riskier towards `fails`; none at or after `until`."""
     home = _address("any", {}, rng)
     progress: Floats = np.sort(np.sqrt(rng.random(1 + rng.poisson(STORM_EVENTS))))

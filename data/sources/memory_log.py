@@ -1,9 +1,9 @@
 """What logs of memory errors have in common, whoever wrote them: how their rows become facts, and what is set aside.
 
 A corrected error is an event of kind `ce` (value = how many it stands for) whose `detail` holds what is known of
-`access` (READ or SCRUB), `rank`, `device`, `bank_group`, `bank`, `row`, `column`, and of the faulty burst: `dqs`, `beats`
-and `bits`. An uncorrected one is a failure with cause `ue`. Every step finds what an earlier run has done, so a run that
-was killed in between is made good by repeating it.
+`access` (READ or SCRUB), `rank`, `device`, `bank_group`, `bank`, `row`, `column`, and of the faulty burst: `dqs`,
+`beats` and `bits`. An uncorrected one is a failure with cause `ue`. Every step finds what an earlier run has done, so
+a run that was killed in between is made good by repeating it.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 
@@ -75,7 +75,13 @@ def expand(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
 
 
 def absorb(
-    warehouse: Warehouse, log: Log, source: str, file: str, *, arrival: Arrival = "published", now: datetime | None = None
+    warehouse: Warehouse,
+    log: Log,
+    source: str,
+    file: str,
+    *,
+    arrival: Arrival = "published",
+    now: datetime | None = None,
 ) -> Absorbed:
     """What became of the rows of one log.
 
@@ -126,7 +132,7 @@ def _arrived(row: LoggedError, arrival: Arrival, moment: datetime) -> datetime:
 
 
 def _events(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "component": [COMPONENT] * len(rows),
         "entity_id": [row.entity_id for row in rows],
         "observed_at": [row.observed_at for row in rows],
@@ -139,7 +145,7 @@ def _events(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> 
 
 
 def _failures(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "component": [COMPONENT] * len(rows),
         "entity_id": [row.entity_id for row in rows],
         "failed_at": [row.observed_at for row in rows],
@@ -150,7 +156,7 @@ def _failures(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -
 
 
 def _quarantine(warehouse: Warehouse, rejects: Sequence[Reject], source: str, file: str, moment: datetime) -> None:
-    columns = {
+    columns: dict[str, pa.Array[Any]] = {
         "line": pa.array([one.line for one in rejects], pa.int64()),
         "reason": pa.array([one.reason for one in rejects], pa.string()),
         "detail": pa.array([one.detail for one in rejects], pa.string()),

@@ -1,7 +1,7 @@
 """SmartMem: corrected-error logs of DIMMs as Huawei published them, one Feather file per DIMM, one row per error.
 
-The file's name is the DIMM's serial number. `burst_info` lists, for each beat of the faulty burst, the data pins that were
-wrong: `{'0': [29], '1': [], ...}`. Rows that repeat in every part that is kept count once.
+The file's name is the DIMM's serial number. `burst_info` lists, for each beat of the faulty burst, the data pins that
+were wrong: `{'0': [29], '1': [], ...}`. Rows that repeat in every part that is kept count once.
 """
 
 import json
@@ -60,7 +60,9 @@ def read(path: Path) -> Log:
         if isinstance(found, LoggedError):
             rows.append(found)
         else:
-            rejects.append(Reject(line, found, f"error type {raw['error_type_full_name']}", json.dumps(raw, default=str)))
+            rejects.append(
+                Reject(line, found, f"error type {raw['error_type_full_name']}", json.dumps(raw, default=str))
+            )
     return Log(rows, rejects, {serial: _make(table)} if rows else {})
 
 

@@ -14,6 +14,9 @@ def fleet(
     days: int = 120,
     start: date = date(2026, 1, 1),
     seed: int = 7,
+    acceleration: float = 10.0,
+    disks_per_host: int = 8,
+    dimms_per_host: int = 16,
     common: Common = COMMON,
 ) -> Output:
     """A seeded fleet with ground truth: telemetry, inventory, and a world that carries orders out.
@@ -24,12 +27,24 @@ def fleet(
         days: Days of telemetry.
         start: The first day.
         seed: The same seed gives the same fleet.
+        acceleration: How many times as often as ordinary parts its parts fail.
+        disks_per_host: Drives in each host.
+        dimms_per_host: DIMMs in each host.
         common: See every command.
     """
     from data.simulator.fleet import FleetSpec
     from pipelines.steps import simulate
 
-    spec = FleetSpec(hosts=hosts, vms=vms, days=days, start=start, seed=seed)
+    spec = FleetSpec(
+        hosts=hosts,
+        vms=vms,
+        days=days,
+        start=start,
+        seed=seed,
+        acceleration=acceleration,
+        disks_per_host=disks_per_host,
+        dimms_per_host=dimms_per_host,
+    )
     return Output(asdict(simulate.fleet(common.settings(), spec)))
 
 

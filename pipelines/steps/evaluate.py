@@ -1,18 +1,26 @@
 """Evaluate: champion, challenger and baselines over the same later rows; nothing is written but the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow.parquet as pq
+
 from data.errors import ModelError
 from data.warehouse import read
 from pipelines.settings import Settings
+from pipelines.steps.simulate import folder
 
 if TYPE_CHECKING:
+    import duckdb
+
     from models.predictor import Predictor
 
 ALIASES: Final = ("champion", "challenger")
+TRUTH: Final = "truth.parquet"
+"""What really announces each failure of a simulated fleet; only the simulator and this report look at it."""
 
 
 def evaluate(
@@ -33,11 +41,29 @@ def evaluate(
     from models.evaluate import draw
     from models.evaluate import evaluate as compare
 
+    predictors = _predictors(settings, component)
     with read(settings.home) as con:
-        report = compare(con, component, _predictors(settings, component), from_, to)
+        report = compare(con, component, predictors, from_, to)
+        named = _named(settings, con, {name: predictors[name] for name in report.versions}, report.days)
     if picture is not None:
         draw(report, picture)
-    return report.as_mapping()
+    return {**report.as_mapping(), "simulated": (folder(settings) / TRUTH).exists(), "precursors": named}
+
+
+def _named(
+    settings: Settings, con: "duckdb.DuckDBPyConnection", predictors: Mapping[str, "Predictor"], days: Sequence[date]
+) -> dict[str, Any]:
+    """How often each model's reasons name the planted precursor; empty where no simulated fleet knows it."""
+    from models.precursors import named
+
+    file = folder(settings) / TRUTH
+    if not file.exists():
+        return {}
+    truth = pq.read_table(file)
+    return {
+        model: {precursor: asdict(share) for precursor, share in named(con, predictor, days, truth).items()}
+        for model, predictor in predictors.items()
+    }
 
 
 def _predictors(settings: Settings, component: str) -> dict[str, "Predictor"]:

@@ -63,11 +63,13 @@ def ingest_world(settings: Settings, until: datetime) -> IngestReport:
 
 
 def _first_picture(settings: Settings, warehouse: Warehouse, world: World) -> None:
-    """Take in the fleet's inventory of its first day, where none is held; an overlay put its own in when it was laid."""
+    """Take in the fleet's inventory of its first day, where none is held; an overlay brought its own."""
     inventory = folder(settings) / "inventory"
     none_held = warehouse.con.execute("select count(*) from host").fetchall() == [(0,)]
     if none_held and inventory.is_dir():
-        _take_picture(warehouse, {name: pq.read_table(inventory / f"{name}.parquet") for name in INVENTORY}, world.started_at)
+        _take_picture(
+            warehouse, {name: pq.read_table(inventory / f"{name}.parquet") for name in INVENTORY}, world.started_at
+        )
 
 
 def _missed_picture(warehouse: Warehouse, world: World) -> None:
@@ -78,7 +80,7 @@ def _missed_picture(warehouse: Warehouse, world: World) -> None:
 
 
 def _picture(warehouse: Warehouse, world: World, at: datetime) -> None:
-    """Take the inventory in as it is now if the world stands at `at`; once, so that what a cycle does is not what it sees."""
+    """Take the inventory in if the world stands at `at`: once, so that what a cycle does is not what it sees."""
     held = "select count(*) from ingest_file where source = $source and file = 'inventory' and ingested_at = $at"
     if world.now == at and warehouse.con.execute(held, {"source": SOURCE, "at": at}).fetchall() == [(0,)]:
         _take_picture(warehouse, world.inventory(), at)

@@ -24,7 +24,7 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
             {"rank": 1, "bank_group": 3, "bank": 2, "row": 0x1A2B, "column": 0x3F8},
         ),
         (
-            "ProcessorSocketId:0x0 ChannelId:0x1 PhysicalRankId:0x2 DimmRankId:0x1 Row:0x10 Column:0x8 Bank:0x3 BankGroup:0x1",
+            "ChannelId:0x1 PhysicalRankId:0x2 DimmRankId:0x1 Row:0x10 Column:0x8 Bank:0x3 BankGroup:0x1",
             {"rank": 1, "bank_group": 1, "bank": 3, "row": 16, "column": 8},
         ),
         ("area:DRAM err_code:0001:0090 socket:0 ha:0 channel_mask:1 rank:1", {"rank": 1}),

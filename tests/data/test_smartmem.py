@@ -119,4 +119,4 @@ def test_rows_that_are_left_out_of_the_sample_repeat_one_that_is_kept(real: Path
     logs = [read(file) for file in sorted((real / "memory" / "smartmem_sample").glob("*.feather"))]
     kept = {(row.entity_id, row.observed_at, tuple(sorted(row.detail.items()))) for one in logs for row in one.rows}
     assert sum(len(one.rows) for one in logs) - len(kept) < 20
-    assert smartmem.SUFFIXES == {".feather"}
+    assert {".feather"} == smartmem.SUFFIXES

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from facts import DAY, entities, events, failures, hosts, vms
 
+from data.contracts import EVENTS
 from data.errors import InputError, MigrationError, WarehouseBusy, WarehouseError
 from data.warehouse import Warehouse, read
 
@@ -95,3 +96,26 @@ def test_a_table_outside_the_contract_is_refused(home: Path) -> None:
     """A missing column is named."""
     with Warehouse.open(home) as warehouse, pytest.raises(InputError, match="failed_at"):
         warehouse.put_failures(pa.table({"component": ["gpu"], "entity_id": ["g1"]}))
+
+
+def test_corrected_errors_are_read_out_of_their_events_once(home: Path) -> None:
+    """Sent again nothing is added; a detail that is no JSON has no address, and other kinds are no errors."""
+    sent = events(3.0, 4.0).to_pylist()
+    sent[0]["detail"] = '{"access": "SCRUB", "row": 7, "column": "x"}'
+    sent[1]["detail"] = "not JSON"
+    table = pa.Table.from_pylist([*sent, {**sent[0], "kind": "returned"}], EVENTS)
+    with Warehouse.open(home) as warehouse:
+        assert [warehouse.put_events(table), warehouse.put_events(table)] == [3, 0]
+        held = warehouse.con.execute("select errors, scrub, row_number, column_number from memory_error").fetchall()
+    assert sorted(held) == [(3, True, 7, None), (4, None, None, None)]
+
+
+def test_errors_held_before_their_table_was_made_are_in_it(home: Path) -> None:
+    """A warehouse of an older shape that is opened again has read its events too."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.put_events(events(3.0))
+        warehouse.con.execute("drop table memory_error")
+        warehouse.con.execute("drop macro memory_error_of")
+        warehouse.con.execute("delete from schema_migration where name like '%memory%'")
+    with Warehouse.open(home) as warehouse:
+        assert warehouse.con.execute("select errors from memory_error").fetchall() == [(3,)]

@@ -69,7 +69,11 @@ def spreads(month: pd.DataFrame) -> dict[str, float | None]:
 def mode(spread: dict[str, float | None]) -> int:
     """The fault mode that these spreads spell."""
     of = {name: value or 0 for name, value in spread.items()}
-    for name, feature, least in (("rank", "rank_devices_30d", 3), ("device", "device_banks_30d", 3), ("bank", "bank_spread_30d", 3)):
+    for name, feature, least in (
+        ("rank", "rank_devices_30d", 3),
+        ("device", "device_banks_30d", 3),
+        ("bank", "bank_spread_30d", 3),
+    ):
         if of[feature] >= least:
             return MODES[name]
     if of["column_rows_30d"] >= 2 and of["column_rows_30d"] > of["row_columns_30d"]:
@@ -113,7 +117,9 @@ def numbers(values: dict[str, float | None]) -> dict[str, float]:
 
 def asked(warehouse: Warehouse, *days: int) -> dict[tuple[str, datetime], dict[str, float | None]]:
     """The features of all DIMMs at the ends of some days."""
-    rows = build.frame(warehouse.con, "memory", build.spine(warehouse.con, "memory", [day(n) for n in days])).to_pylist()
+    rows = build.frame(
+        warehouse.con, "memory", build.spine(warehouse.con, "memory", [day(n) for n in days])
+    ).to_pylist()
     return {(row["entity_id"], row["asof_at"]): row for row in rows}
 
 
@@ -128,7 +134,9 @@ def test_features_equal_the_oracle_whenever_they_are_asked(errors: list[Ce]) -> 
     assert len(got) == 8
     for (dimm, asof), features in got.items():
         expected = oracle([one for one in distinct if one.dimm == dimm], asof)
-        assert numbers({name: features[name] for name in expected}) == pytest.approx(numbers(expected), rel=1e-5, nan_ok=True)
+        assert numbers({name: features[name] for name in expected}) == pytest.approx(
+            numbers(expected), rel=1e-5, nan_ok=True
+        )
 
 
 @settings(max_examples=15, deadline=None)
@@ -160,7 +168,12 @@ def test_no_error_is_no_fault_and_no_word_is_no_knowledge(warehouse: Warehouse) 
     put(warehouse, [Ce(START + 5 * DAY + HOUR, dimm="b", device=None, bank=None, row=None, column=None)], ("a", "b"))
     got = asked(warehouse, 6)
     quiet, mute = got["a", START + 6 * DAY], got["b", START + 6 * DAY]
-    assert (quiet["errors_30d"], quiet["fault_mode"], quiet["cells_30d"], quiet["burst_bits_max_30d"]) == (0, 0, 0, None)
+    assert (quiet["errors_30d"], quiet["fault_mode"], quiet["cells_30d"], quiet["burst_bits_max_30d"]) == (
+        0,
+        0,
+        0,
+        None,
+    )
     assert (mute["errors_30d"], mute["fault_mode"], mute["cells_30d"], mute["row_columns_30d"]) == (1, None, None, None)
 
 

@@ -197,6 +197,53 @@ def test_storms_come_before_announced_memory_failures(con: duckdb.DuckDBPyConnec
     assert found.get(False, 0) == 0
 
 
+def test_errors_before_a_memory_failure_share_what_its_fault_mode_shares(con: duckdb.DuckDBPyConnection) -> None:
+    """One cell, one row, one column, one bank, one device or one rank: that is constant, and the rest differs."""
+    parts = ("rank", "device", "bank_group", "bank", "row", "column")
+    counted = ", ".join(f"count(distinct detail ->> '$.{part}')" for part in parts)
+    query = f"""
+        select precursor, {counted} from truth join events using (component, entity_id)
+        where component = 'memory' group by precursor, entity_id having count(*) > 20
+    """
+    varies = {
+        "cell": "", "row": "column", "column": "row", "bank": "row column", "device": "bank_group bank row column",
+        "rank": "device bank_group bank row column",
+    }  # fmt: skip
+    found = rows(con, query)
+    assert {mode for mode, *_ in found} == set(varies)
+    for mode, *distinct in found:
+        assert [part for part, count in zip(parts, distinct, strict=True) if count > 1] == [
+            part for part in parts if part in varies[mode].split()
+        ]
+
+
+def test_bursts_get_riskier_towards_a_memory_failure(con: duckdb.DuckDBPyConnection) -> None:
+    """Several pins and beats are wrong at once more often in the last third of a fault than in its first third."""
+    query = """
+        select third, avg(((detail ->> '$.dqs')::int > 1 and (detail ->> '$.beats')::int > 1)::int) from (
+            select detail, ntile(3) over (partition by entity_id order by observed_at) as third
+            from truth join events using (component, entity_id)
+            where component = 'memory' and truth.failed_at < timestamptz '2026-04-01'
+        ) group by third
+    """
+    risky = dict(rows(con, query))
+    assert risky[3] > 1.3 * risky[1] > 0
+
+
+def test_most_dimms_with_errors_never_fail(con: duckdb.DuckDBPyConnection) -> None:
+    """Harmless errors are on one to fifteen per cent of all DIMMs, storms among them, and mostly in one cell."""
+    noisy = """
+        select entity_id, count(distinct detail ->> '$.row') as rows, sum(value) as errors from events
+        anti join truth using (component, entity_id) where component = 'memory' group by entity_id
+    """
+    dimms, single, stormy = rows(
+        con, f"select count(*), avg((rows = 1)::int), count(*) filter (errors > 100) from ({noisy})"
+    )[0]
+    assert 0.01 < dimms / (SPEC.hosts * SPEC.dimms_per_host) < 0.15
+    assert single > 0.5
+    assert stormy > 20
+
+
 def test_telemetry_holds_no_ground_truth(out: tuple[Path, Written]) -> None:
     """No file under telemetry/ has a column that only the truth knows."""
     secret = {"precursor", "signals", "precursor_from", "replacement_id", "replaced_at", "host_id"}
