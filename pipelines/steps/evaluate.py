@@ -41,8 +41,8 @@ def evaluate(
     from models.evaluate import draw
     from models.evaluate import evaluate as compare
 
-    predictors = _predictors(settings, component)
     with read(settings.home) as con:
+        predictors = _predictors(settings, component)
         report = compare(con, component, predictors, from_, to)
         named = _named(settings, con, {name: predictors[name] for name in report.versions}, report.days)
     if picture is not None:
