@@ -22,6 +22,8 @@ class Catalog:
     component: str
     counters: tuple[str, ...]
     gauges: tuple[str, ...]
+    packed: tuple[str, ...]
+    """Counters that hold three 16-bit counters in one number (`words16` in the table of attributes)."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -48,4 +50,5 @@ def catalog(component: str) -> Catalog:
     stems: dict[str, list[str]] = {"counter": [], "gauge": []}
     for row in _rows():
         stems[row["kind"]].append(f"smart_{row['attribute']}")
-    return Catalog(component, tuple(stems["counter"]), tuple(stems["gauge"]))
+    packed = tuple(f"smart_{row['attribute']}" for row in _rows() if row["encoding"] == "words16")
+    return Catalog(component, tuple(stems["counter"]), tuple(stems["gauge"]), packed)

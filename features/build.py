@@ -19,6 +19,8 @@ from data.readings import GRACE_HOURS
 from data.warehouse import arrow, empty
 
 WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
+RATE_WINDOW_DAYS: Final = (30, 90, 365)
+"""Over these windows a drive model's failure rate is told."""
 RULE: Final = ("smart_5", "smart_187", "smart_188", "smart_197", "smart_198")
 """Any of these above zero is the rule that operators use today (Backblaze, 2014)."""
 
@@ -65,12 +67,13 @@ def sql(component: str, part: str | None = None) -> str:
     names: dict[str, object] = {
         "component": component,
         "windows": WINDOW_DAYS,
+        "rate_windows": RATE_WINDOW_DAYS,
         "rule": RULE,
         "fault_modes": FAULT_MODES,
     }
     if has_readings(component):
         columns = catalog(component)
-        names |= {"counters": columns.counters, "gauges": columns.gauges}
+        names |= {"counters": columns.counters, "gauges": columns.gauges, "packed": columns.packed}
     kind = "readings" if has_readings(component) else "events"
     return _templates.get_template(f"{kind}/{part}.sql" if part else f"{component}.sql").render(names)
 

@@ -1,7 +1,8 @@
 -- disk: what a drive's own readings say about it
 -- grain: one row per row of `spine` (entity_key, asof_at, last_day)
--- sees:  readings up to last_day, and of the change log the version that was believed at asof_at
--- binds: first_day, last_day of the spine, so that no other days are read
+-- sees:  readings up to last_day, and of the change log the version that was believed at asof_at; of other drives of its
+--        model, readings of the day asked and failures that had arrived by asof_at (or within the grace)
+-- binds: first_day, last_day of the spine, so that no other days are read; grace_hours
 -- checks: features equal those that pandas computes from the daily readings (tests/features)
 with asked as (
     select spine.entity_key, spine.asof_at, spine.last_day, coalesce(entity_version.version, 0) as version
@@ -47,12 +48,42 @@ gauges as (
     from spine
     join disk_day on disk_day.entity_key = spine.entity_key and disk_day.day = spine.last_day
     where disk_day.day between $first_day::date and $last_day::date
+),
+-- How the other drives of its model fare: those that were read on the day asked, and those that had failed before.
+asked_day as (
+    select distinct asof_at, asof_at::date - 1 as day from spine
+),
+model_drive as (
+    select asked_day.asof_at, entity.model, count(*) as drives
+    from asked_day
+    join disk_day on disk_day.day = asked_day.day and disk_day.ingested_at <= asked_day.asof_at + to_hours($grace_hours)
+    join entity using (entity_key)
+    group by asked_day.asof_at, entity.model
+),
+model_failure as (
+    select asked_day.asof_at, entity.model{% for days in rate_windows %},
+           count(*) filter (failure.failed_at > asked_day.asof_at - to_days({{ days }})) as failed_{{ days }}d{% endfor %}
+
+    from asked_day
+    join failure
+      on failure.failed_at <= asked_day.asof_at
+     and failure.failed_at > asked_day.asof_at - to_days({{ rate_windows | max }})
+     and failure.ingested_at <= asked_day.asof_at + to_hours($grace_hours)
+    join entity using (entity_key)
+    where entity.component = 'disk'
+    group by asked_day.asof_at, entity.model
 )
 select newest.entity_key,
        newest.asof_at,
        (newest.last_day - newest.first_day + 1)::float as observed_days,     -- days since the first reading, d
        (gauges.smart_9_raw / 24.0)::float as power_on_days,                  -- age by its own clock, d
        (entity.capacity_bytes / 1e12)::float as capacity_tb,                 -- TB
+       (gauges.smart_9_raw / 24.0 - (newest.last_day - newest.first_day + 1))::float as ran_before_days, -- power-on days before its first reading
+       model_drive.drives::float as model_drives,                            -- drives of its model in the fleet that day
+{% for days in rate_windows %}
+       ((coalesce(model_failure.failed_{{ days }}d, 0) + 100 * 0.0365 * {{ days }} / 365) / (model_drive.drives + 100) * 365 / {{ days }})::float
+           as model_failure_rate_{{ days }}d,                                -- failures a drive-year of its model, shrunk to 0.0365 as by 100 drives more
+{% endfor %}
 {% for stem in gauges if stem != "smart_9" %}
        gauges.{{ stem }}_raw::float as {{ stem }},                           -- gauge as read
 {% endfor %}
@@ -62,6 +93,12 @@ select newest.entity_key,
            as days_since_rule_change,                                        -- d; null: none ever changed
 {% for stem in counters %}
        newest.{{ stem }}_raw::float as {{ stem }},                           -- counter as it stands
+       (newest.{{ stem }}_raw * 365.0 / (gauges.smart_9_raw / 24.0 + 30))::float as {{ stem }}_per_year, -- a year of power-on time
+{% if stem in packed %}
+       (newest.{{ stem }}_raw & 65535)::float as {{ stem }}_low_word,        -- three counters packed into one
+       ((newest.{{ stem }}_raw >> 16) & 65535)::float as {{ stem }}_middle_word,
+       ((newest.{{ stem }}_raw >> 32) & 65535)::float as {{ stem }}_high_word,
+{% endif %}
 {% for days in windows %}
        (newest.{{ stem }}_raw - if(row_{{ days }}d = newest_row, newest.{{ stem }}_raw, before_{{ days }}d.{{ stem }}_raw))::float
            as {{ stem }}_rise_{{ days }}d,                                   -- growth in that many days; null: not yet seen then
@@ -77,6 +114,8 @@ select newest.entity_key,
 from newest
 join entity using (entity_key)
 join gauges using (entity_key, asof_at)
+left join model_drive on model_drive.asof_at = newest.asof_at and model_drive.model is not distinct from entity.model
+left join model_failure on model_failure.asof_at = newest.asof_at and model_failure.model is not distinct from entity.model
 {% for days in windows %}
 left join before_{{ days }}d using (entity_key, asof_at)
 {% endfor %}

@@ -36,12 +36,13 @@ def card(trained: Trained, gates: tuple[Gate, ...], *, simulated: bool) -> str:
 
 def _data(trained: Trained) -> str:
     windows, spec = trained.windows, trained.predictor.spec
-    fit, later = windows.fit_days, windows.calibration_days
+    fit, later, served = windows.fit_days, windows.calibration_days, windows.refit_days
     lines = [
         f"labels known by the end of {trained.until}",
-        f"learned from {fit[0]} to {fit[-1]}: {trained.rows:,} rows",
+        f"the booster served learned from {served[0]} to {served[-1]}: {trained.rows:,} rows",
         f"of these {trained.positives:,} failed within {windows.rank_horizon_days} days",
         f"healthy rows are sampled at {spec.negative_share:g} and weighted up",
+        f"the booster measured learned from {fit[0]} to {fit[-1]}",
         f"ranking measured and maps fitted on {later[0]} to {later[-1]}, unsampled, after a gap of the label's horizon",
     ]
     lines += [f"{name} `{value}`" for name, value in trained.hashes.items()]

@@ -209,7 +209,8 @@ def _part(batch: Batch, predictors: Mapping[str, Predictor], peers: "Peers") -> 
 def _peers(con: "duckdb.DuckDBPyConnection", predictor: Predictor) -> "Peers":
     """The peers of the predictor's own `until`, from the same rows and labels as its booster."""
     spec, until = predictor.spec, date.fromisoformat(predictor.until)
-    learned = train.learning_rows(con, spec, plan(spec, first_day(con, spec.component), until), until)
+    windows = plan(spec, first_day(con, spec.component), until)
+    learned = train.learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
     return baselines.learn(learned.names, learned.values, learned.failed, learned.weight, spec)
 
 

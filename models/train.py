@@ -3,11 +3,15 @@
 Only a split forward in time counts: the booster learns from snapshots whose labels were known before the calibration
 window begins, so there is a gap of the label's horizon between the two. Within the window nothing is sampled; how its
 calibration is measured on rows that the maps have not seen stands in `models.checked`.
+
+That booster is a quarter old on the day it is trained, and drives change. So once it has been measured, a second one
+learns in the same way from all whose labels are known, and is served with the maps of the first. Every figure of the
+training run is of the first; `models.evaluate` judges the second on days that come later still.
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,7 +45,7 @@ class Trained:
     until: date
     rows: int
     positives: int
-    """Failing rows among `rows`, those that the booster learned from."""
+    """Failing rows among `rows`, those that the served booster learned from."""
     metrics: Mapping[str, float]
     """Figures on the calibration window; names are ready for a tracker."""
     holdout: Holdout
@@ -65,7 +69,7 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
     """
     windows = plan(spec, first_day(con, spec.component), until)
     logger.info("fit on %d snapshots, calibrate on %d", len(windows.fit_days), len(windows.calibration_days))
-    learned = learning_rows(con, spec, windows, until)
+    learned = learning_rows(con, spec, windows.fit_days, windows.rank_horizon_days, until)
     booster_text = boost(learned, spec)
     draft = Predictor(
         spec.component, "unregistered", until.isoformat(), spec, learned.names, booster_text, Calibration(())
@@ -73,18 +77,19 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
     held = holdout.gather(con, draft, windows.calibration_days, until, champion)
     calibration, seen = calibrated(held, spec), check(held, spec)
     bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
-    predictor = replace(draft, calibration=calibration, earned=bought)
+    newest = learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
+    predictor = replace(draft, booster_text=boost(newest, spec), calibration=calibration, earned=bought)
     judged = holdout.judge(held, calibration, seen, spec, compared=champion is not None)
     return Trained(
         predictor=predictor,
         windows=windows,
         until=until,
-        rows=int(learned.failed.size),
-        positives=int(learned.failed.sum()),
+        rows=int(newest.failed.size),
+        positives=int(newest.failed.sum()),
         metrics=holdout.figures(judged),
         holdout=judged,
-        sample=learned.sample,
-        hashes={"spine_sha256": learned.spine_sha256, "sql_sha256": sha256(build.sql(spec.component))},
+        sample=newest.sample,
+        hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.sql(spec.component))},
     )
 
 
@@ -100,19 +105,21 @@ class Learned:
     spine_sha256: str
 
 
-def learning_rows(con: "duckdb.DuckDBPyConnection", spec: Spec, windows: Windows, until: date) -> Learned:
-    """Return the sampled, weighted rows of the fit window, labelled at the rank horizon.
+def learning_rows(
+    con: "duckdb.DuckDBPyConnection", spec: Spec, days: Sequence[date], rank_horizon_days: int, until: date
+) -> Learned:
+    """Return the sampled, weighted rows of some days, labelled by what became of them within the rank horizon.
 
     Raises:
         ModelError: no failing row among them.
     """
-    known = min(end_of(until), end_of(windows.fit_days[-1] + timedelta(days=windows.rank_horizon_days)))
+    known = min(end_of(until), end_of(days[-1] + timedelta(days=rank_horizon_days)))
     asked = build.spine(
         con,
         spec.component,
-        windows.fit_days,
+        days,
         negative_share=spec.negative_share,
-        positive_days=windows.rank_horizon_days,
+        positive_days=rank_horizon_days,
         known_until=known,
         seed=spec.seed,
     )
@@ -120,12 +127,12 @@ def learning_rows(con: "duckdb.DuckDBPyConnection", spec: Spec, windows: Windows
     fate = examples.fates(frame, build.labels(con, spec.component, asked, known))
     names = build.feature_names(spec.component)
     values = examples.matrix(frame, names)
-    failed, counted = fate.within(windows.rank_horizon_days, spec.minimum_lead_days)
+    failed, counted = fate.within(rank_horizon_days, spec.minimum_lead_days)
     counted &= judgeable(frame, values)
     if not failed[counted].any():
         msg = (
-            f"cannot train {spec.component}: none of {int(counted.sum())} rows from {windows.fit_days[0]} to "
-            f"{windows.fit_days[-1]} failed within {windows.rank_horizon_days} days; ingest more failures or more days"
+            f"cannot train {spec.component}: none of {int(counted.sum())} rows from {days[0]} to "
+            f"{days[-1]} failed within {rank_horizon_days} days; ingest more failures or more days"
         )
         raise ModelError(msg)
     return Learned(

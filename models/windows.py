@@ -25,6 +25,8 @@ class Windows:
     rank_horizon_days: int
     fit_days: tuple[date, ...]
     calibration_days: tuple[date, ...]
+    refit_days: tuple[date, ...]
+    """What the served booster learns from once its way of learning has been measured: all whose labels are known."""
 
 
 def plan(spec: Spec, first: date, until: date) -> Windows:
@@ -63,6 +65,7 @@ def plan(spec: Spec, first: date, until: date) -> Windows:
         rank_horizon_days=rank,
         fit_days=_backwards(latest_fit, start, spec.snapshot_every_days),
         calibration_days=_backwards(last, last - timedelta(days=window), spec.snapshot_every_days),
+        refit_days=_backwards(until - timedelta(days=rank), start, spec.snapshot_every_days),
     )
 
 

@@ -2,7 +2,9 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pandas as pd
+import pytest
 from drives import START, Reading, histories, put
 from hypothesis import given, settings
 
@@ -38,6 +40,9 @@ def oracle(readings: list[Reading], asof: datetime) -> dict[str, dict[str, float
             moves = values.diff()
             moved = moves.fillna(0) != 0
             answer[stem] = values.iloc[-1]
+            answer[f"{stem}_per_year"] = (
+                np.float32(values.iloc[-1] * 365.0 / (100 / 24.0 + 30)) if pd.notna(values.iloc[-1]) else None
+            )
             for window in WINDOW_DAYS:
                 before = values[values.index <= last - timedelta(days=window)]
                 answer[f"{stem}_rise_{window}d"] = values.iloc[-1] - before.iloc[-1] if len(before) else None
@@ -69,6 +74,35 @@ def test_features_equal_the_oracle_whenever_they_are_asked(readings: list[Readin
         assert got.keys() == expected.keys()
         for drive, features in expected.items():
             assert {name: got[drive][name] for name in features} == features
+
+
+def test_the_failure_rate_of_a_model_is_what_was_known_then() -> None:
+    """Failures of other drives of the model count from the moment they had arrived, for as long as the window is."""
+    fleet = [Reading(f"D{n}", START + timedelta(days=day), 0, 0) for n in range(20) for day in range(50)]
+    dead = [
+        Reading("X", START + timedelta(days=5), 0, 0, failure=1),
+        Reading("Y", START + timedelta(days=5), 0, 0, failure=1, late_hours=24 * 10),
+    ]
+    days = [START + timedelta(days=n) for n in (4, 6, 20, 45)]
+    with empty() as con:
+        put(con, [*fleet, *dead])
+        rows = [row for row in frame(con, "disk", spine(con, "disk", days)).to_pylist() if row["entity_id"] == "D0"]
+    assert {row["model_drives"] for row in rows} == {20}
+
+    def rate(failures: int, days: int) -> float:
+        return (failures + 100 * 0.0365 * days / 365) / 120 * 365 / days
+
+    assert [row["model_failure_rate_30d"] for row in rows] == pytest.approx([rate(n, 30) for n in (0, 1, 2, 0)])
+    assert [row["model_failure_rate_90d"] for row in rows] == pytest.approx([rate(n, 90) for n in (0, 1, 2, 2)])
+
+
+def test_packed_counters_are_taken_apart() -> None:
+    """A number that holds three counters of 16 bits is given as the three."""
+    with empty() as con:
+        put(con, [Reading("A", START, 0, 0)])
+        con.execute("update disk_change set smart_188_raw = 3 + 5 * 65536 + 7 * 4294967296")
+        row = frame(con, "disk", spine(con, "disk", [START])).to_pylist()[0]
+    assert [row[f"smart_188_{word}_word"] for word in ("low", "middle", "high")] == [3, 5, 7]
 
 
 def test_a_row_that_arrives_later_is_not_seen_earlier() -> None:

@@ -89,7 +89,7 @@ def trained(small_spec: Spec) -> Trained:
     days = tuple(date(2015, 1, 1) + timedelta(days=7 * i) for i in range(10))
     return Trained(
         predictor=replace(draft, calibration=calibration, earned=bought),
-        windows=Windows(14, days[:7], days[7:]),
+        windows=Windows(14, days[:7], days[7:], days),
         until=date(2015, 8, 1),
         rows=4000,
         positives=int(learned.failed.sum()),
