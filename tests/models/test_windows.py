@@ -69,6 +69,6 @@ def test_nothing_before_not_before_is_asked() -> None:
 
 def test_the_served_booster_learns_from_all_whose_labels_are_known() -> None:
     """Its last snapshot is the rank horizon before `until`, later than any that was measured on, and no later."""
-    windows = plan(spec.load("disk"), date(2014, 1, 1), date(2015, 12, 31))
-    assert windows.refit_days[-1] == date(2015, 12, 31) - timedelta(days=windows.rank_horizon_days)
-    assert windows.refit_days[-1] > windows.calibration_days[-1] > windows.fit_days[-1]
+    found = windows.plan(DISK, date(2014, 1, 1), date(2015, 12, 31))
+    assert found.refit_days[-1] == date(2015, 12, 31) - timedelta(days=found.rank_horizon_days)
+    assert found.refit_days[-1] > found.calibration_days[-1] > found.fit_days[-1]
