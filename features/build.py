@@ -19,6 +19,8 @@ from data.readings import GRACE_HOURS
 from data.warehouse import arrow, empty
 
 WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
+PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")
+"""Counters that are also told by the year of power-on time."""
 RATE_WINDOW_DAYS: Final = (30, 90, 365)
 """Over these windows a drive model's failure rate is told."""
 RULE: Final = ("smart_5", "smart_187", "smart_188", "smart_197", "smart_198")
@@ -68,6 +70,7 @@ def sql(component: str, part: str | None = None) -> str:
         "component": component,
         "windows": WINDOW_DAYS,
         "rate_windows": RATE_WINDOW_DAYS,
+        "per_year": PER_YEAR,
         "rule": RULE,
         "fault_modes": FAULT_MODES,
     }

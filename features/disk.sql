@@ -93,7 +93,9 @@ select newest.entity_key,
            as days_since_rule_change,                                        -- d; null: none ever changed
 {% for stem in counters %}
        newest.{{ stem }}_raw::float as {{ stem }},                           -- counter as it stands
+{% if stem in per_year %}
        (newest.{{ stem }}_raw * 365.0 / (gauges.smart_9_raw / 24.0 + 30))::float as {{ stem }}_per_year, -- a year of power-on time
+{% endif %}
 {% if stem in packed %}
        (newest.{{ stem }}_raw & 65535)::float as {{ stem }}_low_word,        -- three counters packed into one
        ((newest.{{ stem }}_raw >> 16) & 65535)::float as {{ stem }}_middle_word,

@@ -44,6 +44,7 @@ class Spec:
     negative_share: float
     calibration_days: int
     rounds: int
+    boosters: int
     threads: int
     seed: int
     lightgbm: Mapping[str, float | int | str | bool]
@@ -98,6 +99,7 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
         calibration_days=top.whole("calibration_days", 7, 730),
         not_before=top.day("not_before"),
         rounds=top.whole("rounds", 1, 20_000),
+        boosters=top.whole("boosters", 1, 100),
         threads=top.whole("threads", 1, 256),
         seed=top.whole("seed", 0, 2**31 - 1),
         lightgbm=dict(top.table("lightgbm").raw),

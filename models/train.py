@@ -22,6 +22,7 @@ import pyarrow as pa
 from data.errors import ModelError
 from features import build
 from models import examples, holdout
+from models.averaging import average
 from models.calibrate import Calibration, earned
 from models.checked import calibrated, check
 from models.examples import Bools, Floats, Matrix
@@ -146,22 +147,25 @@ def learning_rows(
 
 
 def boost(learned: Learned, spec: Spec) -> str:
-    """Return the text of a booster fitted to the rows; the same rows, spec and thread count give the same text."""
+    """Return the text of `spec.boosters` boosters, averaged; same rows, spec and thread count, same text."""
     import lightgbm
 
-    parameters: dict[str, Any] = {
-        **spec.lightgbm,
-        "objective": "binary",
-        "seed": spec.seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": spec.threads,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(
-        learned.values, learned.failed.astype(np.float32), weight=learned.weight, feature_name=list(learned.names)
-    )
-    return str(lightgbm.train(parameters, data, num_boost_round=spec.rounds).model_to_string())
+    texts = []
+    for number in range(spec.boosters):
+        parameters: dict[str, Any] = {
+            **spec.lightgbm,
+            "objective": "binary",
+            "seed": spec.seed + number,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": spec.threads,
+            "verbosity": -1,
+        }
+        data = lightgbm.Dataset(
+            learned.values, learned.failed.astype(np.float32), weight=learned.weight, feature_name=list(learned.names)
+        )
+        texts.append(str(lightgbm.train(parameters, data, num_boost_round=spec.rounds).model_to_string()))
+    return average(texts)
 
 
 def sha256(text: str) -> str:

@@ -36,7 +36,7 @@ def small_spec() -> Spec:
         "learning_rate": 0.1,
     }
     raw = replace(full.raw, values=NAMES, trees=10)
-    return replace(full, rounds=25, threads=1, lightgbm=quick, raw=raw)
+    return replace(full, rounds=25, boosters=2, threads=1, lightgbm=quick, raw=raw)
 
 
 def drives(rows: int, seed: int) -> tuple[pa.Table, Fate]:

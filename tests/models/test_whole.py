@@ -35,7 +35,7 @@ def fitted(con: duckdb.DuckDBPyConnection) -> Trained:
     disk = spec.load("disk")
     lighter = {**disk.lightgbm, "min_data_in_leaf": 20}
     raw = replace(disk.raw, trees=10)
-    return train.fit(con, replace(disk, rounds=20, threads=1, lightgbm=lighter, raw=raw), UNTIL)
+    return train.fit(con, replace(disk, rounds=20, boosters=1, threads=1, lightgbm=lighter, raw=raw), UNTIL)
 
 
 def test_training_again_gives_the_same_model(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:

@@ -1,0 +1,1 @@
+"""Figures that take minutes: each prints what it measured, in one run."""
