@@ -16,7 +16,7 @@ from models import metrics
 from models.calibrate import clopper_pearson
 from models.metrics import Bools, Confusion, Floats, Ints
 
-BUDGETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.02)
+BUDGETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.02, 0.05)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from data.contracts import ENTITIES, EVENTS, FAILURES
 from data.errors import InputError
+from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.warehouse import Warehouse
 
@@ -24,16 +25,6 @@ Arrival = Literal["published", "now"]
 COMPONENT: Final = "memory"
 CORRECTED: Final = "ce"
 UNCORRECTED: Final = "ue"
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that cannot be believed: its line (null: the whole file), a word to group by, what is wrong, the row."""
-
-    line: int | None
-    reason: str
-    detail: str
-    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,7 @@ def absorb(
     _register(warehouse, log)
     loaded = warehouse.put_events(_events([row for row in rows if row.corrected], arrival, moment))
     loaded += warehouse.put_failures(_failures([row for row in rows if not row.corrected], arrival, moment), source)
-    _quarantine(warehouse, rejects, source, file, moment)
+    set_aside(warehouse, rejects, source, file, moment)
     read, whole = len(rows) + len(rejects), sum(one.line is None and one.raw is None for one in rejects)
     report = Absorbed(read - whole, loaded, len(rows) - loaded, len(rejects) - whole)
     with warehouse.transaction() as con:
@@ -153,22 +144,3 @@ def _failures(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -
         "cause": [UNCORRECTED] * len(rows),
     }
     return pa.table(columns, schema=FAILURES)
-
-
-def _quarantine(warehouse: Warehouse, rejects: Sequence[Reject], source: str, file: str, moment: datetime) -> None:
-    columns: dict[str, pa.Array[Any]] = {
-        "line": pa.array([one.line for one in rejects], pa.int64()),
-        "reason": pa.array([one.reason for one in rejects], pa.string()),
-        "detail": pa.array([one.detail for one in rejects], pa.string()),
-        "raw": pa.array([one.raw for one in rejects], pa.string()),
-    }
-    with warehouse.transaction() as con:
-        con.register("rejected", pa.table(columns))
-        con.execute(
-            "insert into quarantine select distinct $now, $source, $file, line, reason, detail, raw from rejected "
-            "anti join (select line, reason, raw from quarantine where source = $source and file = $file) held "
-            "on held.line is not distinct from rejected.line and held.reason = rejected.reason "
-            "and held.raw is not distinct from rejected.raw",
-            {"now": moment, "source": source, "file": file},
-        )
-        con.unregister("rejected")

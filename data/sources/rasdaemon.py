@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import memory_log
-from data.sources.memory_log import Arrival, Log, LoggedError, Reject
+from data.sources.memory_log import Arrival, Log, LoggedError
 from data.warehouse import Warehouse
 
 SOURCE: Final = "rasdaemon"

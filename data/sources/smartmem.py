@@ -13,9 +13,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.feather as feather
 
+from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import memory_log
-from data.sources.memory_log import Arrival, Log, LoggedError, Reject
+from data.sources.memory_log import Arrival, Log, LoggedError
 from data.warehouse import Warehouse
 
 SOURCE: Final = "smartmem"

@@ -15,13 +15,13 @@ from typing import Final, Literal, get_args
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
-from data.sources import backblaze, inventory, memory_log, parquet, rasdaemon, smartmem
+from data.sources import backblaze, inventory, lanl, memory_log, parquet, rasdaemon, smartmem
 from data.warehouse import Warehouse
 from pipelines.settings import Settings, SourceKind, SourceSettings
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-MEMORY_LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon}
+LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "lanl": lanl}
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def load(
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
         return
-    if source.kind in MEMORY_LOGS:
-        log = MEMORY_LOGS[source.kind]
+    if source.kind in LOGS:
+        log = LOGS[source.kind]
         for path in memory_log.expand(paths, log.SUFFIXES):
             if progress:
                 progress(path.name)
