@@ -35,8 +35,9 @@ LIVE_LOOKBACK_DAYS: Final = 14
 STALE_DAYS: Final = 2
 """A risk is unknown when the newest reading is older than this at the end of the day asked."""
 
-SILENT_DAYS: Final = 7
-"""A risk is unknown when nothing has been told of any entity of an event-driven component for longer than this."""
+SILENT_DAYS: Final = 30
+"""A risk is unknown when nothing has been told of any entity of an event-driven component for longer than this: no
+event, no failure, and nobody was put in or taken out. Good parts can be quiet for weeks."""
 
 UNCERTAIN_DAYS: Final = 30
 """For so long after its host was emptied, an entity that lives on proves nothing: it has been at rest."""

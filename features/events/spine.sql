@@ -11,6 +11,9 @@ news as (
     union all
     select failure.entity_key, failed_at, ingested_at, false
     from failure join entity using (entity_key) where component = '{{ component }}'
+    union all
+    select entity_host.entity_key, unnest([valid_from, valid_until]), unnest([valid_from, valid_until]), false
+    from entity_host join entity using (entity_key) where component = '{{ component }}'
 ),
 -- The feed of the whole component: silence of one entity is good news, silence of all of them is no news.
 told as (

@@ -15,13 +15,13 @@ from typing import Final, Literal, get_args
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
-from data.sources import backblaze, inventory, lanl, memory_log, parquet, rasdaemon, smartmem
+from data.sources import backblaze, inventory, lanl, memory_log, parquet, rasdaemon, smartmem, titan
 from data.warehouse import Warehouse
 from pipelines.settings import Settings, SourceKind, SourceSettings
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "lanl": lanl}
+LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "lanl": lanl, "titan": titan}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""Titan's GPUs: every stay of a GPU in a slot of the Titan supercomputer (OLCF, 2013 to 2019), as CSV.
+
+A stay that ended with a double-bit error (`DBE`) or with the GPU off the bus (`OTB`) is a failure at its end; one that
+ended without either took a sound GPU out. Times have no zone and are taken as UTC.
+
+Source: Ostrouchov, Maxwell, Ashraf, Engelmann, Shankar and Rogers, GPU lifetimes on Titan supercomputer (SC'20).
+"""
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from data.contracts import FAILURES, STAYS
+from data.errors import InputError
+from data.quarantine import Reject, set_aside
+from data.readings import Absorbed
+from data.sources.memory_log import Arrival
+from data.warehouse import Warehouse
+
+SOURCE: Final = "titan"
+SUFFIXES: Final = frozenset({".csv", ".gz"})
+REQUIRED: Final = ("SN", "location", "insert", "remove", "event")
+EVENTS: Final = ("", "DBE", "OTB")
+_LOCATION: Final = re.compile(r"c\d+-\d+c\ds\dn\d")
+
+
+@dataclass(frozen=True)
+class Stint:
+    """A stay of a GPU in a slot, and how it ended."""
+
+    serial: str
+    location: str
+    begins: datetime
+    ends: datetime | None
+    event: str
+
+
+def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
+    """What became of the stays of one file, .csv or .csv.gz; a later file closes the stays that have ended since.
+
+    Args:
+        warehouse: takes the facts.
+        path: the file.
+        arrival: `published` counts a failure as known at its moment, `now` as arriving now.
+        now: the moment of loading; the wall clock's by default.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    moment = now or datetime.now(UTC)
+    stints: list[Stint] = []
+    rejects: list[Reject] = []
+    for line, row in _rows(path):
+        found = _stint(row)
+        if isinstance(found, Stint):
+            stints.append(found)
+        else:
+            rejects.append(Reject(line, found, "the row is not a stay of a GPU in a slot", json.dumps(row)))
+    changed = warehouse.put_stays(pa.Table.from_pylist([_stay(one) for one in stints], STAYS))
+    failed = [_failure(one, moment if arrival == "now" else None) for one in stints if one.event]
+    warehouse.put_failures(pa.Table.from_pylist(failed, FAILURES), SOURCE)
+    set_aside(warehouse, rejects, SOURCE, path.name, moment)
+    loaded = min(changed, len(stints))
+    report = Absorbed(len(stints) + len(rejects), loaded, len(stints) - loaded, len(rejects))
+    with warehouse.transaction() as con:
+        con.execute(
+            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
+            [moment, SOURCE, path.name, report.rows_read, loaded, report.rows_duplicate, report.rows_quarantined],
+        )
+    return report
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
+            if missing:
+                msg = f"{path} is no table of Titan's GPUs: it has no column {', '.join(missing)}."
+                raise InputError(msg)
+            for row in reader:
+                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise InputError(msg) from error
+
+
+def _stint(row: Mapping[str, str]) -> Stint | str:
+    """The stay that the row tells of, or why it tells of none."""
+    if not row["SN"] or not _LOCATION.fullmatch(row["location"]):
+        return "no_slot"
+    if row["event"] not in EVENTS:
+        return "unknown_event"
+    begins, ends = _moment(row["insert"]), _moment(row["remove"])
+    if begins is None or (row["remove"] and ends is None) or (row["event"] and ends is None):
+        return "bad_time"
+    if ends is not None and ends < begins:
+        return "ends_before_it_begins"
+    return Stint(row["SN"], row["location"], begins, ends, row["event"])
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _stay(one: Stint) -> dict[str, Any]:
+    return {
+        "component": "gpu",
+        "entity_id": one.serial,
+        "model": "Tesla K20X",
+        "host_id": one.location,
+        "valid_from": one.begins,
+        "valid_until": one.ends,
+    }
+
+
+def _failure(one: Stint, arrived: datetime | None) -> dict[str, Any]:
+    return {
+        "component": "gpu",
+        "entity_id": one.serial,
+        "failed_at": one.ends,
+        "ingested_at": arrived or one.ends,
+        "cause": one.event.lower(),
+    }
