@@ -22,7 +22,9 @@ PREFIX: Final = "FORESHOCK__"
 DEFAULT_HOME: Final = Path(".foreshock")
 
 
-SourceKind = Literal["backblaze", "smartmem", "rasdaemon", "lanl", "titan", "inventory", "events", "failures"]
+SourceKind = Literal[
+    "backblaze", "smartmem", "rasdaemon", "lanl", "titan", "infinitehbd", "inventory", "events", "failures"
+]
 
 
 class _Section(BaseModel):

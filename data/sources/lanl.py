@@ -9,11 +9,9 @@ Source: Los Alamos National Laboratory, Operational Data to Support and Enable C
 (LA-UR-05-7318).
 """
 
-import csv
-import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,15 +20,14 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import EVENTS, FAILURES, STAYS
-from data.errors import InputError
-from data.quarantine import Reject, set_aside
+from data.quarantine import Reject
 from data.readings import Absorbed
+from data.sources import tables
 from data.sources.memory_log import Arrival
 from data.warehouse import Warehouse
 
 SOURCE: Final = "lanl"
 COMPONENT: Final = "node"
-SUFFIXES: Final = frozenset({".csv", ".gz"})
 CAUSES: Final = ("Facilities", "Hardware", "Human Error", "Network", "Undetermined", "Software")
 REQUIRED: Final = ("System", "nodes", "nodenum", "node prod", "node decom", "Prob Started", "Prob Fixed", *CAUSES)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -80,7 +77,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
     moment = now or datetime.now(UTC)
     outages: list[Outage] = []
     rejects: list[Reject] = []
-    for line, row in _rows(path):
+    for line, row in tables.rows(path, REQUIRED, "LANL outages"):
         found = _outage(row)
         if isinstance(found, Outage):
             outages.append(found)
@@ -95,30 +92,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         pa.Table.from_pylist([_failure(one, arrived(one.began)) for one in outages], FAILURES), SOURCE
     )
     warehouse.put_events(pa.Table.from_pylist([_return(one, arrived(one.ended)) for one in outages], EVENTS))
-    set_aside(warehouse, rejects, SOURCE, path.name, moment)
-    report = Absorbed(len(outages) + len(rejects), loaded, len(outages) - loaded, len(rejects))
-    with warehouse.transaction() as con:
-        con.execute(
-            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
-            [moment, SOURCE, path.name, report.rows_read, loaded, report.rows_duplicate, report.rows_quarantined],
-        )
-    return report
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="latin-1", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-            if missing:
-                msg = f"{path} is no table of LANL outages: it has no column {', '.join(missing)}."
-                raise InputError(msg)
-            for row in reader:
-                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
-    except (OSError, EOFError, csv.Error) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise InputError(msg) from error
+    return tables.reported(warehouse, SOURCE, path.name, len(outages), loaded, rejects, moment)
 
 
 def _outage(row: Mapping[str, str]) -> Outage | str:

@@ -6,11 +6,9 @@ ended without either took a sound GPU out. Times have no zone and are taken as U
 Source: Ostrouchov, Maxwell, Ashraf, Engelmann, Shankar and Rogers, GPU lifetimes on Titan supercomputer (SC'20).
 """
 
-import csv
-import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +17,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import FAILURES, STAYS
-from data.errors import InputError
-from data.quarantine import Reject, set_aside
+from data.quarantine import Reject
 from data.readings import Absorbed
+from data.sources import tables
 from data.sources.memory_log import Arrival
 from data.warehouse import Warehouse
 
 SOURCE: Final = "titan"
-SUFFIXES: Final = frozenset({".csv", ".gz"})
 REQUIRED: Final = ("SN", "location", "insert", "remove", "event")
 EVENTS: Final = ("", "DBE", "OTB")
 _LOCATION: Final = re.compile(r"c\d+-\d+c\ds\dn\d")
@@ -58,7 +55,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
     moment = now or datetime.now(UTC)
     stints: list[Stint] = []
     rejects: list[Reject] = []
-    for line, row in _rows(path):
+    for line, row in tables.rows(path, REQUIRED, "Titan's GPUs"):
         found = _stint(row)
         if isinstance(found, Stint):
             stints.append(found)
@@ -67,31 +64,8 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
     changed = warehouse.put_stays(pa.Table.from_pylist([_stay(one) for one in stints], STAYS))
     failed = [_failure(one, moment if arrival == "now" else None) for one in stints if one.event]
     warehouse.put_failures(pa.Table.from_pylist(failed, FAILURES), SOURCE)
-    set_aside(warehouse, rejects, SOURCE, path.name, moment)
     loaded = min(changed, len(stints))
-    report = Absorbed(len(stints) + len(rejects), loaded, len(stints) - loaded, len(rejects))
-    with warehouse.transaction() as con:
-        con.execute(
-            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
-            [moment, SOURCE, path.name, report.rows_read, loaded, report.rows_duplicate, report.rows_quarantined],
-        )
-    return report
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-            if missing:
-                msg = f"{path} is no table of Titan's GPUs: it has no column {', '.join(missing)}."
-                raise InputError(msg)
-            for row in reader:
-                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise InputError(msg) from error
+    return tables.reported(warehouse, SOURCE, path.name, len(stints), loaded, rejects, moment)
 
 
 def _stint(row: Mapping[str, str]) -> Stint | str:

@@ -15,13 +15,25 @@ from typing import Final, Literal, get_args
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
-from data.sources import backblaze, inventory, lanl, memory_log, parquet, rasdaemon, smartmem, titan
+from data.sources import (
+    backblaze,
+    infinitehbd,
+    inventory,
+    lanl,
+    memory_log,
+    parquet,
+    rasdaemon,
+    smartmem,
+    tables,
+    titan,
+)
 from data.warehouse import Warehouse
 from pipelines.settings import Settings, SourceKind, SourceSettings
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "lanl": lanl, "titan": titan}
+MEMORY_LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon}
+HISTORIES: Final = {"lanl": lanl, "titan": titan, "infinitehbd": infinitehbd}
 
 
 @dataclass(frozen=True)
@@ -141,12 +153,12 @@ def load(
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
         return
-    if source.kind in LOGS:
-        log = LOGS[source.kind]
-        for path in memory_log.expand(paths, log.SUFFIXES):
+    if source.kind in MEMORY_LOGS or source.kind in HISTORIES:
+        read, suffixes = _file_reader(source.kind)
+        for path in memory_log.expand(paths, suffixes):
             if progress:
                 progress(path.name)
-            yield log.load(warehouse, path, arrival=source.arrival, now=now)
+            yield read(warehouse, path, arrival=source.arrival, now=now)
         return
     for path in backblaze.expand(paths):
         if source.kind == "backblaze":
@@ -154,6 +166,13 @@ def load(
                 yield rows
         else:
             yield parquet.load(warehouse, source.kind, path)
+
+
+def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:
+    """What reads one file of the kind, and how such files' names end."""
+    if kind in HISTORIES:
+        return HISTORIES[kind].load, tables.SUFFIXES
+    return MEMORY_LOGS[kind].load, MEMORY_LOGS[kind].SUFFIXES
 
 
 def _matching(path: str) -> list[Path]:

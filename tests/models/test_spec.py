@@ -54,7 +54,7 @@ def test_not_before_may_be_left_out(tmp_path: Path) -> None:
     assert spec.load("disk", _with(tmp_path, "not_before = 2014-01-01", "")).not_before is None
 
 
-def test_a_component_without_a_spec_says_so() -> None:
+def test_a_component_without_a_spec_says_so(tmp_path: Path) -> None:
     """The message names the file to write."""
     with pytest.raises(SettingsError, match=r"gpu\.toml does not exist"):
-        spec.load("gpu")
+        spec.load("gpu", tmp_path / "gpu.toml")

@@ -1,0 +1,131 @@
+"""InfiniteHBD's fault trace: beginnings and ends of faults of 400 GPU servers over 348 days, as CSV.
+
+The trace names servers, not GPUs, so a server's GPUs together are one entity of the component `gpu`. A fault of class
+`GPU` is their failure, its end an event `returned`; a fault of another class (link, NIC, fan, power, software) is an
+event `server_fault`, whose `detail` says which. Servers without a fault are not named: they are entered by number. Time
+counts in days from a day that was not published, taken here as `EPOCH`.
+
+Source: the trace published with InfiniteHBD (SIGCOMM 2025), Apache-2.0.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from data.contracts import EVENTS, FAILURES, STAYS
+from data.quarantine import Reject
+from data.readings import Absorbed
+from data.sources import tables
+from data.sources.memory_log import Arrival
+from data.warehouse import Warehouse
+
+SOURCE: Final = "infinitehbd"
+EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
+SERVERS: Final = 400
+REQUIRED: Final = ("node_id", "event_time", "event_type", "Class", "Desc")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that began or ended on a server."""
+
+    server: str
+    at: datetime
+    begins: bool
+    kind: str
+    detail: str
+
+    @property
+    def of_gpu(self) -> bool:
+        """Whether it is the GPUs that failed."""
+        return self.kind == "GPU"
+
+
+def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
+    """What became of the faults of one file, .csv or .csv.gz.
+
+    Args:
+        warehouse: takes the facts.
+        path: the file.
+        arrival: `published` counts what happened as known at that moment, `now` as arriving now.
+        now: the moment of loading; the wall clock's by default.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    moment = now or datetime.now(UTC)
+    faults: list[Fault] = []
+    rejects: list[Reject] = []
+    for line, row in tables.rows(path, REQUIRED, "GPU server faults"):
+        found = _fault(row)
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            rejects.append(Reject(line, found, "the row is not a fault of a server", json.dumps(row)))
+    warehouse.put_stays(pa.Table.from_pylist(_stays(faults), STAYS))
+    known = moment if arrival == "now" else None
+    failures = [_failure(one, known) for one in faults if one.of_gpu and one.begins]
+    events = [_event(one, known) for one in faults if not (one.of_gpu and one.begins)]
+    loaded = warehouse.put_failures(pa.Table.from_pylist(failures, FAILURES), SOURCE)
+    loaded += warehouse.put_events(pa.Table.from_pylist(events, EVENTS))
+    return tables.reported(warehouse, SOURCE, path.name, len(faults), loaded, rejects, moment)
+
+
+def _fault(row: Mapping[str, str]) -> Fault | str:
+    """The fault that the row tells of, or why it tells of none."""
+    if not row["node_id"]:
+        return "no_server"
+    if row["event_type"] not in {"fault_start", "fault_end"}:
+        return "unknown_event"
+    try:
+        days = float(row["event_time"])
+    except ValueError:
+        return "bad_time"
+    if not (math.isfinite(days) and 0 <= days < 36_500):
+        return "bad_time"
+    at = EPOCH + timedelta(seconds=round(days * 86_400))
+    return Fault(row["node_id"], at, row["event_type"] == "fault_start", row["Class"], row["Desc"])
+
+
+def _stays(faults: list[Fault]) -> list[dict[str, Any]]:
+    named = sorted({one.server for one in faults})
+    quiet = [f"quiet-{number}" for number in range(max(0, SERVERS - len(named)))]
+    return [
+        {
+            "component": "gpu",
+            "entity_id": f"infinitehbd-{server}",
+            "model": "infinitehbd",
+            "host_id": f"infinitehbd-{server}",
+            "valid_from": EPOCH,
+            "valid_until": None,
+        }
+        for server in (*named, *quiet)
+    ]
+
+
+def _failure(one: Fault, known: datetime | None) -> dict[str, Any]:
+    return {
+        "component": "gpu",
+        "entity_id": f"infinitehbd-{one.server}",
+        "failed_at": one.at,
+        "ingested_at": known or one.at,
+        "cause": one.detail or one.kind,
+    }
+
+
+def _event(one: Fault, known: datetime | None) -> dict[str, Any]:
+    return {
+        "component": "gpu",
+        "entity_id": f"infinitehbd-{one.server}",
+        "observed_at": one.at,
+        "ingested_at": known or one.at,
+        "kind": "returned" if one.of_gpu else "server_fault",
+        "value": None if one.of_gpu else float(one.begins),
+        "detail": json.dumps({"class": one.kind, "description": one.detail}),
+    }

@@ -1,0 +1,65 @@
+"""What histories published as one CSV table have in common: how their rows are read, and how it is reported."""
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from data.errors import InputError
+from data.quarantine import Reject, set_aside
+from data.readings import Absorbed
+from data.warehouse import Warehouse
+
+SUFFIXES: Final = frozenset({".csv", ".gz"})
+
+
+def rows(path: Path, required: Sequence[str], what: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a .csv or .csv.gz file with their line numbers, cells trimmed.
+
+    Args:
+        path: the file.
+        required: columns without which it is not that table.
+        what: what the table should be, for the error.
+
+    Raises:
+        InputError: the file cannot be read, or lacks a column.
+    """
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in required if column not in (reader.fieldnames or ())]
+            if missing:
+                msg = f"{path} is no table of {what}: it has no column {', '.join(missing)}."
+                raise InputError(msg)
+            for row in reader:
+                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
+    except (OSError, EOFError, csv.Error) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise InputError(msg) from error
+
+
+def reported(
+    warehouse: Warehouse, source: str, file: str, believed: int, loaded: int, rejects: Sequence[Reject], at: datetime
+) -> Absorbed:
+    """What became of a table's rows, written down with those that are set aside.
+
+    Args:
+        warehouse: takes the report.
+        source: name of the source.
+        file: name of the file.
+        believed: rows that were taken in or were held already.
+        loaded: those of them that were new.
+        rejects: rows that cannot be believed.
+        at: the moment of loading.
+    """
+    set_aside(warehouse, rejects, source, file, at)
+    report = Absorbed(believed + len(rejects), loaded, believed - loaded, len(rejects))
+    with warehouse.transaction() as con:
+        con.execute(
+            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
+            [at, source, file, report.rows_read, loaded, report.rows_duplicate, report.rows_quarantined],
+        )
+    return report
