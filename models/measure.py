@@ -137,6 +137,22 @@ def paired_difference(outcomes: Outcomes, one: Floats, other: Floats, settings: 
     return _measured(gap(np.ones(outcomes.entity.size)), draws)
 
 
+def paired_differences(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> dict[str, Measured]:
+    """Return each ranking figure of `one` minus that of `other`, both under the same replicates.
+
+    Names: `average_precision`, `roc_auc`, and `precision_at_B` and `recall_at_B` for each alert budget B.
+    """
+    first, second = _question(outcomes, one, settings), _question(outcomes, other, settings)
+    at = [f"{name}_at_{budget:g}" for name in ("precision", "recall") for budget in settings.budgets]
+    names = ["average_precision", "roc_auc", *at]
+    whole = np.ones(outcomes.entity.size)
+    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    rows = (row[outcomes.entity].astype(np.float64) for row in weights)
+    draws = np.stack([(first(row) - second(row))[: len(names)] for row in rows])
+    point = (first(whole) - second(whole))[: len(names)]
+    return {name: _measured(value, draw) for name, value, draw in zip(names, point, draws.T, strict=True)}
+
+
 Ask = Callable[[Floats], Floats]
 
 

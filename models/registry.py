@@ -106,7 +106,7 @@ def log(home: Path, trained: Trained, *, simulated: bool = False) -> Logged:
 
 
 def load(home: Path, component: str, which: str = CHAMPION) -> Predictor:
-    """Return a registered predictor by alias (`champion`, `challenger`) or version number.
+    """Return a registered predictor by alias (`champion`, `challenger`), version number or run id.
 
     Raises:
         ModelError: there is no such version, or its files are gone.
@@ -351,8 +351,9 @@ def _aliased(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | N
 
 def _version(client: "MlflowClient", component: str, which: str) -> "ModelVersion":
     name = _name(component)
-    number = which if which.isdigit() else _aliases(client, name).get(which)
     held = {str(one.version): one for one in client.search_model_versions(f"name = '{name}'")}
+    by_run = {str(one.run_id): version for version, one in held.items()}
+    number = which if which.isdigit() else _aliases(client, name).get(which) or by_run.get(which)
     found = held.get(number) if number else None
     if found is None or found.tags.get(COMPLETE) != "true":
         known = ", ".join(sorted(held, key=int)) or "none"

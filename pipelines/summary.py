@@ -52,6 +52,21 @@ def evaluated(report: Mapping[str, Any]) -> str:
     return "\n".join([head, "", *_aligned(table), *left_out, *_simulated(report)])
 
 
+def compared(report: Mapping[str, Any]) -> str:
+    """Two models' figures, what the first has more than the second, and how they were made differently."""
+    days, (one, other) = report["days"], report["versions"]
+    head = (
+        f"{report['component']}: {report['rows']:,} rows on {len(days)} days from {days[0]} to {days[-1]}, "
+        f"{report['failing_entities']:,} entities fail"
+    )
+    table = [["", "difference", "ratio"]]
+    for name, difference in report["differences"].items():
+        ratio = report["ratios"][name]
+        table.append([name.replace("_", " "), _interval(difference), "-" if ratio is None else f"{ratio:.2f}"])
+    settings = [f"  {name}: {first} against {second}" for name, (first, second) in report["parameters"].items()]
+    return "\n".join([head, "", f"  version {one} against version {other}", *_aligned(table), "", *settings])
+
+
 def _simulated(report: Mapping[str, Any]) -> list[str]:
     """That the fleet is simulated, and how often the reasons of true alerts name what the simulator planted."""
     named = [

@@ -1,4 +1,4 @@
-"""Commands about judgement: train, score, evaluate, promote, rollback."""
+"""Commands about judgement: train, score, evaluate, compare, promote, rollback."""
 
 from dataclasses import asdict
 from datetime import date
@@ -70,6 +70,31 @@ def evaluate(
 
     report = step(common.settings(), component, from_, to, picture=picture)
     return Output(report, text=summary.evaluated(report))
+
+
+def compare(
+    one: str,
+    other: str,
+    *,
+    component: str = "disk",
+    from_: Annotated[date | None, Parameter(name="--from")] = None,
+    to: date | None = None,
+    common: Common = COMMON,
+) -> Output:
+    """Two models side by side on the same later days, with what differs and how surely.
+
+    Args:
+        one: The first: `champion`, `challenger`, a version or a run id.
+        other: The second.
+        component: Whose models.
+        from_: First day asked about; by default the one after all labels that either has seen.
+        to: Last day asked about; by default three months later.
+        common: See every command.
+    """
+    from pipelines.steps.compare import compare as step
+
+    report = step(common.settings(), component, one, other, from_, to)
+    return Output(report, text=summary.compared(report))
 
 
 def promote(component: str, version: str, *, common: Common = COMMON) -> Output:
