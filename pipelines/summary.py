@@ -67,6 +67,29 @@ def compared(report: Mapping[str, Any]) -> str:
     return "\n".join([head, "", f"  version {one} against version {other}", *_aligned(table), "", *settings])
 
 
+def drifted(report: Mapping[str, Any]) -> str:
+    """What has shifted since a model learned, what came true, and what is an alarm."""
+    head = f"{report['component']} version {report['version']}: {report['day']} against {report['reference']}"
+    most = list(report["features"].items())[:5]
+    rows = [["hardware models", f"{report['model_mix']:.3f}"], ["risk", f"{report['risk']:.3f}"]]
+    rows += [[name, f"{value:.3f}"] for name, value in most]
+    lines = [
+        head,
+        "",
+        "  population stability index (0.1: worth a look, 0.25: another population)",
+        *_aligned(rows),
+        "",
+    ]
+    matured = report["matured"]
+    if matured is None:
+        lines.append("  no risk since has a horizon that is over and a failure in it")
+    else:
+        lines += _aligned([[name.replace("_", " "), _interval(matured[name])] for name in
+                           ("precision", "recall", "observed_over_predicted")])  # fmt: skip
+    alarms = [f"  ALARM  {sentence}" for sentence in report["alarms"]]
+    return "\n".join([*lines, "", *(alarms or ["  no alarm"])])
+
+
 def _simulated(report: Mapping[str, Any]) -> list[str]:
     """That the fleet is simulated, and how often the reasons of true alerts name what the simulator planted."""
     named = [

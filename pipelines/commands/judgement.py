@@ -1,4 +1,4 @@
-"""Commands about judgement: train, score, evaluate, compare, promote, rollback."""
+"""Commands about judgement: train, score, evaluate, compare, drift, promote, rollback."""
 
 from dataclasses import asdict
 from datetime import date
@@ -95,6 +95,21 @@ def compare(
 
     report = step(common.settings(), component, one, other, from_, to)
     return Output(report, text=summary.compared(report))
+
+
+def drift(component: str, *, on: date | None = None, model: str = "champion", common: Common = COMMON) -> Output:
+    """Whether a model still knows the fleet: what has shifted since it learned, and what came true.
+
+    Args:
+        component: Whose model.
+        on: Day to look at, at its end; by default the last one held.
+        model: `champion`, `challenger`, a version or a run id.
+        common: See every command.
+    """
+    from pipelines.steps.drift import drift as step
+
+    report = step(common.settings(), component, on, model)
+    return Output(report, text=summary.drifted(report))
 
 
 def promote(component: str, version: str, *, common: Common = COMMON) -> Output:

@@ -1,0 +1,31 @@
+"""Drift: whether a model still knows the fleet; nothing is written."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from data.warehouse import read
+from pipelines.clock import last_day
+from pipelines.settings import Settings
+
+
+def drift(settings: Settings, component: str, on: date | None = None, which: str = "champion") -> Mapping[str, Any]:
+    """What has changed since the model learned, JSON-ready.
+
+    Args:
+        settings: where the facts and the registry are.
+        component: whose model.
+        on: the day to look at; by default the last one held.
+        which: alias, version or run id.
+
+    Raises:
+        ModelError: there is no such model, or nobody was live.
+        UsageError: the model knew that day.
+    """
+    from models import registry
+    from models.drift import drift as measured
+
+    predictor = registry.load(settings.home, component, which)
+    with read(settings.home) as con:
+        day = on or last_day(con) or date.today()  # noqa: DTZ011 - an empty warehouse: the error names the day
+        return measured(con, predictor, day).as_mapping()
