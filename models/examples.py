@@ -89,6 +89,19 @@ class Fate:
         return Fate(self.failed_in_days[rows], self.observed_days[rows], self.mitigated_in_days[rows])
 
 
+def on_whole_days(moment: Ints, fate: Fate, horizon_days: float) -> Bools:
+    """Return whether each row was asked at a moment after which someone was seen for the whole horizon.
+
+    Where the news ends sooner, nobody is known to have lived for so long: those that failed alone would count.
+
+    Args:
+        moment: what rows asked together share, a number; shape (rows,).
+        fate: what became of each row.
+        horizon_days: how long.
+    """
+    return np.isin(moment, np.unique(moment[fate.observed_days >= horizon_days]))
+
+
 def joined(parts: Sequence[Fate]) -> Fate:
     """Return the fates of several tables, one after the other."""
     failed, observed, mitigated = (

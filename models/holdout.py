@@ -63,7 +63,14 @@ def gather(
     fate = examples.joined([part.fate for part in parts])
     entity, day = (np.concatenate([getattr(p, name) for p in parts]) for name in ("entity", "day"))
     score, rule, rival = (np.concatenate([getattr(p, name) for p in parts]) for name in ("score", "rule", "champion"))
-    return Held(entity, day, score, rule, rival, fate)
+    whole = examples.on_whole_days(day, fate, draft.spec.longest_days)
+    if not whole.any():
+        msg = (
+            f"cannot calibrate {draft.component}: no day from {days[0]} to {days[-1]} has been seen for "
+            f"{draft.spec.longest_days} days afterwards; ingest later facts or choose an earlier --until"
+        )
+        raise ModelError(msg)
+    return Held(entity[whole], day[whole], score[whole], rule[whole], rival[whole], fate.take(whole))
 
 
 def _held(batch: Batch, draft: Predictor, champion: Predictor | None) -> Held:

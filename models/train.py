@@ -96,7 +96,7 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
 
 @dataclass(frozen=True)
 class Learned:
-    """Rows for the booster, censored and unknown ones already left out."""
+    """Rows for the booster; censored and unknown ones, and days not seen for a whole horizon, are already left out."""
 
     names: tuple[str, ...]
     values: Matrix
@@ -130,6 +130,7 @@ def learning_rows(
     values = examples.matrix(frame, names)
     failed, counted = fate.within(rank_horizon_days, spec.minimum_lead_days)
     counted &= judgeable(frame, values)
+    counted &= examples.on_whole_days(examples.asof_microseconds(frame), fate, rank_horizon_days)
     if not failed[counted].any():
         msg = (
             f"cannot train {spec.component}: none of {int(counted.sum())} rows from {days[0]} to "

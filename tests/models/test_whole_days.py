@@ -1,0 +1,74 @@
+"""A day counts only if it has been seen for a whole horizon: else only its failures would be known."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.contracts import FAILURES, STAYS
+from data.errors import ModelError
+from data.warehouse import Warehouse
+from features import build
+from models import examples, holdout, spec, train
+from models.calibrate import Calibration
+from models.examples import Fate
+from models.predictor import Predictor
+
+START = datetime(2016, 1, 1, tzinfo=UTC)
+UNTIL = date(2016, 3, 31)
+LAST = UNTIL - timedelta(days=30)
+
+
+@pytest.fixture
+def quiet_evening(tmp_path: Path) -> Iterator[Warehouse]:
+    """Sixty GPUs, one of which fails each second day at noon, so that the news ends before the last day does."""
+    with Warehouse.open(tmp_path) as warehouse:
+        names = [f"g{number:03d}" for number in range(60)]
+        stay = {"component": "gpu", "model": "K20X", "valid_from": START, "valid_until": None}
+        warehouse.put_stays(pa.Table.from_pylist([stay | {"entity_id": n, "host_id": f"of {n}"} for n in names], STAYS))
+        noons = [START + timedelta(days=2 * number, hours=12) for number in range(1, 46)]
+        rows = [
+            {"component": "gpu", "entity_id": name, "failed_at": noon, "ingested_at": noon, "cause": "dbe"}
+            for name, noon in zip(names, noons, strict=False)
+        ]
+        warehouse.put_failures(pa.Table.from_pylist(rows, FAILURES))
+        yield warehouse
+
+
+def test_a_day_whose_horizon_was_not_seen_teaches_nothing(quiet_evening: Warehouse) -> None:
+    """Its failures alone would teach that whatever was new that day foretells one; the days before have both kinds."""
+    gpu = replace(spec.load("gpu"), negative_share=1.0)
+    with pytest.raises(ModelError, match="none of 0 rows"):
+        train.learning_rows(quiet_evening.con, gpu, [LAST], 30, UNTIL)
+    week = [LAST - timedelta(days=back) for back in (14, 7, 0)]
+    learned = train.learning_rows(quiet_evening.con, gpu, week, 30, UNTIL)
+    assert learned.failed.size == build.spine(quiet_evening.con, "gpu", week[:2]).num_rows
+    assert 0 < learned.failed.mean() < 1
+
+
+def test_a_day_whose_horizon_was_not_seen_calibrates_nothing(quiet_evening: Warehouse) -> None:
+    """The window keeps the days that were seen to their end, and says so where there is none."""
+    gpu = spec.load("gpu")
+    learned = train.learning_rows(quiet_evening.con, gpu, [LAST - timedelta(days=back) for back in (21, 14)], 30, UNTIL)
+    draft = Predictor("gpu", "draft", "2016-03-31", gpu, learned.names, train.boost(learned, gpu), Calibration(()))
+    held = holdout.gather(quiet_evening.con, draft, [LAST - timedelta(days=7), LAST], UNTIL, None)
+    assert set(held.day.tolist()) == {0}
+    with pytest.raises(ModelError, match="has been seen for 30 days"):
+        holdout.gather(quiet_evening.con, draft, [LAST], UNTIL, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 60)), min_size=1, max_size=30))
+def test_rows_asked_together_count_together(rows: list[tuple[int, float]]) -> None:
+    """All rows of a moment count or none does, and they do if any of them was seen for the horizon."""
+    moment = np.array([each for each, _ in rows])
+    seen = np.array([days for _, days in rows])
+    nothing = np.full(len(rows), np.nan)
+    kept = examples.on_whole_days(moment, Fate(nothing, seen, nothing), 30)
+    for each in set(moment.tolist()):
+        assert set(kept[moment == each].tolist()) == {bool((seen[moment == each] >= 30).any())}
