@@ -1,7 +1,9 @@
 """Titan's GPUs: every stay of a GPU in a slot of the Titan supercomputer (OLCF, 2013 to 2019), as CSV.
 
 A stay that ended with a double-bit error (`DBE`) or with the GPU off the bus (`OTB`) is a failure at its end; one that
-ended without either took a sound GPU out. Times have no zone and are taken as UTC.
+ended without either took a sound GPU out. Times have no zone and are taken as UTC. A GPU cannot sit in two slots at once:
+a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for nothing says
+which of them is wrong and what each of them did still holds.
 
 Source: Ostrouchov, Maxwell, Ashraf, Engelmann, Shankar and Rogers, GPU lifetimes on Titan supercomputer (SC'20).
 """
@@ -53,14 +55,18 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    stints: list[Stint] = []
+    told: dict[int, Stint] = {}
     rejects: list[Reject] = []
     for line, row in tables.rows(path, REQUIRED, "Titan's GPUs"):
         found = _stint(row)
         if isinstance(found, Stint):
-            stints.append(found)
+            told[line] = found
         else:
             rejects.append(Reject(line, found, "the row is not a stay of a GPU in a slot", json.dumps(row)))
+    for line in sorted(_overlapping(told)):
+        row = json.dumps(vars(told.pop(line)), default=str)
+        rejects.append(Reject(line, "in_two_slots", "the GPU sits in another slot at that time", row))
+    stints = list(told.values())
     changed = warehouse.put_stays(pa.Table.from_pylist([_stay(one) for one in stints], STAYS))
     failed = [_failure(one, moment if arrival == "now" else None) for one in stints if one.event]
     warehouse.put_failures(pa.Table.from_pylist(failed, FAILURES), SOURCE)
@@ -80,6 +86,18 @@ def _stint(row: Mapping[str, str]) -> Stint | str:
     if ends is not None and ends < begins:
         return "ends_before_it_begins"
     return Stint(row["SN"], row["location"], begins, ends, row["event"])
+
+
+def _overlapping(told: Mapping[int, Stint]) -> set[int]:
+    """The lines whose stay begins while the same GPU still sits elsewhere; the stay that began first is believed."""
+    found: set[int] = set()
+    earlier: Stint | None = None
+    for line, one in sorted(told.items(), key=lambda item: (item[1].serial, item[1].begins, item[0])):
+        if earlier is None or earlier.serial != one.serial or (earlier.ends is not None and earlier.ends <= one.begins):
+            earlier = one
+        elif (earlier.location, earlier.begins) != (one.location, one.begins):
+            found.add(line)
+    return found
 
 
 def _moment(text: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """GPU features are those that pandas computes from the stays and the errors that had arrived."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -75,7 +76,22 @@ def oracle(stays: list[Stay], serial: str, asof: datetime) -> dict[str, float]:
     sited = batch[(batch.begins <= asof) & (batch.until > asof)].serial.nunique()
     lately = errors[errors.until > asof - timedelta(days=90)]
     of_batch = (lately.serial.str[:-3] == serial[:-3]).sum()
+    first = table.groupby("serial").begins.min().dt.date
+    wave = table[table.serial.map(first) == first[serial]]
+    of_wave = errors[(errors.until > asof - timedelta(days=365)) & (errors.serial.map(first) == first[serial])]
+    wave_sited = wave[(wave.begins <= asof) & (wave.until > asof)].serial.nunique()
+    fleet = table[(table.begins <= asof) & (table.until > asof)].serial.nunique()
+    since = (asof - errors[errors.slot == slot].until.max()).total_seconds() / 86_400
+    since_own = (asof - errors[errors.serial == serial].until.max()).total_seconds() / 86_400
     return {
+        "wave_gpus": wave_sited,
+        "wave_failure_rate_365d": (len(of_wave) + 20 * 0.03) / (wave_sited + 20),
+        "fleet_failure_rate_90d": len(lately) / fleet * 365 / 90,
+        "cage_errors_90d": (lately.slot.str[:-4] == slot[:-4]).sum(),
+        "days_since_slot_error": since,
+        "days_since_gpu_error": since_own,
+        "double_bit_errors": (errors.serial == serial).sum(),
+        "off_the_bus": 0,
         "stays": len(own),
         "gpu_age_days": (asof - own.begins.min()).total_seconds() / 86_400,
         "slot_days": (asof - own.begins.max()).total_seconds() / 86_400,
@@ -104,7 +120,29 @@ def test_features_equal_the_oracle_whenever_they_are_asked(stays: list[Stay]) ->
         rows = build.frame(con, "gpu", build.spine(con, "gpu", days)).to_pylist()
     for row in rows:
         expected = oracle(stays, row["entity_id"], row["asof_at"])
-        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5), row["entity_id"]
+        found = {name: math.nan if row[name] is None else row[name] for name in expected}
+        assert found == pytest.approx(expected, rel=1e-5, nan_ok=True), row["entity_id"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(histories(), st.sampled_from([30, 80, 150]))
+def test_later_facts_change_no_feature(stays: list[Stay], day: int) -> None:
+    """What begins, ends or becomes known after a moment and its grace leaves the features of that moment as they were."""
+
+    def features(told: list[Stay]) -> list[dict[str, object]]:
+        with empty() as con:
+            warehouse = Warehouse.__new__(Warehouse)
+            warehouse.con = con
+            put(warehouse, told)
+            asked = build.spine(con, "gpu", [(at(day) - timedelta(days=1)).date()])
+            rows = build.frame(con, "gpu", asked).drop_columns(["entity_key"]).to_pylist()
+        return sorted(rows, key=lambda row: str(row["entity_id"]))
+
+    horizon = day + GRACE / timedelta(days=1)
+    begun = [one for one in stays if one[3] <= day]
+    unended = [one if one[4] is None or one[4] <= day else (*one[:4], None, 0.0) for one in begun]
+    unheard = [one if one[4] is None or one[4] + one[5] <= horizon else (*one[:5], 9_000.0) for one in unended]
+    assert features(unheard) == features(stays)
 
 
 def test_errors_that_the_driver_logged_are_counted() -> None:
