@@ -1,9 +1,9 @@
 """Titan's GPUs: every stay of a GPU in a slot of the Titan supercomputer (OLCF, 2013 to 2019), as CSV.
 
 A stay that ended with a double-bit error (`DBE`) or with the GPU off the bus (`OTB`) is a failure at its end; one that
-ended without either took a sound GPU out. Times have no zone and are taken as UTC. A GPU cannot sit in two slots at once:
-a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for nothing says
-which of them is wrong and what each of them did still holds.
+ended without either took a sound GPU out. Times have no zone and are taken as UTC. A GPU cannot sit in two slots at
+once: a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for nothing
+says which of them is wrong and what each of them did still holds.
 
 Source: Ostrouchov, Maxwell, Ashraf, Engelmann, Shankar and Rogers, GPU lifetimes on Titan supercomputer (SC'20).
 """

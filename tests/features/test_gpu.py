@@ -127,7 +127,7 @@ def test_features_equal_the_oracle_whenever_they_are_asked(stays: list[Stay]) ->
 @settings(max_examples=10, deadline=None)
 @given(histories(), st.sampled_from([30, 80, 150]))
 def test_later_facts_change_no_feature(stays: list[Stay], day: int) -> None:
-    """What begins, ends or becomes known after a moment and its grace leaves the features of that moment as they were."""
+    """What begins, ends or becomes known after a moment and its grace leaves that moment's features as they were."""
 
     def features(told: list[Stay]) -> list[dict[str, object]]:
         with empty() as con:
