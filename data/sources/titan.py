@@ -2,8 +2,8 @@
 
 A stay that ended with a double-bit error (`DBE`) or with the GPU off the bus (`OTB`) is a failure at its end; one that
 ended without either took a sound GPU out. Times have no zone and are taken as UTC. A GPU cannot sit in two slots at
-once: a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for nothing
-says which of them is wrong and what each of them did still holds.
+once: a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for
+nothing says which of them is wrong, and what each of them did still holds.
 
 Source: Ostrouchov, Maxwell, Ashraf, Engelmann, Shankar and Rogers, GPU lifetimes on Titan supercomputer (SC'20).
 """
