@@ -64,8 +64,8 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         else:
             rejects.append(Reject(line, found, "the row is not a stay of a GPU in a slot", json.dumps(row)))
     for line in sorted(_overlapping(told)):
-        row = json.dumps(vars(told.pop(line)), default=str)
-        rejects.append(Reject(line, "in_two_slots", "the GPU sits in another slot at that time", row))
+        kept = json.dumps(vars(told.pop(line)), default=str)
+        rejects.append(Reject(line, "in_two_slots", "the GPU sits in another slot at that time", kept))
     stints = list(told.values())
     changed = warehouse.put_stays(pa.Table.from_pylist([_stay(one) for one in stints], STAYS))
     failed = [_failure(one, moment if arrival == "now" else None) for one in stints if one.event]
