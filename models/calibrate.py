@@ -7,12 +7,12 @@ pull towards a = b = 1 (the identity) decides when the window holds hardly any.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit, logit
 from scipy.stats import beta
 
@@ -22,6 +22,8 @@ Bools = npt.NDArray[np.bool_]
 SCORE_EDGE: Final = 1e-7
 PULL: Final = 2.0
 """Strength of the pull of a and b towards 1, in log-likelihood per squared unit: a handful of failures outweigh it."""
+SHIFT_EDGE: Final = 5.0
+"""How far a map may be shifted when it is carried over to another booster, in log-odds."""
 THRESHOLDS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Lower edges of the risk bands whose precision is measured."""
 LEAST_ALERTS: Final = 20
@@ -93,6 +95,34 @@ def fit_map(score: Floats, failed: Bools, weight: Floats, horizon_days: int) -> 
     )
     a, b, c = (float(value) for value in found.x)
     return BetaMap(horizon_days, a, b, c)
+
+
+def carried_over(calibration: Calibration, learned_on: Floats, served: Floats) -> Calibration:
+    """Return the maps for another booster's scores: on the same rows they foretell as many failures as before.
+
+    A booster that has learned newer labels scores the fleet higher or lower as a whole; what the maps know of how many
+    fail is kept, by a shift of each on the log-odds scale.
+
+    Args:
+        calibration: maps of the first booster's scores.
+        learned_on: its scores of some rows, today's fleet at best; shape (n,).
+        served: the other booster's scores of the same rows.
+    """
+    if not served.size:
+        return calibration
+    return Calibration(tuple(_shifted(one, served, float(one.risk(learned_on).mean())) for one in calibration.maps))
+
+
+def _shifted(one: BetaMap, score: Floats, wanted: float) -> BetaMap:
+    """The map whose mean risk of the scores is the wanted one, or the nearest within a factor of e^5 in odds."""
+
+    def over(by: float) -> float:
+        return float(replace(one, c=one.c + by).risk(score).mean()) - wanted
+
+    low, high = -SHIFT_EDGE, SHIFT_EDGE
+    if over(low) >= 0 or over(high) <= 0:
+        return replace(one, c=one.c + (low if over(low) >= 0 else high))
+    return replace(one, c=one.c + float(brentq(over, low, high)))
 
 
 def _gathered(score: Floats, weight: Floats, failed: Bools) -> tuple[Floats, Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from models.checked import LEAST_FAILING
 from models.gates import Gate
+from models.measure import Measured
 from models.train import Trained
 
 
@@ -21,6 +22,10 @@ def card(trained: Trained, gates: tuple[Gate, ...], *, simulated: bool) -> str:
         "within 30 days of the first such call (exact binomial 95 % interval), on the rows that calibration is "
         "measured on. Bands of few calls are merged."
     )
+    parts = (
+        "Hardware models and age bands in which enough entities failed; intervals are wider, so that they hold for all "
+        "parts of a kind together. The rival is the champion, or the rule where there is none."
+    )
     passed = [f"- {'passed' if one.passed else '**failed**'} {one.name}: {one.sentence}" for one in gates]
     sections = [
         f"# Risk of {trained.predictor.component} failure within 1, 3, 7, 14 and 30 days",
@@ -28,6 +33,7 @@ def card(trained: Trained, gates: tuple[Gate, ...], *, simulated: bool) -> str:
         f"## Use\n{use}",
         f"## Data\n{_data(trained)}",
         f"## Figures on the later window\n{figures}\n\n{_figures(trained)}",
+        f"## Parts of the fleet\n{parts}\n\n{_slices(trained)}",
         f"## Earned precision\n{bought}\n\n{_earned(trained)}",
         "\n".join(["## Gates", *passed]),
     ]
@@ -66,12 +72,29 @@ def _checked(trained: Trained) -> str:
 def _figures(trained: Trained) -> str:
     rows = ["| figure | value | low | high |", "| --- | --- | --- | --- |"]
     for name, value in trained.metrics.items():
-        if name.endswith(("_low", "_high")):
+        if name.endswith(("_low", "_high")) or name.startswith("slice/"):
             continue
         low, high = trained.metrics.get(f"{name}_low"), trained.metrics.get(f"{name}_high")
         bounds = f"{low:.4g} | {high:.4g}" if low is not None and high is not None else " | "
         rows.append(f"| {name} | {value:.4g} | {bounds} |")
     return "\n".join(rows)
+
+
+def _slices(trained: Trained) -> str:
+    rows = [
+        "| part | entities failing | average precision | minus the rival's | observed over predicted |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in trained.holdout.slices:
+        figures = (one.average_precision, one.over_rival, one.observed_over_predicted)
+        rows.append(
+            f"| {one.kind} {one.name} | {one.failing_entities} | {' | '.join(_said(each) for each in figures)} |"
+        )
+    return "\n".join(rows) if trained.holdout.slices else "In no part did enough fail."
+
+
+def _said(one: Measured) -> str:
+    return "-" if one.value is None else f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})"
 
 
 def _earned(trained: Trained) -> str:

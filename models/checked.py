@@ -11,6 +11,7 @@ The maps that are served are fitted again to the whole window: three numbers a h
 from the newest days, and what is measured here is that way of fitting, not one of its results.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,9 @@ import numpy as np
 
 from models.calibrate import Calibration, fit_map
 from models.examples import Bools, Fate, Floats, Ints
+from models.examples import joined as fates
 from models.measure import Outcomes
+from models.slices import Members
 from models.spec import Spec
 
 LEAST_FAILING: Final = 10
@@ -35,12 +38,36 @@ class Held:
     rule: Floats
     champion: Floats
     fate: Fate
+    members: Members
 
     def outcomes(self, failed: Bools, rows: Bools) -> Outcomes:
         """Return what became of the rows chosen, with entities and days numbered anew."""
-        _, entity = np.unique(self.entity[rows], return_inverse=True)
-        _, day = np.unique(self.day[rows], return_inverse=True)
-        return Outcomes(entity, day, failed[rows], self.fate.failed_in_days[rows])
+        return Outcomes(self.entity, self.day, failed, self.fate.failed_in_days).part(rows)
+
+    def take(self, rows: Bools) -> "Held":
+        """Return the rows chosen."""
+        return Held(
+            self.entity[rows],
+            self.day[rows],
+            self.score[rows],
+            self.rule[rows],
+            self.champion[rows],
+            self.fate.take(rows),
+            self.members.take(rows),
+        )
+
+
+def joined(parts: Sequence[Held]) -> Held:
+    """Return the rows of several batches, one after the other."""
+    return Held(
+        np.concatenate([part.entity for part in parts]),
+        np.concatenate([part.day for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.rule for part in parts]),
+        np.concatenate([part.champion for part in parts]),
+        fates([part.fate for part in parts]),
+        Members(*(np.concatenate([getattr(p.members, name) for p in parts]) for name in ("model", "age_days"))),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,8 @@ class Checked:
     outcomes: Outcomes
     risk: Floats
     """Within the longest horizon, by maps that saw neither day nor entity; shape (n,)."""
+    every_risk: Floats
+    """Within each horizon, on all rows of the window; NaN where calibration is not checked; shape (held, horizons)."""
     first_day: int
     """The first day measured, a number into the window's days."""
     ahead: bool
@@ -74,9 +103,9 @@ def check(held: Held, spec: Spec) -> Checked:
     later = held.day >= middle
     ahead = all(np.unique(held.entity[failed & half]).size >= LEAST_FAILING for half in (later, ~later))
     learned, judged = (~later, later) if ahead else (np.ones_like(later), np.ones_like(later))
-    risk = np.empty(held.score.size)
+    risk = np.full((held.score.size, len(spec.horizon_days)), np.nan)
     for parity in (0, 1):
         own = held.entity % 2 == parity
-        risk[own] = calibrated(held, spec, learned & ~own).risks(held.score[own])[:, -1]
+        risk[own & judged] = calibrated(held, spec, learned & ~own).risks(held.score[own & judged])
     rows = counted & judged
-    return Checked(held.outcomes(failed, rows), risk[rows], middle if ahead else int(days[0]), ahead)
+    return Checked(held.outcomes(failed, rows), risk[rows, -1], risk, middle if ahead else int(days[0]), ahead)

@@ -11,26 +11,46 @@ from data.errors import ModelError
 from models import baselines, examples
 from models.asking import Batch, batches
 from models.calibrate import Calibration
-from models.checked import Checked, Held
-from models.examples import Floats
+from models.checked import Checked, Held, joined
+from models.examples import Floats, Ints
 from models.measure import (
     Figures,
     Measured,
     Outcomes,
     Settings,
+    average_precision,
     first_alerts,
     measure,
     observed_over_predicted,
-    paired_difference,
+    paired_differences,
     tenths,
 )
 from models.metrics import desk
 from models.predictor import Predictor, judgeable
+from models.slices import Members, Scored, Slice, cut, hardware_models
 from models.spec import Spec
 from models.windows import end_of
 
 if TYPE_CHECKING:
     import duckdb
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How well one horizon's failures are ranked and foreseen."""
+
+    average_precision: Measured
+    observed_over_predicted: Measured
+    """Where calibration is checked."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Whom a new model is compared with on the later window."""
+
+    predictor: Predictor
+    relearned: bool
+    """The champion has seen the window, so this is its way of learning on the new model's own days."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +63,12 @@ class Holdout:
     figures: Mapping[str, Figures]
     """On the whole window, but for the model's `calibration`: that is of `checked`."""
     checked: Checked
-    against_champion: Measured | None
-    """Average precision of the new model minus the champion's on the same rows."""
+    against_champion: Mapping[str, Measured]
+    """Ranking figures of the new model minus the champion's on the same rows; empty without a champion."""
+    slices: tuple[Slice, ...]
+    """Parts of the fleet in which enough failed to say something."""
+    horizons: Mapping[int, Horizon]
+    """By horizon, in days."""
 
     def lead_days(self) -> Floats:
         """Return the days between first alert and failure of each failure that the operating budget alerts."""
@@ -53,37 +77,42 @@ class Holdout:
 
 
 def gather(
-    con: "duckdb.DuckDBPyConnection", draft: Predictor, days: Sequence[date], until: date, champion: Predictor | None
+    con: "duckdb.DuckDBPyConnection", draft: Predictor, days: Sequence[date], until: date, rival: Predictor | None
 ) -> Held:
     """Return the window's rows, scored batch by batch so that memory holds a few days' features only."""
-    parts = [_held(batch, draft, champion) for batch in batches(con, draft.component, days, end_of(until))]
+    parts = [_held(con, batch, draft, rival) for batch in batches(con, draft.component, days, end_of(until))]
     if not any(part.score.size for part in parts):
         msg = f"cannot calibrate {draft.component}: nothing can be judged from {days[0]} to {days[-1]}; ingest them"
         raise ModelError(msg)
-    fate = examples.joined([part.fate for part in parts])
-    entity, day = (np.concatenate([getattr(p, name) for p in parts]) for name in ("entity", "day"))
-    score, rule, rival = (np.concatenate([getattr(p, name) for p in parts]) for name in ("score", "rule", "champion"))
-    whole = examples.on_whole_days(day, fate, draft.spec.longest_days)
+    held = joined(parts)
+    whole = examples.on_whole_days(held.day, held.fate, draft.spec.longest_days)
     if not whole.any():
         msg = (
             f"cannot calibrate {draft.component}: no day from {days[0]} to {days[-1]} has been seen for "
             f"{draft.spec.longest_days} days afterwards; ingest later facts or choose an earlier --until"
         )
         raise ModelError(msg)
-    return Held(entity[whole], day[whole], score[whole], rule[whole], rival[whole], fate.take(whole))
+    return held.take(whole)
 
 
-def _held(batch: Batch, draft: Predictor, champion: Predictor | None) -> Held:
+def _held(con: "duckdb.DuckDBPyConnection", batch: Batch, draft: Predictor, rival: Predictor | None) -> Held:
     values = examples.matrix(batch.frame, draft.feature_names)
     rows = np.flatnonzero(judgeable(batch.frame, values))
+    entity = examples.keys(batch.frame)[rows]
     return Held(
-        entity=examples.keys(batch.frame)[rows],
+        entity=entity,
         day=batch.day[rows],
-        score=draft.scores(values[rows]) if rows.size else np.empty(0),
+        score=_scores(draft, batch, rows),
         rule=baselines.rule(batch.frame, draft.spec)[rows],
-        champion=champion.predict(batch.frame)[rows, -1] if champion else np.empty(rows.size),
+        champion=_scores(rival, batch, rows) if rival else np.zeros(rows.size),
         fate=batch.fate.take(rows),
+        members=Members(hardware_models(con, entity), examples.doubles(batch.frame, draft.spec.age)[rows]),
     )
+
+
+def _scores(predictor: Predictor, batch: Batch, rows: Ints) -> Floats:
+    values = examples.matrix(batch.frame, predictor.feature_names)[rows]
+    return predictor.scores(values) if rows.size else np.empty(0)
 
 
 def judge(held: Held, calibration: Calibration, checked: Checked, spec: Spec, *, compared: bool) -> Holdout:
@@ -93,14 +122,37 @@ def judge(held: Held, calibration: Calibration, checked: Checked, spec: Spec, *,
     """
     failed, counted = held.fate.within(spec.longest_days, spec.minimum_lead_days)
     outcomes, settings = held.outcomes(failed, counted), Settings()
-    risk = calibration.risks(held.score[counted])[:, -1]
-    gap = paired_difference(outcomes, held.score[counted], held.champion[counted], settings) if compared else None
+    score, rule, champion = held.score[counted], held.rule[counted], held.champion[counted]
+    risk = calibration.risks(score)[:, -1]
     model = measure(outcomes, risk, settings, probability=False)
     figures = {
         "model": replace(model, calibration=tenths(checked.outcomes, checked.risk, settings)),
-        "rule": measure(outcomes, held.rule[counted], settings, probability=False),
+        "rule": measure(outcomes, rule, settings, probability=False),
     }
-    return Holdout(outcomes, risk, held.rule[counted], figures, checked, gap)
+    members = held.members.take(counted)
+    scored = Scored(outcomes, members, score, champion if compared else rule, checked.every_risk[counted, -1])
+    return Holdout(
+        outcomes=outcomes,
+        risk=risk,
+        rule=rule,
+        figures=figures,
+        checked=checked,
+        against_champion=paired_differences(outcomes, score, champion, settings) if compared else {},
+        slices=cut(scored, spec.gates.least_positives, settings),
+        horizons={days: _horizon(held, checked, spec, at) for at, days in enumerate(spec.horizon_days)},
+    )
+
+
+def _horizon(held: Held, checked: Checked, spec: Spec, at: int) -> Horizon:
+    failed, counted = held.fate.within(spec.horizon_days[at], min(spec.minimum_lead_days, spec.horizon_days[at]))
+    seen = counted & ~np.isnan(checked.every_risk[:, at])
+    settings, nothing = Settings(), Measured(None, None, None)
+    return Horizon(
+        average_precision(held.outcomes(failed, counted), held.score[counted], settings) if counted.any() else nothing,
+        observed_over_predicted(held.outcomes(failed, seen), checked.every_risk[seen, at], settings)
+        if seen.any()
+        else nothing,
+    )
 
 
 def figures(holdout: Holdout) -> dict[str, float]:
@@ -120,14 +172,20 @@ def figures(holdout: Holdout) -> dict[str, float]:
         **{f"precision_at_{budget}": one for budget, one in model.precision_at.items()},
         **{f"recall_at_{budget}": one for budget, one in model.recall_at.items()},
     }
-    if holdout.against_champion:
-        named["average_precision_over_champion"] = holdout.against_champion
+    named |= {f"{name}_over_champion": one for name, one in holdout.against_champion.items()}
+    for days, one in holdout.horizons.items():
+        named[f"horizon/{days}d/average_precision"] = one.average_precision
+        named[f"horizon/{days}d/observed_over_predicted"] = one.observed_over_predicted
+    for part in holdout.slices:
+        named[f"{part.key}/average_precision"] = part.average_precision
+        named[f"{part.key}/over_rival"] = part.over_rival
+        named[f"{part.key}/observed_over_predicted"] = part.observed_over_predicted
     found: dict[str, float] = {}
-    for name, one in named.items():
-        if one.value is not None and one.low is not None and one.high is not None:
-            found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
-    for part, outcomes in (("window", holdout.outcomes), ("checked", checked.outcomes)):
-        found[f"{part}_rows"] = float(outcomes.failed.size)
-        found[f"{part}_failing_entities"] = float(np.unique(outcomes.entity[outcomes.failed]).size)
+    for name, figure in named.items():
+        if figure.value is not None and figure.low is not None and figure.high is not None:
+            found |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    for where, outcomes in (("window", holdout.outcomes), ("checked", checked.outcomes)):
+        found[f"{where}_rows"] = float(outcomes.failed.size)
+        found[f"{where}_failing_entities"] = float(np.unique(outcomes.entity[outcomes.failed]).size)
     found["checked_ahead"] = float(checked.ahead)
     return found

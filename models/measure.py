@@ -6,7 +6,7 @@ Poisson(1) draw (the Poisson bootstrap, which needs no resampled copy of the row
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -33,6 +33,11 @@ class Settings:
     """y of the VIRR: the share of VMs on an alerted host that the mitigation interrupts (assumed, not measured)."""
     replicates: int = 200
     seed: int = 7
+    confidence: float = 0.95
+
+    def at_confidence(self, confidence: float) -> "Settings":
+        """Return the same settings with other intervals."""
+        return replace(self, confidence=confidence)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,12 @@ class Outcomes:
     def days(self) -> int:
         """How many days were asked about."""
         return int(self.day.max()) + 1 if self.day.size else 0
+
+    def part(self, rows: Bools) -> "Outcomes":
+        """Return the rows chosen, with entities and days numbered anew."""
+        _, entity = np.unique(self.entity[rows], return_inverse=True)
+        _, day = np.unique(self.day[rows], return_inverse=True)
+        return Outcomes(entity, day, self.failed[rows], self.failed_in_days[rows])
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probabilit
     point = ask(np.ones(outcomes.entity.size))
     weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
     draws = np.stack([ask(row[outcomes.entity].astype(np.float64)) for row in weights])
-    figures = [_measured(value, draw) for value, draw in zip(point, draws.T, strict=True)]
+    figures = [measured(value, draw, settings) for value, draw in zip(point, draws.T, strict=True)]
     count = len(settings.budgets)
     names = [f"{budget:g}" for budget in settings.budgets]
     rest = figures[2 + 2 * count :]
@@ -125,6 +136,14 @@ def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probabilit
     )
 
 
+def average_precision(outcomes: Outcomes, score: Floats, settings: Settings) -> Measured:
+    """Return the average precision of one score alone; rows at least one."""
+    ranking = metrics.rank(outcomes.failed, score)
+    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    draws = [metrics.average_precision(ranking, row[outcomes.entity].astype(np.float64)) for row in weights]
+    return measured(metrics.average_precision(ranking, np.ones(outcomes.entity.size)), np.array(draws), settings)
+
+
 def paired_difference(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> Measured:
     """Return average precision of `one` minus that of `other`, both under the same replicates."""
     first, second = metrics.rank(outcomes.failed, one), metrics.rank(outcomes.failed, other)
@@ -134,7 +153,7 @@ def paired_difference(outcomes: Outcomes, one: Floats, other: Floats, settings: 
 
     weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
     draws = np.array([gap(row[outcomes.entity].astype(np.float64)) for row in weights])
-    return _measured(gap(np.ones(outcomes.entity.size)), draws)
+    return measured(gap(np.ones(outcomes.entity.size)), draws, settings)
 
 
 def paired_differences(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> dict[str, Measured]:
@@ -150,7 +169,7 @@ def paired_differences(outcomes: Outcomes, one: Floats, other: Floats, settings:
     rows = (row[outcomes.entity].astype(np.float64) for row in weights)
     draws = np.stack([(first(row) - second(row))[: len(names)] for row in rows])
     point = (first(whole) - second(whole))[: len(names)]
-    return {name: _measured(value, draw) for name, value, draw in zip(names, point, draws.T, strict=True)}
+    return {name: measured(value, draw, settings) for name, value, draw in zip(names, point, draws.T, strict=True)}
 
 
 Ask = Callable[[Floats], Floats]
@@ -225,7 +244,7 @@ def observed_over_predicted(outcomes: Outcomes, risk: Floats, settings: Settings
     above, below = (entity_weights(entities, settings) @ sums).T
     draws = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
     predicted = float(risk.sum())
-    return _measured(float(outcomes.failed.sum()) / predicted if predicted > 0 else math.nan, draws)
+    return measured(float(outcomes.failed.sum()) / predicted if predicted > 0 else math.nan, draws, settings)
 
 
 def tenths(outcomes: Outcomes, score: Floats, settings: Settings, parts: int = 10) -> tuple[Tenth, ...]:
@@ -243,18 +262,20 @@ def tenths(outcomes: Outcomes, score: Floats, settings: Settings, parts: int = 1
         hits = np.bincount(entity[failed], minlength=weights.shape[1]).astype(np.float32)
         below, above = (weights.astype(np.float32) @ np.stack([held, hits], axis=1)).T
         draws = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
-        observed = _measured(float(failed.mean()), draws.astype(np.float64))
+        observed = measured(float(failed.mean()), draws.astype(np.float64), settings)
         if not failed.any():
-            observed = Measured(0.0, *clopper_pearson(0, np.unique(entity).size))
+            observed = Measured(0.0, *clopper_pearson(0, np.unique(entity).size, settings.confidence))
         found.append(Tenth(float(score[piece].mean()), observed, int(piece.size)))
     return tuple(found)
 
 
-def _measured(value: float, draws: Floats) -> Measured:
+def measured(value: float, draws: Floats, settings: Settings) -> Measured:
+    """Return a figure with the interval that its bootstrap draws span; null where it does not exist."""
+    tail = (1 - settings.confidence) / 2
     good = draws[np.isfinite(draws)]
     if not math.isfinite(value) or not good.size:
         return Measured(None, None, None)
-    low, high = np.quantile(good, [0.025, 0.975])
+    low, high = np.quantile(good, [tail, 1 - tail])
     return Measured(float(value), float(low), float(high))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "unknown"
 OK: Final = "ok"
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from data.contracts import COMPONENTS, HORIZON_DAYS
 from data.errors import SettingsError
+from models.measure import BUDGETS
 
 type_name: Final = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a table"}
 
@@ -21,6 +22,10 @@ class Gates:
     least_lift_over_rule: float
     least_observed_ratio: float
     most_observed_ratio: float
+    budgets: tuple[float, ...]
+    most_shifted_gain: float
+    most_megabytes: float
+    most_microseconds_a_row: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Spec:
     boosters: int
     threads: int
     seed: int
+    age: str
     lightgbm: Mapping[str, float | int | str | bool]
     rule: tuple[str, ...]
     rates: tuple[str, ...]
@@ -102,6 +108,7 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
         boosters=top.whole("boosters", 1, 100),
         threads=top.whole("threads", 1, 256),
         seed=top.whole("seed", 0, 2**31 - 1),
+        age=top.text("age"),
         lightgbm=dict(top.table("lightgbm").raw),
         rule=_names(top.table("rule"), "any_above_zero"),
         rates=_names(top.table("rates"), "values"),
@@ -126,7 +133,7 @@ def as_mapping(spec: Spec) -> dict[str, Any]:
     plain["rule"] = {"any_above_zero": list(spec.rule)}
     plain["rates"] = {"values": list(spec.rates)}
     plain["raw"] = {**vars(spec.raw), "values": list(spec.raw.values)}
-    plain["gates"] = dict(vars(spec.gates))
+    plain["gates"] = {**vars(spec.gates), "budgets": list(spec.gates.budgets)}
     return plain
 
 
@@ -148,6 +155,10 @@ def _gates(keys: "_Keys") -> Gates:
         least_lift_over_rule=keys.number("least_lift_over_rule", 0, 1_000),
         least_observed_ratio=keys.number("least_observed_ratio", 0, 1),
         most_observed_ratio=keys.number("most_observed_ratio", 1, 1_000),
+        budgets=keys.shares("budgets", BUDGETS),
+        most_shifted_gain=keys.number("most_shifted_gain", 0, 1),
+        most_megabytes=keys.number("most_megabytes", 0.001, 10_000),
+        most_microseconds_a_row=keys.number("most_microseconds_a_row", 0.001, 1_000_000),
     )
     keys.refuse_unknown(Gates.__dataclass_fields__)
     return gates
@@ -206,6 +217,16 @@ class _Keys:
             msg = f"{self.source}: {self.prefix}{key} = {value!r} must be a list of feature names"
             raise SettingsError(msg)
         return tuple(value)
+
+    def text(self, key: str) -> str:
+        return str(self._get(key, str))
+
+    def shares(self, key: str, allowed: tuple[float, ...]) -> tuple[float, ...]:
+        value = tuple(self._get(key, list))
+        if not value or not set(value) <= set(allowed):
+            msg = f"{self.source}: {self.prefix}{key} = {list(value)} must be some of {list(allowed)}"
+            raise SettingsError(msg)
+        return value
 
     def day(self, key: str) -> date | None:
         value = self.raw.get(key)

@@ -5,12 +5,14 @@ window begins, so there is a gap of the label's horizon between the two. Within 
 calibration is measured on rows that the maps have not seen stands in `models.checked`.
 
 That booster is a quarter old on the day it is trained, and drives change. So once it has been measured, a second one
-learns in the same way from all whose labels are known, and is served with the maps of the first. Every figure of the
+learns in the same way from all whose labels are known, and is served with the maps of the first, shifted so that both
+foretell as many failures of today's fleet. Every figure of the
 training run is of the first; `models.evaluate` judges the second on days that come later still.
 """
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -23,10 +25,11 @@ from data.errors import ModelError
 from features import build
 from models import examples, holdout
 from models.averaging import average
-from models.calibrate import Calibration, earned
+from models.calibrate import Calibration, carried_over, earned
 from models.checked import calibrated, check
+from models.drift import Thresholds, psi
 from models.examples import Bools, Floats, Matrix
-from models.holdout import Holdout
+from models.holdout import Holdout, Rival
 from models.predictor import Predictor, judgeable
 from models.spec import Spec
 from models.windows import Windows, end_of, first_day, plan
@@ -75,23 +78,81 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
     draft = Predictor(
         spec.component, "unregistered", until.isoformat(), spec, learned.names, booster_text, Calibration(())
     )
-    held = holdout.gather(con, draft, windows.calibration_days, until, champion)
+    rival = _rival(con, champion, draft, windows, until)
+    held = holdout.gather(con, draft, windows.calibration_days, until, rival.predictor if rival else None)
     calibration, seen = calibrated(held, spec), check(held, spec)
     bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
     newest = learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
-    predictor = replace(draft, booster_text=boost(newest, spec), calibration=calibration, earned=bought)
-    judged = holdout.judge(held, calibration, seen, spec, compared=champion is not None)
+    served = replace(draft, booster_text=boost(newest, spec), earned=bought)
+    live = _live(con, served, until)
+    predictor = replace(
+        served,
+        calibration=carried_over(calibration, draft.scores(live), served.scores(live)) if live.size else calibration,
+    )
+    judged = holdout.judge(held, calibration, seen, spec, compared=rival is not None)
     return Trained(
         predictor=predictor,
         windows=windows,
         until=until,
         rows=int(newest.failed.size),
         positives=int(newest.failed.sum()),
-        metrics=holdout.figures(judged),
+        metrics={
+            **holdout.figures(judged),
+            **({"champion_relearned": float(rival.relearned)} if rival else {}),
+            **_burden(predictor, newest, live),
+        },
         holdout=judged,
         sample=newest.sample,
         hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.sql(spec.component))},
     )
+
+
+def _rival(
+    con: "duckdb.DuckDBPyConnection", champion: Predictor | None, draft: Predictor, windows: Windows, until: date
+) -> Rival | None:
+    """Whom to compare the draft with: the champion, or its way of learning where it has seen the later window.
+
+    A champion that needs a feature that is no longer made cannot judge anyone: there is nothing to compare with.
+    """
+    if champion is None:
+        return None
+    gone = set(champion.feature_names) - set(draft.feature_names)
+    if gone:
+        logger.warning("the champion needs %s, which is no longer made: it is not compared with", min(gone))
+        return None
+    if date.fromisoformat(champion.until) < windows.calibration_days[0]:
+        return Rival(champion, relearned=False)
+    if replace(champion.spec, gates=draft.spec.gates) == draft.spec and champion.feature_names == draft.feature_names:
+        return Rival(draft, relearned=True)
+    learned = learning_rows(con, champion.spec, windows.fit_days, windows.rank_horizon_days, until)
+    text = boost(learned.only(champion.feature_names), champion.spec)
+    return Rival(replace(champion, booster_text=text, calibration=Calibration(())), relearned=True)
+
+
+def _live(con: "duckdb.DuckDBPyConnection", predictor: Predictor, until: date) -> Matrix:
+    """The features of all that can be judged at the end of the last day."""
+    frame = build.frame(con, predictor.component, build.spine(con, predictor.component, [until]))
+    values = examples.matrix(frame, predictor.feature_names)
+    return values[judgeable(frame, values)]
+
+
+def _burden(predictor: Predictor, learned: "Learned", live: Matrix) -> dict[str, float]:
+    """How far today's values are from those learned from, and what the model costs to keep and to ask."""
+    if not live.size:
+        return {"booster_megabytes": len(predictor.booster_text) / 1e6}
+    started = time.perf_counter()
+    predictor.scores(live)
+    spent = time.perf_counter() - started
+    gain = np.asarray(predictor.booster.feature_importance("gain"), dtype=np.float64)
+    moved = [
+        psi(learned.values[:, at].astype(np.float64), live[:, at].astype(np.float64)) > Thresholds().psi
+        for at in range(live.shape[1])
+    ]
+    return {
+        "shifted_gain": float(gain[moved].sum() / gain.sum()) if gain.sum() else 0.0,
+        "booster_megabytes": len(predictor.booster_text) / 1e6,
+        "microseconds_a_row": spent * 1e6 / max(1, live.shape[0]),
+    }
 
 
 @dataclass(frozen=True)
@@ -104,6 +165,11 @@ class Learned:
     weight: Floats
     sample: pa.Table
     spine_sha256: str
+
+    def only(self, names: Sequence[str]) -> "Learned":
+        """Return the same rows with these features alone, in this order."""
+        columns = [self.names.index(name) for name in names]
+        return replace(self, names=tuple(names), values=self.values[:, columns])
 
 
 def learning_rows(

@@ -17,6 +17,7 @@ from models.calibrate import Calibration, earned
 from models.checked import Held, calibrated, check
 from models.examples import Fate
 from models.predictor import Predictor
+from models.slices import Members
 from models.spec import Spec
 from models.train import Learned, Trained
 from models.windows import Windows, end_of
@@ -82,7 +83,8 @@ def trained(small_spec: Spec) -> Trained:
     score = draft.scores(train.examples.matrix(later, NAMES))
     rule = (later["smart_197"].to_numpy() > 0).astype(float)
     rows = np.arange(4000)
-    held = Held(rows, np.zeros(4000, dtype=np.int64), score, rule, np.zeros(0), later_fate)
+    members = Members(np.where(rows % 2, "M1", "M2").astype(object), later["power_on_days"].to_numpy())
+    held = Held(rows, np.zeros(4000, dtype=np.int64), score, rule, np.zeros(4000), later_fate, members)
     calibration, seen = calibrated(held, small_spec), check(held, small_spec)
     judged = holdout.judge(held, calibration, seen, small_spec, compared=False)
     bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
@@ -93,7 +95,7 @@ def trained(small_spec: Spec) -> Trained:
         until=date(2015, 8, 1),
         rows=4000,
         positives=int(learned.failed.sum()),
-        metrics=holdout.figures(judged),
+        metrics={**holdout.figures(judged), "shifted_gain": 0.1, "booster_megabytes": 0.1, "microseconds_a_row": 5.0},
         holdout=judged,
         sample=learned.sample,
         hashes={"spine_sha256": "0" * 64, "sql_sha256": "1" * 64},

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 from scipy.stats import binomtest
 
 from models import calibrate
-from models.calibrate import BetaMap, Calibration
+from models.calibrate import SHIFT_EDGE, BetaMap, Calibration, carried_over
 
 
 def _world(rows: int, seed: int) -> tuple[calibrate.Floats, calibrate.Bools]:
@@ -130,3 +131,22 @@ def test_the_interval_is_the_exact_binomial_one(hits: int, misses: int) -> None:
     else:
         expected = binomtest(hits, hits + misses).proportion_ci(method="exact")
         assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+@given(st.integers(0, 10_000), st.floats(-3, 3))
+def test_maps_carried_over_foretell_as_many_failures(seed: int, moved: float) -> None:
+    """Whatever another booster's scores are as a whole, the sum of risks stays, and so does the order."""
+    random = np.random.default_rng(seed)
+    own = random.beta(1, 30, 300)
+    other = expit(logit(own) + moved + random.normal(0, 0.2, 300))
+    before = Calibration((BetaMap(7, 1.0, 1.0, -1.0), BetaMap(30, 0.9, 1.1, 0.0)))
+    after = carried_over(before, own, other)
+    assert after.risks(other).mean(axis=0) == pytest.approx(before.risks(own).mean(axis=0), rel=1e-3)
+    assert np.array_equal(np.argsort(after.risks(other)[:, 1], kind="stable"), np.argsort(other, kind="stable"))
+
+
+def test_scores_out_of_reach_are_met_as_far_as_may_be() -> None:
+    """A booster whose scores lie far below shifts the maps by the most that is allowed, and no further."""
+    before = Calibration((BetaMap(30, 1.0, 1.0, 0.0),))
+    after = carried_over(before, np.full(10, 0.9), np.full(10, 1e-6))
+    assert after.maps[0].c == pytest.approx(SHIFT_EDGE)

@@ -8,6 +8,7 @@ import pytest
 from models import gates, holdout
 from models.checked import Checked, Held, calibrated, check
 from models.examples import Fate, Floats
+from models.slices import Members
 from models.spec import Spec, load
 
 DISK = load("disk")
@@ -21,7 +22,11 @@ def _held(early: float, late: float, seed: int = 1) -> Held:
     score = random.beta(1, 12, day.size)
     fails = random.random(day.size) < score * np.where(day < DAYS // 2, early, late)
     fate = Fate(np.where(fails, random.uniform(0.1, 30, day.size), np.nan), np.full(day.size, 60.0), _never(day.size))
-    return Held(entity, day, score, score, np.zeros(day.size), fate)
+    return Held(entity, day, score, score, np.zeros(day.size), fate, _members(day.size))
+
+
+def _members(rows: int) -> Members:
+    return Members(np.full(rows, "M", dtype=object), np.full(rows, 400.0))
 
 
 def _never(rows: int) -> Floats:
@@ -85,7 +90,7 @@ def test_too_few_failures_in_a_half_are_said() -> None:
 def test_a_fleet_of_one_is_judged_by_its_score() -> None:
     """Without another entity to fit a map to, the score itself stands for the risk."""
     fate = Fate(np.array([3.0, np.nan]), np.full(2, 60.0), _never(2))
-    one = Held(np.array([4, 4]), np.array([0, 1]), np.array([0.2, 0.3]), np.zeros(2), np.zeros(2), fate)
+    one = Held(np.array([4, 4]), np.array([0, 1]), np.array([0.2, 0.3]), np.zeros(2), np.zeros(2), fate, _members(2))
     assert check(one, DISK).risk.tolist() == pytest.approx([0.2, 0.3])
 
 

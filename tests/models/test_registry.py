@@ -50,8 +50,11 @@ def test_the_run_keeps_what_a_reviewer_needs(home: Path, trained: Trained) -> No
     run = mlflow.MlflowClient(registry.store_uri(home)).get_run(entry.run_id)
     assert run.data.metrics["average_precision"] == pytest.approx(trained.metrics["average_precision"])
     assert run.data.tags["sql_sha256"] == "1" * 64
+    assert {f"horizon/{days}d/average_precision" for days in (1, 3, 7, 14, 30)} <= set(run.data.metrics)
+    assert {"slice/model/M1/average_precision", "slice/model/M2/over_rival"} <= set(run.data.metrics)
     folder = mlflow.artifacts.download_artifacts(run_id=entry.run_id)
     names = {path.name for path in Path(folder).rglob("*") if path.is_file()}
+    assert "| model M1 |" in next(Path(folder).rglob("model_card.md")).read_text(encoding="utf-8")
     assert {"model_card.md", "precision_recall.png", "calibration.png", "lead_time.png"} <= names
 
 
