@@ -126,8 +126,14 @@ def load(home: Path, component: str, which: str = CHAMPION) -> Predictor:
     return predictor.from_json(about, booster_text, str(found.version))
 
 
-def promote(home: Path, component: str, version: str) -> Promotion:
+def promote(home: Path, component: str, version: str, seen: tuple[Gate, ...] = ()) -> Promotion:
     """Return the new champion, after its gates passed.
+
+    Args:
+        home: the folder that holds the store.
+        component: whose champion.
+        version: number, alias or run id.
+        seen: further gates, of what has been seen since it was registered.
 
     Raises:
         ModelError: no such version.
@@ -135,7 +141,7 @@ def promote(home: Path, component: str, version: str) -> Promotion:
     """
     client = _client(home)
     found = _version(client, component, version)
-    passed = gates_of(home, component, version)
+    passed = (*gates_of(home, component, version), *seen)
     failed = [gate.sentence for gate in passed if not gate.passed]
     if failed:
         msg = f"{component} version {found.version} stays out of production: {'; '.join(failed)}. Train a better one."

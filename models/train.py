@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     import duckdb
 
 logger = logging.getLogger(__name__)
+
+NEWEST: Final = 4
+"""One part in so many of the rows learned from, the newest, stands for the fleet as the booster knew it."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,19 @@ def _live(con: "duckdb.DuckDBPyConnection", predictor: Predictor, until: date) -
 
 
 def _burden(predictor: Predictor, learned: "Learned", live: Matrix) -> dict[str, float]:
-    """How far today's values are from those learned from, and what the model costs to keep and to ask."""
+    """How far today's values are from the newest learned from, and what the model costs to keep and to ask.
+
+    A fleet ages, so features drift away from years ago as a matter of course; what counts is a sudden change.
+    """
     if not live.size:
         return {"booster_megabytes": len(predictor.booster_text) / 1e6}
     started = time.perf_counter()
     predictor.scores(live)
     spent = time.perf_counter() - started
     gain = np.asarray(predictor.booster.feature_importance("gain"), dtype=np.float64)
+    newest = learned.values[-max(1, len(learned.values) // NEWEST) :]
     moved = [
-        psi(learned.values[:, at].astype(np.float64), live[:, at].astype(np.float64)) > Thresholds().psi
+        psi(newest[:, at].astype(np.float64), live[:, at].astype(np.float64)) > Thresholds().psi
         for at in range(live.shape[1])
     ]
     return {

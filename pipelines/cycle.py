@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.steps.decide import DecideReport, decide
 from pipelines.steps.dispatch import DispatchReport, dispatch
 from pipelines.steps.ingest import IngestReport, ingest_all
-from pipelines.steps.score import REASONS, ScoreReport, champions, score_with
+from pipelines.steps.score import REASONS, ScoreReport, challengers, champions, score_with
 from pipelines.steps.settle import SettleReport, settle
 from pipelines.steps.world import has_world, ingest_world, last_told
 
@@ -62,6 +62,9 @@ def run(
     believed = predictors if predictors is not None else champions(settings)
     asof_at = asked(now)
     scores = tuple(call(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
+    if predictors is None:
+        beside = challengers(settings, believed)
+        scores += tuple(call(score_with, settings, one, [asof_at], reasons=0, shadow=True) for one in beside)
     decided = call(decide, settings, asof_at, believed, now=now)
     sent = call(dispatch, settings, now)
     after = call(settle, settings, now)
@@ -74,6 +77,8 @@ def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False
     if not dry_run:
         for one in believed.values():
             score_with(settings, one, [asof_at])
+        for one in challengers(settings, believed):
+            score_with(settings, one, [asof_at], reasons=0, shadow=True)
     return decide(settings, asof_at, believed, now=now, dry_run=dry_run)
 
 

@@ -52,6 +52,15 @@ class ClockSettings(_Section):
     source: Literal["auto", "wall", "data"] = "auto"
 
 
+class ModelsSettings(_Section):
+    """Whether a challenger newer than the champion is scored beside it in every cycle, for the gates to look at later.
+
+    Nothing is ever decided on its risks.
+    """
+
+    shadow: bool = True
+
+
 class PolicySettings(_Section):
     """The policy file; without one the policy that ships with Foreshock."""
 
@@ -100,6 +109,7 @@ class Settings(BaseSettings):
     warehouse: WarehouseSettings = WarehouseSettings()
     sources: tuple[SourceSettings, ...] = ()
     clock: ClockSettings = ClockSettings()
+    models: ModelsSettings = ModelsSettings()
     policy: PolicySettings = PolicySettings()
     executor: ExecutorSettings = ExecutorSettings()
     ledger: LedgerSettings = LedgerSettings()

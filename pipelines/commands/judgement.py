@@ -122,12 +122,14 @@ def promote(component: str, version: str, *, common: Common = COMMON) -> Output:
     """
     from data.errors import Refused
     from models import registry
+    from pipelines.steps import promote as step
 
-    home = common.settings().home
+    settings = common.settings()
+    home = settings.home
     try:
-        done = registry.promote(home, component, version)
+        done = step.promote(settings, component, version)
     except Refused as refused:
-        gates = registry.gates_of(home, component, version)
+        gates = step.gates(settings, component, version)
         standing = next((one.version for one in registry.versions(home, component) if "champion" in one.aliases), None)
         data = {"component": component, "champion": standing, "gates": gates, "error": str(refused), "exit_code": 3}
         return Output(data, text=f"Refused: {refused}", exit_code=Refused.exit_code)

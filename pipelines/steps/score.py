@@ -3,8 +3,9 @@
 The risks of a day are replaced as a whole, in one transaction, so a repeat after a kill ends the same.
 """
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipelines.steps.train import champion
 
 if TYPE_CHECKING:
     from models.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 FILE_COLUMNS: Final = (
     "asof_at", "entity_id", "host_id", "model_version",
@@ -42,6 +45,8 @@ class ScoreReport:
     entities: int
     unknown: int
     seconds: float
+    shadow: bool = False
+    """A challenger's risks, told beside the champion's and never acted upon."""
 
 
 def score(
@@ -79,6 +84,7 @@ def score_with(
     *,
     out: Path | None = None,
     reasons: int = REASONS,
+    shadow: bool = False,
 ) -> ScoreReport:
     """The same for a predictor and moments that are known; the riskiest `reasons` entities get reasons."""
     from models.score import score as judge
@@ -100,7 +106,26 @@ def score_with(
         entities=risks.num_rows,
         unknown=unknown,
         seconds=round(time.monotonic() - started, 3),
+        shadow=shadow,
     )
+
+
+def challengers(settings: Settings, believed: Mapping[str, "Predictor"]) -> tuple["Predictor", ...]:
+    """The challengers newer than the models believed, one a component at most; none if shadow scoring is off."""
+    from models import registry
+
+    if not settings.models.shadow:
+        return ()
+    found = []
+    for component, trusted in believed.items():
+        try:
+            one = registry.load(settings.home, component, registry.CHALLENGER)
+        except ModelError as error:
+            logger.warning("no challenger of %s is scored in the shadow: %s", component, error)
+            continue
+        if one.version.isdigit() and trusted.version.isdigit() and int(one.version) > int(trusted.version):
+            found.append(one)
+    return tuple(found)
 
 
 def champions(settings: Settings) -> dict[str, "Predictor"]:
