@@ -15,6 +15,7 @@ from models import registry
 from pipelines.cli import app, main
 from pipelines.output import Output, plain
 from pipelines.reference import page
+from pipelines.steps import promote
 
 HEAVY = ("duckdb", "lightgbm", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "sqlalchemy")
 COMMANDS = (
@@ -169,8 +170,8 @@ def test_a_refused_promotion_names_the_champion_that_stays(
         raise Refused(msg)
 
     held = (registry.Entry("2", "b", ("challenger",), "", 0), registry.Entry("1", "a", ("champion",), "", 0))
-    monkeypatch.setattr(registry, "promote", refuse)
-    monkeypatch.setattr(registry, "gates_of", lambda *_: ())
+    monkeypatch.setattr(promote, "promote", refuse)
+    monkeypatch.setattr(promote, "gates", lambda *_: ())
     monkeypatch.setattr(registry, "versions", lambda *_: held)
     code, data, _ = answer(capfd, "promote", "disk", "2")
     assert (code, data["champion"]) == (3, "1")
