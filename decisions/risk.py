@@ -9,8 +9,11 @@ from typing import Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.domain import EntityRisk, HostRisk
+from features.wording import evidence, shared
 
 KNOWN: Final = "ok"
+WHOLE: Final = "node"
+"""The component whose failure is the host's."""
 NEW: Final = "too_little_history"
 """Why the risk of an entity is unknown that has not been watched for long enough yet."""
 
@@ -18,7 +21,11 @@ NEW: Final = "too_little_history"
 def host_risks(risks: Iterable[EntityRisk]) -> Mapping[str, HostRisk]:
     """Risk of each host that the risks name, by host.
 
-    The host fails when any of its entities does: 1 - prod(1 - p), for entities that fail independently of each other.
+    The host fails when any of its entities does: 1 - prod(1 - p) over causes that are independent of each other. Parts
+    that are at risk for the same piece of evidence about what they share (a cable, the air) are one cause, as likely as
+    the riskiest of them. The risk of the node as a whole already counts what its parts do to it, so of the two the
+    larger stands, not both: P(A or B) lies between the larger and the sum, and is the larger where one implies the
+    other.
     `asof_at` is that of the oldest known risk, so a host's prediction is as stale as its stalest part.
     """
     by_host: dict[str, list[EntityRisk]] = defaultdict(list)
@@ -31,8 +38,25 @@ def host_risks(risks: Iterable[EntityRisk]) -> Mapping[str, HostRisk]:
 def _combine(host_id: str, parts: list[EntityRisk]) -> HostRisk:
     known = sorted((r for r in parts if r.status == KNOWN), key=lambda r: (-r.curve[HORIZON_DAYS[-1]], r.entity_id))
     unknown = sorted((r for r in parts if r.status != KNOWN), key=lambda r: (r.component, r.entity_id))
-    curve = {d: 1.0 - prod(1.0 - r.curve[d] for r in known) for d in HORIZON_DAYS} if known else {}
+    curve = {d: _failing(known, d) for d in HORIZON_DAYS} if known else {}
     return HostRisk(host_id, _oldest(known or unknown), curve, tuple(known), tuple(unknown))
+
+
+def _failing(known: list[EntityRisk], days: int) -> float:
+    """The chance that the host fails within the days, from its parts' and from its own as a whole."""
+    causes: dict[str, float] = defaultdict(float)
+    for risk in known:
+        if risk.component != WHOLE:
+            cause = _cause(risk)
+            causes[cause] = max(causes[cause], risk.curve[days])
+    by_parts = 1.0 - prod(1.0 - chance for chance in causes.values())
+    return max([by_parts, *(risk.curve[days] for risk in known if risk.component == WHOLE)])
+
+
+def _cause(risk: EntityRisk) -> str:
+    """What puts a part at risk: the evidence it shares with others of its host, or itself."""
+    piece = evidence(risk.factors[0].feature) if risk.factors else ""
+    return piece if piece and shared(piece) else f"{risk.component}/{risk.entity_id}"
 
 
 def _oldest(risks: Iterable[EntityRisk]) -> datetime:

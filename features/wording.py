@@ -47,6 +47,11 @@ def summary(piece: str) -> str | None:
     return listed.get("summary") if listed else None
 
 
+def shared(piece: str) -> bool:
+    """Whether a piece of evidence points to something that the parts of a host share, such as a cable or the air."""
+    return piece in _words()["shared"]["pieces"]
+
+
 def _phrase(forms: dict[str, str], value: float | None, parts: dict[str, str]) -> str:
     if value is None or not isfinite(value):
         return forms["missing"].format(**parts)
