@@ -51,6 +51,12 @@ def _data(trained: Trained) -> str:
         f"the booster measured learned from {fit[0]} to {fit[-1]}",
         f"ranking measured and maps fitted on {later[0]} to {later[-1]}, unsampled, after a gap of the label's horizon",
     ]
+    if trained.tuned:
+        found = trained.tuned.as_mapping()
+        lines.append(
+            f"its parameters are the best of {found['trials']} tried on days before the later window: average "
+            f"precision {found['value']:.4f} there, {found['untuned']:.4f} before the search"
+        )
     lines += [f"{name} `{value}`" for name, value in trained.hashes.items()]
     return "\n".join(f"- {line}" for line in lines)
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    from models.tune import Tuned
+
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 COMPLETE: Final = "foreshock.complete"
@@ -259,11 +261,13 @@ def _log_run(client: "MlflowClient", home: Path, trained: Trained, text: str) ->
     tags = {PROCESS: f"{socket.gethostname()}:{os.getpid()}", **trained.hashes, **_commit()}
     with mlflow.start_run(experiment_id=experiment, run_name=f"until {trained.until}", tags=tags) as run:
         mlflow.log_params(_params(trained))
-        mlflow.log_metrics(dict(trained.metrics))
+        mlflow.log_metrics({**trained.metrics, **(trained.tuned.figures() if trained.tuned else {})})
         sample = trained.sample.to_pandas()
         digest = trained.hashes["spine_sha256"][:32]
         mlflow.log_input(from_pandas(sample, name=f"{trained.predictor.component}-spine", digest=digest), "training")
         mlflow.log_text(text, "model_card.md")
+        if trained.tuned:
+            mlflow.log_text(_trials(trained.tuned), "trials.csv")
         with tempfile.TemporaryDirectory() as folder:
             _draw(trained, Path(folder))
             mlflow.log_artifacts(folder, "plots")
@@ -315,7 +319,19 @@ def _params(trained: Trained) -> dict[str, Any]:
         "fit_to": windows.fit_days[-1].isoformat(),
         "calibration_from": windows.calibration_days[0].isoformat(),
         "calibration_to": windows.calibration_days[-1].isoformat(),
+        "tune_trials": len(trained.tuned.trials) if trained.tuned else 0,
     }
+
+
+def _trials(tuned: "Tuned") -> str:
+    """Every trial of a search as CSV: its number, value by fold, whether it was given up, seconds, parameters."""
+    names = sorted({name for one in tuned.trials for name in one.parameters})
+    lines = [",".join(["number", "value", "folds", "pruned", "seconds", *names])]
+    for one in tuned.trials:
+        by_fold = " ".join(f"{value:.5f}" for value in one.values)
+        own = [f"{one.parameters[name]:g}" if name in one.parameters else "" for name in names]
+        lines.append(",".join([str(one.number), f"{one.value:.5f}", by_fold, str(one.pruned), str(one.seconds), *own]))
+    return "\n".join(lines) + "\n"
 
 
 def _draw(trained: Trained, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,18 @@ class Raw:
 
 
 @dataclass(frozen=True)
+class Space:
+    """Where a parameter is searched for: from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Searched on a logarithmic scale."""
+    whole: bool = False
+    """Whole numbers only."""
+
+
+@dataclass(frozen=True)
 class Spec:
     """Everything that decides what `train.fit` makes, apart from the data. Field comments stand in the TOML."""
 
@@ -59,6 +71,8 @@ class Spec:
     raw: Raw
     gates: Gates
     not_before: date | None = None
+    tune: Mapping[str, Space] = field(default_factory=dict)
+    """Search space by parameter of LightGBM, or `rounds`; empty where nothing is searched for."""
 
     @property
     def longest_days(self) -> int:
@@ -114,6 +128,7 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
         rates=_names(top.table("rates"), "values"),
         raw=_raw(top.table("raw")),
         gates=_gates(top.table("gates")),
+        tune=_tune(top.table("tune"), top.table("lightgbm").raw) if "tune" in raw else {},
     )
     top.refuse_unknown(Spec.__dataclass_fields__)
     if spec.minimum_lead_days >= spec.rank_horizon_days:
@@ -122,10 +137,15 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
     return spec
 
 
+_TABLES: Final = frozenset({"rule", "rates", "raw", "gates", "tune"})
+
+
 def as_mapping(spec: Spec) -> dict[str, Any]:
     """Return the spec as JSON-ready values that `parse` turns back into an equal spec."""
     plain: dict[str, Any] = {
-        name: getattr(spec, name) for name in Spec.__dataclass_fields__ if name not in {"rule", "rates", "raw", "gates"}
+        name: getattr(spec, name)
+        for name in Spec.__dataclass_fields__
+        if name not in {"rule", "rates", "raw", "gates", "tune"}
     }
     plain["horizon_days"] = list(spec.horizon_days)
     plain["lightgbm"] = dict(spec.lightgbm)
@@ -133,6 +153,7 @@ def as_mapping(spec: Spec) -> dict[str, Any]:
     plain["rule"] = {"any_above_zero": list(spec.rule)}
     plain["rates"] = {"values": list(spec.rates)}
     plain["raw"] = {**vars(spec.raw), "values": list(spec.raw.values)}
+    plain["tune"] = {name: dict(vars(space)) for name, space in spec.tune.items()}
     plain["gates"] = {**vars(spec.gates), "budgets": list(spec.gates.budgets)}
     return plain
 
@@ -162,6 +183,30 @@ def _gates(keys: "_Keys") -> Gates:
     )
     keys.refuse_unknown(Gates.__dataclass_fields__)
     return gates
+
+
+def _tune(keys: "_Keys", own: Mapping[str, Any]) -> Mapping[str, Space]:
+    found = {}
+    for name in keys.raw:
+        if name != "rounds" and (name not in own or isinstance(own[name], bool | str)):
+            msg = (
+                f"{keys.source}: {keys.prefix}{name} cannot be searched for: give `rounds` or a number that "
+                "[lightgbm] sets"
+            )
+            raise SettingsError(msg)
+        one = keys.table(name)
+        space = Space(
+            one.number("low", -1e9, 1e9), one.number("high", -1e9, 1e9), one.switch("log"), one.switch("whole")
+        )
+        if space.low >= space.high or (space.log and space.low <= 0):
+            msg = (
+                f"{keys.source}: {one.prefix}low = {space.low:g} must be below high = {space.high:g}, and above zero "
+                "where log = true"
+            )
+            raise SettingsError(msg)
+        one.refuse_unknown(Space.__dataclass_fields__)
+        found[name] = space
+    return found
 
 
 @dataclass(frozen=True)
@@ -217,6 +262,13 @@ class _Keys:
             msg = f"{self.source}: {self.prefix}{key} = {value!r} must be a list of feature names"
             raise SettingsError(msg)
         return tuple(value)
+
+    def switch(self, key: str) -> bool:
+        value = self.raw.get(key, False)
+        if not isinstance(value, bool):
+            msg = f"{self.source}: {self.prefix}{key} = {value!r} must be true or false"
+            raise SettingsError(msg)
+        return value
 
     def text(self, key: str) -> str:
         return str(self._get(key, str))

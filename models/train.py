@@ -37,6 +37,8 @@ from models.windows import Windows, end_of, first_day, plan
 if TYPE_CHECKING:
     import duckdb
 
+    from models.tune import Tuned
+
 logger = logging.getLogger(__name__)
 
 NEWEST: Final = 4
@@ -60,6 +62,8 @@ class Trained:
     """A few feature rows, for the signature."""
     hashes: Mapping[str, str]
     """sha256 of the spine learned from and of the SQL."""
+    tuned: "Tuned | None" = None
+    """How its recipe was found, where it was searched for."""
 
 
 def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Predictor | None = None) -> Trained:
@@ -125,7 +129,8 @@ def _rival(
         return None
     if date.fromisoformat(champion.until) < windows.calibration_days[0]:
         return Rival(champion, relearned=False)
-    if replace(champion.spec, gates=draft.spec.gates) == draft.spec and champion.feature_names == draft.feature_names:
+    same = replace(champion.spec, gates=draft.spec.gates, tune=draft.spec.tune) == draft.spec
+    if same and champion.feature_names == draft.feature_names:
         return Rival(draft, relearned=True)
     learned = learning_rows(con, champion.spec, windows.fit_days, windows.rank_horizon_days, until)
     text = boost(learned.only(champion.feature_names), champion.spec)

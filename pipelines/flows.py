@@ -72,9 +72,11 @@ def ingest(on: date | None = None, config: Path | None = None) -> dict[str, Any]
 
 
 @flow(name="train", persist_result=False)
-def train(component: str = "disk", until: date | None = None, config: Path | None = None) -> dict[str, Any]:
-    """Train a challenger."""
-    return as_object(as_task(train_step, load(config), component, until))
+def train(
+    component: str = "disk", until: date | None = None, tune: int = 0, config: Path | None = None
+) -> dict[str, Any]:
+    """Train a challenger, its parameters searched for in `tune` trials if any."""
+    return as_object(as_task(train_step, load(config), component, until, tune))
 
 
 @flow(name="decide", persist_result=False)

@@ -12,18 +12,19 @@ from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
 
 
-def train(component: str, *, until: date | None = None, common: Common = COMMON) -> Output:
+def train(component: str, *, until: date | None = None, tune: int = 0, common: Common = COMMON) -> Output:
     """Fit a model on what was known by a date; it becomes the challenger.
 
     Args:
         component: What to train for, such as `disk`.
         until: The last day whose labels may be known; by default the last day that has ended.
+        tune: Try so many sets of parameters first, on days before those it is judged on; 0 takes the spec's own.
         common: See every command.
     """
     from pipelines.steps.train import train as step
     from pipelines.watched import run
 
-    return Output(asdict(run("train", step, common.settings(), component, until)))
+    return Output(asdict(run("train", step, common.settings(), component, until, tune)))
 
 
 def score(

@@ -6,9 +6,9 @@ over and ends as an undisturbed run would have.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import ModelError
 from data.warehouse import read
@@ -42,28 +42,35 @@ class TrainReport:
     metrics: Mapping[str, float]
     gates: tuple[GateReport, ...]
     seconds: float
+    tune: Mapping[str, Any] | None = None
+    """How the parameters were searched for; null where the spec's own were taken."""
 
 
-def train(settings: Settings, component: str, until: date | None = None) -> TrainReport:
+def train(settings: Settings, component: str, until: date | None = None, tune: int = 0) -> TrainReport:
     """The challenger that was just trained and registered; it is champion too when there was none and its gates pass.
 
     Args:
         settings: where the facts and the registry are.
         component: what to train for.
         until: the last day whose labels may be known; by default the last day that has ended.
+        tune: how many sets of parameters to try first; 0 takes the spec as it stands.
 
     Raises:
+        UsageError: there is nothing to tune, or not by so many trials.
         ModelError: too little history, or no failure to learn from.
     """
     from models import registry, spec
     from models.train import fit
+    from models.tune import tune as search
 
     started = time.monotonic()
     with read(settings.home) as con:
         known_until = until or moment(settings, con, None).date() - timedelta(days=1)
-        trained = fit(con, spec.load(component), known_until, champion(settings, component))
+        recipe = spec.load(component)
+        tuned = search(con, recipe, known_until, tune) if tune else None
+        trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component))
         simulated = is_simulated(con)
-    logged = registry.log(settings.home, trained, simulated=simulated)
+    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated)
     return TrainReport(
         component=component,
         run_id=logged.run_id,
@@ -75,6 +82,7 @@ def train(settings: Settings, component: str, until: date | None = None) -> Trai
         metrics=dict(trained.metrics),
         gates=tuple(GateReport(gate.name, gate.passed, gate.sentence) for gate in logged.gates),
         seconds=round(time.monotonic() - started, 3),
+        tune=tuned.as_mapping() if tuned else None,
     )
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from data.errors import ModelError, Refused
 from models import registry
+from models.measure import Measured
 from models.train import Trained
+from models.tune import Tried, Tuned
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,21 @@ def test_the_run_keeps_what_a_reviewer_needs(home: Path, trained: Trained) -> No
     names = {path.name for path in Path(folder).rglob("*") if path.is_file()}
     assert "| model M1 |" in next(Path(folder).rglob("model_card.md")).read_text(encoding="utf-8")
     assert {"model_card.md", "precision_recall.png", "calibration.png", "lead_time.png"} <= names
+
+
+def test_a_search_is_kept_with_the_run(home: Path, trained: Trained) -> None:
+    """Every trial is a row of a table beside the model, and the card says that its parameters were searched for."""
+    tried = (Tried(0, {"rounds": 2}, (0.1, 0.2), False, 1.0), Tried(1, {"rounds": 9}, (0.3, 0.4), False, 1.0))
+    found = Tuned(trained.predictor.spec, tried, 1, Measured(0.2, 0.1, 0.3))
+    run_id = registry.log(home, replace(trained, tuned=found)).run_id
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id))
+    assert (folder / "trials.csv").read_text(encoding="utf-8").splitlines()[
+        2
+    ] == "1,0.35000,0.30000 0.40000,False,1.0,9"
+    assert "best of 2 tried" in (folder / "model_card.md").read_text(encoding="utf-8")
+    run = mlflow.MlflowClient(registry.store_uri(home)).get_run(run_id)
+    assert run.data.metrics["tune_over_untuned_low"] == 0.1
+    assert run.data.params["tune_trials"] == "2"
 
 
 def test_promotion_and_one_step_back(home: Path, trained: Trained) -> None:
