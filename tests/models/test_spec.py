@@ -29,7 +29,7 @@ def test_the_shipped_disk_spec_is_valid_and_survives_json() -> None:
     ("old", "new", "said"),
     [
         ("negative_share = 0.1", "negative_share = 2", r"negative_share = 2\.0 is out of bounds; .* 0\.0001 to 1"),
-        ("rounds = ", "rounds = -", "rounds = -.* from 1 to 20000"),
+        ("rounds = 200", "rounds = -200", "rounds = -.* from 1 to 20000"),
         ("seed = 20140101", "", "key seed is missing"),
         ("seed = 20140101", 'seed = "x"', "seed = 'x' must be a whole number"),
         ("threads = 2", "threads = true", "threads = True must be a whole number"),

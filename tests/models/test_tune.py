@@ -60,8 +60,8 @@ def _search(home: Path, spec: Spec, trials: int) -> Tuned:
 
 @pytest.fixture(scope="module")
 def searched(warehouse_home: Path, quick: Spec) -> Tuned:
-    """Nine trials."""
-    return _search(warehouse_home, quick, 9)
+    """Sixteen trials."""
+    return _search(warehouse_home, quick, 16)
 
 
 def _without_time(found: Tuned) -> list[tuple[Any, ...]]:
@@ -70,9 +70,8 @@ def _without_time(found: Tuned) -> list[tuple[Any, ...]]:
 
 def test_the_same_facts_and_seed_give_the_same_trials(searched: Tuned, warehouse_home: Path, quick: Spec) -> None:
     """A search that is repeated tries the same, finds the same, and gives up the same."""
-    again = _search(warehouse_home, quick, 9)
-    assert _without_time(again) == _without_time(searched)
-    assert again.spec == searched.spec
+    again = _search(warehouse_home, quick, 7)
+    assert _without_time(again) == _without_time(searched)[:7]
 
 
 def test_the_first_trial_is_the_recipe_as_it_stands(searched: Tuned, quick: Spec) -> None:
@@ -83,14 +82,14 @@ def test_the_first_trial_is_the_recipe_as_it_stands(searched: Tuned, quick: Spec
 
 
 def test_a_poor_recipe_is_bettered(searched: Tuned) -> None:
-    """Two rounds at a rate of a thousandth rank less well than what nine trials find."""
+    """Two rounds at a rate of a thousandth rank less well than what sixteen trials find."""
     assert searched.best > 0
     assert searched.trials[searched.best].value > searched.trials[0].value
 
 
 def test_trials_that_fall_behind_are_given_up_and_kept_on_record(searched: Tuned) -> None:
     """Every trial is listed; one that was given up has fewer folds and is never the best."""
-    assert [one.number for one in searched.trials] == list(range(9))
+    assert [one.number for one in searched.trials] == list(range(16))
     given_up = [one for one in searched.trials if one.pruned]
     assert given_up
     assert all(0 < len(one.values) < 3 for one in given_up)
