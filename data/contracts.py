@@ -101,4 +101,20 @@ STAYS: Final = pa.schema(
 )
 """Where an entity sat and how long (`valid_until` null: it still does), from sources that know it for the past."""
 
+DRIFT: Final = pa.schema(
+    [
+        _field("component", pa.string(), nullable=False),
+        _field("model_version", pa.string(), nullable=False),
+        _field("asof_at", UTC, nullable=False),
+        _field("measure", pa.string(), nullable=False),
+        _field("part", pa.string(), nullable=False),
+        _field("value", pa.float64(), "as the measure says"),
+        _field("low", pa.float64()),
+        _field("high", pa.float64()),
+        _field("threshold", pa.float64()),
+        _field("alarm", pa.string()),
+    ]
+)
+"""What the watch over a model saw at a moment: its measures, each with its threshold and the alarm it raised."""
+
 INVENTORY: Final = {"hosts": HOSTS, "vms": VMS, "entities": ENTITIES}

@@ -20,7 +20,7 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
-from data.contracts import ENTITIES, EVENTS, FAILURES, HORIZON_DAYS, HOSTS, STAYS, VMS
+from data.contracts import DRIFT, ENTITIES, EVENTS, FAILURES, HORIZON_DAYS, HOSTS, STAYS, VMS
 from data.errors import InputError, WarehouseBusy, WarehouseError
 from data.migrations import migrate
 
@@ -318,6 +318,18 @@ class Warehouse:
                 where risk.asof_at = again.asof_at and risk.component = again.component
                   and risk.model_version = again.model_version""")
             written = _inserted(con, "insert into risk by name from arriving")
+            con.unregister("arriving")
+            return written
+
+    def put_drift(self, seen: pa.Table) -> int:
+        """The number of rows written; measurements of the same moment, component and model version are replaced."""
+        with self.transaction() as con:
+            con.register("arriving", _conform(seen, DRIFT))
+            con.execute("""
+                delete from drift using (select distinct asof_at, component, model_version from arriving) again
+                where drift.asof_at = again.asof_at and drift.component = again.component
+                  and drift.model_version = again.model_version""")
+            written = _inserted(con, "insert into drift by name from arriving")
             con.unregister("arriving")
             return written
 

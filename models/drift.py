@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data.contracts import DRIFT
 from data.errors import ModelError, UsageError
 from features import build
 from models import examples
@@ -23,6 +24,8 @@ from models.asking import batches
 from models.examples import Floats
 from models.measure import Measured, Outcomes, Settings, measure, observed_over_predicted, plain
 from models.predictor import Predictor
+from models.slices import hardware_models
+from models.spec import DriftLimits
 from models.windows import end_of
 
 if TYPE_CHECKING:
@@ -36,16 +39,19 @@ MATURED_DAYS: Final = 60
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """From where on a measure is an alarm."""
+class Measurement:
+    """One measure of a model at a moment, as the warehouse keeps it."""
 
-    psi: float = 0.25
-    """The fleet has shifted: 0.1 is worth a look, 0.25 is another population."""
-    shifted_features: float = 0.1
-    """Share of the features that may lie above `psi` before it is an alarm: single ones always do."""
-    least_observed_ratio: float = 0.5
-    most_observed_ratio: float = 2.0
-    """Observed over predicted failures: an alarm when its whole interval lies outside these two."""
+    measure: str
+    part: str
+    """The feature that it is about, or empty."""
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    """Beyond it is an alarm; null where none is ever raised."""
+    alarm: str | None = None
+    """The sentence for a person; null: within its threshold."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,28 @@ class Drift:
     """PSI of the model's own risk within the longest horizon."""
     matured: Matured | None
     """Null while no day after the model's `until` has a horizon that is over."""
-    alarms: tuple[str, ...]
-    """A sentence for each measure beyond its threshold; any of them is a reason to train again."""
+    measurements: tuple[Measurement, ...]
+    """The same, one by one, each with its threshold."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Return a sentence for each measure beyond its threshold; any of them is a reason to train again."""
+        return tuple(one.alarm for one in self.measurements if one.alarm)
 
     def as_mapping(self) -> dict[str, Any]:
         """Return everything as JSON-ready values."""
         matured = plain(self.matured)
         if self.matured:
             matured["days"] = [day.isoformat() for day in self.matured.days]
+        told = {name: value for name, value in vars(self).items() if name != "measurements"}
         days = {"reference": self.reference.isoformat(), "day": self.day.isoformat()}
-        return {**plain(vars(self)), **days, "features": dict(self.features), "matured": matured}
+        more = {"features": dict(self.features), "matured": matured, "alarms": list(self.alarms)}
+        return {**plain(told), **days, **more}
+
+    def as_table(self) -> pa.Table:
+        """Return the measurements as rows of the warehouse's `drift` table."""
+        named = {"component": self.component, "model_version": self.version, "asof_at": end_of(self.day)}
+        return pa.Table.from_pylist([{**named, **vars(one)} for one in self.measurements], DRIFT)
 
 
 def psi(reference: Floats, now: Floats, bins: int = BINS) -> float:
@@ -121,15 +139,25 @@ def _index(reference: Floats, now: Floats) -> float:
 
 
 def drift(
-    con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, thresholds: Thresholds | None = None
+    con: "duckdb.DuckDBPyConnection",
+    predictor: Predictor,
+    day: date,
+    limits: DriftLimits | None = None,
+    shown_precision: float | None = None,
 ) -> Drift:
     """Return what has changed since the model's `until`, as it was known at the end of `day`.
+
+    Args:
+        con: a connection on a warehouse, read only is enough.
+        predictor: the model.
+        day: the day to look at, at its end.
+        limits: from where on a measure is an alarm; by default those of the model's own recipe.
+        shown_precision: what the model's calls showed when it was made, at the operating budget; null: not known.
 
     Raises:
         UsageError: `day` is not after the model's `until`.
         ModelError: nobody was live on one of the two days.
     """
-    limits = thresholds or Thresholds()
     reference = date.fromisoformat(predictor.until)
     if day <= reference:
         msg = f"cannot look for drift on {day}: version {predictor.version} knew everything until {reference}"
@@ -137,7 +165,7 @@ def drift(
     then, now = (_live(con, predictor, each) for each in (reference, day))
     columns = {name: psi(examples.doubles(then, name), examples.doubles(now, name)) for name in predictor.feature_names}
     shifts = dict(sorted(columns.items(), key=lambda pair: -pair[1]))
-    mix = psi_of_kinds(_models(con, then), _models(con, now))
+    mix = psi_of_kinds(*(hardware_models(con, examples.keys(each)).tolist() for each in (then, now)))
     risk = psi(predictor.predict(then)[:, -1], predictor.predict(now)[:, -1])
     matured = _matured(con, predictor, day)
     return Drift(
@@ -149,7 +177,10 @@ def drift(
         model_mix=mix,
         risk=risk,
         matured=matured,
-        alarms=tuple(_alarms(shifts, mix, risk, matured, limits)),
+        measurements=(
+            *_shifts(shifts, mix, risk, limits or predictor.spec.drift),
+            *_came_true(matured, shown_precision, limits or predictor.spec.drift),
+        ),
     )
 
 
@@ -159,11 +190,6 @@ def _live(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) -> 
         msg = f"cannot look for drift: no {predictor.component} was live on {day}; ingest that day"
         raise ModelError(msg)
     return build.frame(con, predictor.component, spine)
-
-
-def _models(con: "duckdb.DuckDBPyConnection", frame: pa.Table) -> list[str | None]:
-    held = dict(con.execute("select entity_key, model from entity").fetchall())
-    return [held.get(key) for key in frame["entity_key"].to_pylist()]
 
 
 def _matured(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) -> Matured | None:
@@ -195,26 +221,51 @@ def _matured(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) 
     )
 
 
-def _alarms(
-    features: Mapping[str, float], mix: float, risk: float, matured: Matured | None, limits: Thresholds
-) -> list[str]:
+def _shifts(features: Mapping[str, float], mix: float, risk: float, limits: DriftLimits) -> list[Measurement]:
+    """What the fleet has become, against what it was."""
     shifted = [name for name, value in features.items() if value > limits.psi]
-    said = []
-    if len(shifted) > limits.shifted_features * len(features):
-        said.append(
-            f"{len(shifted)} of {len(features)} features have shifted, most of all {shifted[0]} "
-            f"(PSI {features[shifted[0]]:.2f})"
-        )
-    if mix > limits.psi:
-        said.append(f"the fleet is made of other hardware models than the model knew (PSI {mix:.2f})")
-    if risk > limits.psi:
-        said.append(f"the risks are spread otherwise than when the model was made (PSI {risk:.2f})")
-    ratio = matured.observed_over_predicted if matured else Measured(None, None, None)
-    low, high = ratio.low, ratio.high
-    if (
-        low is not None
-        and high is not None
-        and (low > limits.most_observed_ratio or high < limits.least_observed_ratio)
-    ):
-        said.append(f"{ratio.value:.2f} failures came for each that was predicted ({low:.2f} to {high:.2f})")
-    return said
+    share = len(shifted) / len(features) if features else 0.0
+    most = f", most of all {shifted[0]} (PSI {features[shifted[0]]:.2f})" if shifted else ""
+    sentences = {
+        "shifted_features": f"{len(shifted)} of {len(features)} features have shifted{most}",
+        "model_mix_psi": f"the fleet is made of other hardware models than the model knew (PSI {mix:.2f})",
+        "risk_psi": f"the risks are spread otherwise than when the model was made (PSI {risk:.2f})",
+    }
+    measured = (
+        ("shifted_features", share, limits.shifted_features),
+        ("model_mix_psi", mix, limits.psi),
+        ("risk_psi", risk, limits.psi),
+    )
+    return [
+        *(
+            Measurement(name, "", value, threshold=most, alarm=sentences[name] if value > most else None)
+            for name, value, most in measured
+        ),
+        *(Measurement("feature_psi", name, value) for name, value in features.items()),
+    ]
+
+
+def _came_true(matured: Matured | None, shown: float | None, limits: DriftLimits) -> list[Measurement]:
+    """What became of the risks that are due, against what was predicted and what the model once showed."""
+    if matured is None:
+        return []
+    ratio, precision = matured.observed_over_predicted, matured.precision
+    above = ratio.low is not None and ratio.low > limits.most_observed_ratio
+    below = ratio.high is not None and ratio.high < limits.least_observed_ratio
+    off = f"{ratio.value:.2f} failures came for each predicted ({_span(ratio, '.2f')})" if above or below else None
+    least = None if shown is None else shown * limits.least_precision_share
+    worse = least is not None and precision.high is not None and precision.high < least
+    fell = f"{precision.value:.0%} of calls came true ({_span(precision, '.0%')}), and {shown:.0%} did" if worse else ""
+    return [
+        _measurement("observed_over_predicted", ratio, limits.most_observed_ratio, off),
+        _measurement("precision", precision, least, f"{fell} when the model was made" if worse else None),
+        _measurement("recall", matured.recall, None, None),
+    ]
+
+
+def _span(one: Measured, shown: str) -> str:
+    return f"{one.low:{shown}} to {one.high:{shown}}"
+
+
+def _measurement(name: str, one: Measured, threshold: float | None, alarm: str | None) -> Measurement:
+    return Measurement(name, "", one.value, one.low, one.high, threshold, alarm)

@@ -40,6 +40,7 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 COMPLETE: Final = "foreshock.complete"
 REPLACED: Final = "foreshock.replaced"
+TRIGGER: Final = "foreshock.trigger"
 PROCESS: Final = "foreshock.process"
 BOOSTER_FILE: Final = "booster.txt"
 PREDICTOR_FILE: Final = "predictor.json"
@@ -76,15 +77,18 @@ class Entry:
     aliases: tuple[str, ...]
     until: str
     created_ms: int
+    trigger: str
+    """The alarm that had it trained; empty where a person or the calendar did."""
 
 
-def log(home: Path, trained: Trained, *, simulated: bool = False) -> Logged:
+def log(home: Path, trained: Trained, *, simulated: bool = False, trigger: str = "") -> Logged:
     """Return the new version, registered as challenger; also as champion if there is none and its gates pass.
 
     Args:
         home: the folder that holds `mlflow.db` and `mlartifacts`; made if need be.
         trained: what `train.fit` returned.
         simulated: the data is, and the model card says so.
+        trigger: the alarm that had it trained, if one did.
     """
     client = _client(home)
     component = trained.predictor.component
@@ -96,7 +100,12 @@ def log(home: Path, trained: Trained, *, simulated: bool = False) -> Logged:
         name,
         source,
         run_id,
-        tags={COMPLETE: "true", "until": trained.until.isoformat(), "simulated": str(simulated).lower()},
+        tags={
+            COMPLETE: "true",
+            "until": trained.until.isoformat(),
+            "simulated": str(simulated).lower(),
+            **({TRIGGER: trigger} if trigger else {}),
+        },
         model_id=model_id,
         description=f"labels until {trained.until}",
     )
@@ -183,10 +192,19 @@ def gates_of(home: Path, component: str, which: str) -> tuple[Gate, ...]:
     Raises:
         ModelError: no such version.
     """
+    found = load(home, component, which)
+    return gate_rules.check(found.spec, metrics(home, component, found.version))
+
+
+def metrics(home: Path, component: str, which: str) -> dict[str, float]:
+    """Return the figures that a registered version showed when it was made.
+
+    Raises:
+        ModelError: no such version.
+    """
     client = _client(home)
-    found = _version(client, component, which)
-    metrics = client.get_run(str(found.run_id)).data.metrics
-    return gate_rules.check(load(home, component, str(found.version)).spec, metrics)
+    run_id = str(_version(client, component, which).run_id)
+    return {name: float(value) for name, value in client.get_run(run_id).data.metrics.items()}
 
 
 def versions(home: Path, component: str) -> tuple[Entry, ...]:
@@ -200,6 +218,7 @@ def versions(home: Path, component: str) -> tuple[Entry, ...]:
             tuple(sorted(alias for alias, version in named.items() if version == str(one.version))),
             one.tags.get("until", ""),
             int(one.creation_timestamp),
+            one.tags.get(TRIGGER, ""),
         )
         for one in found
         if one.tags.get(COMPLETE) == "true"

@@ -29,6 +29,23 @@ class Gates:
 
 
 @dataclass(frozen=True)
+class DriftLimits:
+    """From where on a measure of drift is an alarm."""
+
+    psi: float = 0.25
+    """The fleet has shifted: 0.1 is worth a look, 0.25 is another population."""
+    shifted_features: float = 0.1
+    """Share of the features that may lie above `psi` before it is an alarm: single ones always do."""
+    least_observed_ratio: float = 0.5
+    most_observed_ratio: float = 2.0
+    """Observed over predicted failures: an alarm when its whole interval lies outside these two."""
+    least_precision_share: float = 0.5
+    """Precision over what the model showed when it was made: an alarm when its whole interval lies below this."""
+    cooldown_days: int = 14
+    """An alarm trains no challenger while one is younger than this."""
+
+
+@dataclass(frozen=True)
 class Raw:
     """The baselines out of the box: what both look at, and the size of the forest."""
 
@@ -70,6 +87,7 @@ class Spec:
     rates: tuple[str, ...]
     raw: Raw
     gates: Gates
+    drift: DriftLimits
     not_before: date | None = None
     tune: Mapping[str, Space] = field(default_factory=dict)
     """Search space by parameter of LightGBM, or `rounds`; empty where nothing is searched for."""
@@ -128,6 +146,7 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
         rates=_names(top.table("rates"), "values"),
         raw=_raw(top.table("raw")),
         gates=_gates(top.table("gates")),
+        drift=_drift(top.table("drift")),
         tune=_tune(top.table("tune"), top.table("lightgbm").raw) if "tune" in raw else {},
     )
     top.refuse_unknown(Spec.__dataclass_fields__)
@@ -137,7 +156,7 @@ def parse(raw: Mapping[str, Any], source: str) -> Spec:
     return spec
 
 
-_TABLES: Final = frozenset({"rule", "rates", "raw", "gates", "tune"})
+_TABLES: Final = frozenset({"rule", "rates", "raw", "gates", "drift", "tune"})
 
 
 def as_mapping(spec: Spec) -> dict[str, Any]:
@@ -153,6 +172,7 @@ def as_mapping(spec: Spec) -> dict[str, Any]:
     plain["rule"] = {"any_above_zero": list(spec.rule)}
     plain["rates"] = {"values": list(spec.rates)}
     plain["raw"] = {**vars(spec.raw), "values": list(spec.raw.values)}
+    plain["drift"] = dict(vars(spec.drift))
     plain["tune"] = {name: dict(vars(space)) for name, space in spec.tune.items()}
     plain["gates"] = {**vars(spec.gates), "budgets": list(spec.gates.budgets)}
     return plain
@@ -183,6 +203,19 @@ def _gates(keys: "_Keys") -> Gates:
     )
     keys.refuse_unknown(Gates.__dataclass_fields__)
     return gates
+
+
+def _drift(keys: "_Keys") -> DriftLimits:
+    limits = DriftLimits(
+        psi=keys.number("psi", 0, 100),
+        shifted_features=keys.number("shifted_features", 0, 1),
+        least_observed_ratio=keys.number("least_observed_ratio", 0, 1),
+        most_observed_ratio=keys.number("most_observed_ratio", 1, 1_000),
+        least_precision_share=keys.number("least_precision_share", 0, 1),
+        cooldown_days=keys.whole("cooldown_days", 1, 365),
+    )
+    keys.refuse_unknown(DriftLimits.__dataclass_fields__)
+    return limits
 
 
 def _tune(keys: "_Keys", own: Mapping[str, Any]) -> Mapping[str, Space]:

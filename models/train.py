@@ -27,7 +27,7 @@ from models import examples, holdout
 from models.averaging import average
 from models.calibrate import Calibration, carried_over, earned
 from models.checked import calibrated, check
-from models.drift import Thresholds, psi
+from models.drift import psi
 from models.examples import Bools, Floats, Matrix
 from models.holdout import Holdout, Rival
 from models.predictor import Predictor, judgeable
@@ -129,7 +129,8 @@ def _rival(
         return None
     if date.fromisoformat(champion.until) < windows.calibration_days[0]:
         return Rival(champion, relearned=False)
-    same = replace(champion.spec, gates=draft.spec.gates, tune=draft.spec.tune) == draft.spec
+    own = draft.spec
+    same = replace(champion.spec, gates=own.gates, drift=own.drift, tune=own.tune) == own
     if same and champion.feature_names == draft.feature_names:
         return Rival(draft, relearned=True)
     learned = learning_rows(con, champion.spec, windows.fit_days, windows.rank_horizon_days, until)
@@ -157,7 +158,7 @@ def _burden(predictor: Predictor, learned: "Learned", live: Matrix) -> dict[str,
     gain = np.asarray(predictor.booster.feature_importance("gain"), dtype=np.float64)
     newest = learned.values[-max(1, len(learned.values) // NEWEST) :]
     moved = [
-        psi(newest[:, at].astype(np.float64), live[:, at].astype(np.float64)) > Thresholds().psi
+        psi(newest[:, at].astype(np.float64), live[:, at].astype(np.float64)) > predictor.spec.drift.psi
         for at in range(live.shape[1])
     ]
     return {

@@ -71,6 +71,27 @@ def _models(settings: Settings) -> Iterator[Finding]:
             yield Finding("model", "missing", f"{component}: no champion; train one, or promote one")
         else:
             yield Finding("model", "ok", f"{component}: version {found.version}, labels until {found.until}")
+            yield from _drift(settings, component, found.version)
+
+
+def _drift(settings: Settings, component: str, version: str) -> Iterator[Finding]:
+    """The alarms of the last time that the champion was watched."""
+    query = """
+        select asof_at::date - 1, alarm from drift
+        where component = ? and model_version = ?
+          and asof_at = (select max(asof_at) from drift where component = ? and model_version = ?)
+        order by measure, part"""
+    try:
+        with read(settings.home) as con:
+            rows = con.execute(query, [component, version, component, version]).fetchall()
+    except ForeshockError:
+        return  # the snapshot's own finding says what is wrong with it
+    if not rows:
+        yield Finding("drift", "missing", f"{component}: version {version} has not been watched yet: foreshock watch")
+        return
+    alarms = [alarm for _, alarm in rows if alarm]
+    said = "; ".join(alarms) if alarms else "every measure is within its threshold"
+    yield Finding("drift", "wrong" if alarms else "ok", f"{component}: on {rows[0][0]} {said}")
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from pipelines.steps.dispatch import dispatch as dispatch_step
 from pipelines.steps.settle import settle as settle_step
 from pipelines.steps.simulate import SimulateReport
 from pipelines.steps.train import train as train_step
+from pipelines.steps.watch import watch as watch_step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,6 +78,12 @@ def train(
 ) -> dict[str, Any]:
     """Train a challenger, its parameters searched for in `tune` trials if any."""
     return as_object(as_task(train_step, load(config), component, until, tune))
+
+
+@flow(name="watch", persist_result=False)
+def watch(on: date | None = None, config: Path | None = None) -> dict[str, Any]:
+    """Measure the drift of every champion; an alarm trains a challenger."""
+    return as_object(as_task(watch_step, load(config), on))
 
 
 @flow(name="decide", persist_result=False)

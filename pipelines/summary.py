@@ -90,6 +90,16 @@ def drifted(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *(alarms or ["  no alarm"])])
 
 
+def watched(report: Mapping[str, Any]) -> str:
+    """What the watch over the champions saw, and what came of it."""
+    lines = [f"The champions on {report['day']}"]
+    for one in report["models"]:
+        lines += ["", f"  {one['component']} version {one['version']}, which knows everything until {one['until']}"]
+        lines += [f"    ALARM  {sentence}" for sentence in one["alarms"]]
+        lines.append(f"    {one['why']}")
+    return "\n".join(lines)
+
+
 def _simulated(report: Mapping[str, Any]) -> list[str]:
     """That the fleet is simulated, and how often the reasons of true alerts name what the simulator planted."""
     named = [

@@ -1,4 +1,4 @@
-"""Commands about judgement: train, score, evaluate, compare, drift, promote, rollback."""
+"""Commands about judgement: train, score, evaluate, compare, drift, watch, promote, rollback."""
 
 from dataclasses import asdict
 from datetime import date
@@ -111,6 +111,20 @@ def drift(component: str, *, on: date | None = None, model: str = "champion", co
 
     report = step(common.settings(), component, on, model)
     return Output(report, text=summary.drifted(report))
+
+
+def watch(*, on: date | None = None, common: Common = COMMON) -> Output:
+    """Measure the drift of every champion, keep it, and train a challenger where an alarm asks for one.
+
+    Args:
+        on: Day to look at, at its end; by default the last one that has ended.
+        common: See every command.
+    """
+    from pipelines.steps.watch import watch as step
+    from pipelines.watched import run
+
+    report = run("watch", step, common.settings(), on)
+    return Output(asdict(report), text=summary.watched(asdict(report)))
 
 
 def promote(component: str, version: str, *, common: Common = COMMON) -> Output:

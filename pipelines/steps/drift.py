@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.warehouse import read
 from pipelines.clock import last_day
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from models.drift import Drift
+    from models.predictor import Predictor
 
 
 def drift(settings: Settings, component: str, on: date | None = None, which: str = "champion") -> Mapping[str, Any]:
@@ -23,9 +29,19 @@ def drift(settings: Settings, component: str, on: date | None = None, which: str
         UsageError: the model knew that day.
     """
     from models import registry
-    from models.drift import drift as measured
 
     predictor = registry.load(settings.home, component, which)
     with read(settings.home) as con:
         day = on or last_day(con) or date.today()  # noqa: DTZ011 - an empty warehouse: the error names the day
-        return measured(con, predictor, day).as_mapping()
+        return measured(settings, con, predictor, day).as_mapping()
+
+
+def measured(settings: Settings, con: "duckdb.DuckDBPyConnection", predictor: "Predictor", day: date) -> "Drift":
+    """What has changed, held against today's limits and what the model showed when it was made."""
+    from models import registry, spec
+    from models.drift import drift as measure
+    from models.measure import Settings as Asked
+
+    shown = registry.metrics(settings.home, predictor.component, predictor.version)
+    precision = shown.get(f"precision_at_{Asked().operating_budget:g}")
+    return measure(con, predictor, day, spec.load(predictor.component).drift, precision)

@@ -46,7 +46,9 @@ class TrainReport:
     """How the parameters were searched for; null where the spec's own were taken."""
 
 
-def train(settings: Settings, component: str, until: date | None = None, tune: int = 0) -> TrainReport:
+def train(
+    settings: Settings, component: str, until: date | None = None, tune: int = 0, trigger: str = ""
+) -> TrainReport:
     """The challenger that was just trained and registered; it is champion too when there was none and its gates pass.
 
     Args:
@@ -54,6 +56,7 @@ def train(settings: Settings, component: str, until: date | None = None, tune: i
         component: what to train for.
         until: the last day whose labels may be known; by default the last day that has ended.
         tune: how many sets of parameters to try first; 0 takes the spec as it stands.
+        trigger: the alarm that had it trained, kept with the version.
 
     Raises:
         UsageError: there is nothing to tune, or not by so many trials.
@@ -70,7 +73,7 @@ def train(settings: Settings, component: str, until: date | None = None, tune: i
         tuned = search(con, recipe, known_until, tune) if tune else None
         trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component))
         simulated = is_simulated(con)
-    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated)
+    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
     return TrainReport(
         component=component,
         run_id=logged.run_id,

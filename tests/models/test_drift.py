@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from data.errors import UsageError
 from data.warehouse import read
 from models import train
-from models.drift import Thresholds, drift, psi, psi_of_kinds
+from models.drift import drift, psi, psi_of_kinds
 from models.predictor import Predictor
-from models.spec import load
+from models.spec import DriftLimits, load
 
 UNTIL = date(2016, 1, 1) + timedelta(days=79)
 VALUES = st.lists(st.floats(-1e6, 1e6, width=32) | st.just(float("nan")), min_size=1, max_size=60)
@@ -75,10 +75,35 @@ def test_a_month_later_predictions_have_matured(con: duckdb.DuckDBPyConnection, 
 def test_what_lies_beyond_its_threshold_is_an_alarm(con: duckdb.DuckDBPyConnection, predictor: Predictor) -> None:
     """With thresholds that nothing meets every measure is said; with ones that everything meets none is."""
     day = UNTIL + timedelta(days=55)
-    strict = Thresholds(psi=-1, shifted_features=0, least_observed_ratio=1e6, most_observed_ratio=1e7)
-    lenient = Thresholds(psi=1e6, least_observed_ratio=0, most_observed_ratio=1e6)
+    strict = DriftLimits(psi=-1, shifted_features=0, least_observed_ratio=1e6, most_observed_ratio=1e7)
+    lenient = DriftLimits(psi=1e6, least_observed_ratio=0, most_observed_ratio=1e6)
     assert len(drift(con, predictor, day, strict).alarms) == 4
     assert drift(con, predictor, day, lenient).alarms == ()
+
+
+def test_each_measure_is_kept_with_its_threshold(con: duckdb.DuckDBPyConnection, predictor: Predictor) -> None:
+    """One row a feature and one a measure, each with value, threshold and, beyond it, the alarm."""
+    seen = drift(con, predictor, UNTIL + timedelta(days=55), shown_precision=0.5)
+    rows = {(row["measure"], row["part"]): row for row in seen.as_table().to_pylist()}
+    assert sum(measure == "feature_psi" for measure, _ in rows) == len(predictor.feature_names)
+    assert rows["precision", ""]["threshold"] == 0.5 * load("disk").drift.least_precision_share
+    assert rows["model_mix_psi", ""]["value"] == seen.model_mix
+    assert {row["alarm"] for row in rows.values() if row["alarm"]} == set(seen.alarms)
+
+
+def test_calls_that_come_true_far_less_often_than_shown_are_an_alarm(
+    con: duckdb.DuckDBPyConnection, predictor: Predictor
+) -> None:
+    """Only when the whole interval lies below the share of what the model showed when it was made."""
+    day = UNTIL + timedelta(days=55)
+    quiet = DriftLimits(psi=1e6, least_observed_ratio=0, most_observed_ratio=1e6, least_precision_share=1)
+    seen = drift(con, predictor, day, quiet)
+    assert seen.matured is not None
+    assert seen.matured.precision.high is not None
+    assert seen.alarms == ()
+    assert drift(con, predictor, day, quiet, seen.matured.precision.high * 0.99).alarms == ()
+    (said,) = drift(con, predictor, day, quiet, seen.matured.precision.high + 0.01).alarms
+    assert "of calls came true" in said
 
 
 def test_a_day_that_the_model_knew_is_refused(con: duckdb.DuckDBPyConnection, predictor: Predictor) -> None:

@@ -20,7 +20,7 @@ from pipelines.steps import promote
 HEAVY = ("duckdb", "lightgbm", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "sqlalchemy")
 COMMANDS = (
     *("demo", "run", "decide", "dispatch", "settle", "ingest", "sql", "doctor", "train", "score", "evaluate"),
-    *("promote", "rollback", "review", "stop", "start"),
+    *("compare", "drift", "watch", "promote", "rollback", "review", "stop", "start"),
 )
 GROUPS = {
     "simulate": ["fleet", "overlay"],
@@ -169,7 +169,7 @@ def test_a_refused_promotion_names_the_champion_that_stays(
         msg = "no"
         raise Refused(msg)
 
-    held = (registry.Entry("2", "b", ("challenger",), "", 0), registry.Entry("1", "a", ("champion",), "", 0))
+    held = (registry.Entry("2", "b", ("challenger",), "", 0, ""), registry.Entry("1", "a", ("champion",), "", 0, ""))
     monkeypatch.setattr(promote, "promote", refuse)
     monkeypatch.setattr(promote, "gates", lambda *_: ())
     monkeypatch.setattr(registry, "versions", lambda *_: held)

@@ -1,0 +1,122 @@
+"""The watch over the models: it measures, keeps, trains a challenger on an alarm, and never promotes one."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from data.errors import ModelError
+from models import registry, spec
+from models.spec import DriftLimits, Spec
+from pipelines.check import examine
+from pipelines.settings import Settings
+from pipelines.steps import watch as watching
+from pipelines.steps.train import train
+from pipelines.steps.watch import Watched, watch
+from tests.pipelines import nights
+
+pytestmark = pytest.mark.slow
+
+KNOWN = nights.UNTIL - timedelta(days=10)
+EASY = DriftLimits(psi=0.0, shifted_features=0.0, cooldown_days=8)
+CALM = DriftLimits(psi=1e6, shifted_features=1.0, least_observed_ratio=0.0, most_observed_ratio=1e3)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A small simulated fleet with a champion that is ten days old."""
+    made = nights.build(tmp_path_factory.mktemp("watched") / "home")
+    assert train(made, "disk", KNOWN).champion == "1"
+    return made
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, DriftLimits]:
+    """The limits in force, to be changed by a test."""
+    chosen = {"now": EASY}
+    real = spec.load
+
+    def load(component: str, path: Path | None = None) -> Spec:
+        from dataclasses import replace
+
+        return replace(real(component, path), drift=chosen["now"])
+
+    monkeypatch.setattr(spec, "load", load)
+    return chosen
+
+
+def _rows(settings: Settings) -> list[Any]:
+    with duckdb.connect(str(settings.home / "published.duckdb"), read_only=True) as con:
+        return con.execute("select * from drift order by all").fetchall()
+
+
+def _only(settings: Settings) -> Watched:
+    (seen,) = watch(settings, nights.UNTIL).models
+    return seen
+
+
+def test_a_calm_fleet_trains_nothing(settings: Settings, limits: dict[str, DriftLimits]) -> None:
+    """Within every threshold the measures are kept, and that is all."""
+    limits["now"] = CALM
+    before = len(registry.versions(settings.home, "disk"))
+    seen = _only(settings)
+    assert (seen.alarms, seen.trained) == ((), None)
+    assert len(registry.versions(settings.home, "disk")) == before
+    assert len(_rows(settings)) > 100
+
+
+def test_a_failed_training_is_said_and_tried_again(
+    settings: Settings, limits: dict[str, DriftLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured stays, no version appears, and the sentence says what to do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        msg = "too little history"
+        raise ModelError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "train", refuse)
+        seen = _only(settings)
+    assert seen.trained is None
+    assert "could not be trained, the next watch tries again: too little history" in seen.why
+
+
+def test_an_alarm_trains_one_challenger_and_promotes_none(
+    settings: Settings, limits: dict[str, DriftLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between measuring and training and run again, it ends as one run; a third run rests."""
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "train", die)
+        with pytest.raises(KeyboardInterrupt):
+            watch(settings, nights.UNTIL)
+    kept = _rows(settings)
+    seen = _only(settings)
+    assert seen.trained == "2"
+    assert _rows(settings) == kept
+    newest = registry.versions(settings.home, "disk")[0]
+    assert (newest.version, newest.trigger) == ("2", seen.alarms[0])
+    assert registry.load(settings.home, "disk").version == "1"
+    found = [one for one in examine(settings) if one.what == "drift"]
+    assert [(one.state, seen.alarms[0] in one.says) for one in found] == [("wrong", True)]
+    again = _only(settings)
+    assert again.trained is None
+    assert "none is trained within 8 days" in again.why
+
+
+def test_a_model_that_knows_the_day_is_left_alone(settings: Settings, limits: dict[str, DriftLimits]) -> None:
+    """Nothing can have drifted since a day that is not over."""
+    (seen,) = watch(settings, KNOWN).models
+    assert seen.why.startswith("Nothing to measure: ")
+    assert seen.trained is None
+
+
+def test_a_steady_fleet_raises_no_alarm_about_its_hardware_or_its_risks(settings: Settings) -> None:
+    """Ten more days of the same simulated fleet are the same machines, and risks still come true, as limits ship."""
+    seen = _only(settings)
+    assert not [sentence for sentence in seen.alarms if "hardware models" in sentence or "came" in sentence]
