@@ -6,15 +6,29 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from decisions.domain import Action
 
-PRICED: Final = (Action.MONITOR, Action.BLOCK_PLACEMENTS, Action.INVESTIGATE, Action.LIVE_MIGRATE, Action.EVACUATE)
-"""Actions that `decisions.price` can price, the least protective first; no other can be switched on."""
+PRICED: Final = (
+    Action.MONITOR,
+    Action.BLOCK_PLACEMENTS,
+    Action.INVESTIGATE,
+    Action.NOTIFY,
+    Action.HOT_PATCH,
+    Action.PRESERVE_MEMORY,
+    Action.LIVE_MIGRATE,
+    Action.SELF_SERVICE,
+    Action.EVACUATE,
+    Action.DECOMMISSION,
+)
+"""Every action, the least protective first."""
 
-MOVES: Final = frozenset({Action.LIVE_MIGRATE, Action.EVACUATE})
+MOVES: Final = frozenset({Action.LIVE_MIGRATE, Action.SELF_SERVICE, Action.EVACUATE})
 """Actions that take VMs off a host: what budgets, cool-down, attempt cap and breakers are about."""
+
+SERVICES: Final = frozenset({Action.HOT_PATCH, Action.PRESERVE_MEMORY})
+"""Actions that cure the host's cause, or service it, where it stands."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +43,13 @@ class Rung:
     does: str
     vm_impact: str
     unusable_when: tuple[str, ...]
-    incompatible_series: frozenset[str]
+    incompatible_series: Mapping[str, str]
+    """VM series for which the technique does not work, and why."""
     acts_on_vms: bool
     sent_to_executor: bool
     """Whether it becomes an order; otherwise people and the next cycle see it, and that is all."""
+    recovery: bool
+    """Whether it gives capacity back or takes nothing away: no breaker stops it."""
 
 
 @cache
@@ -43,6 +60,6 @@ def ladder() -> Mapping[Action, Rung]:
     return MappingProxyType({rung.action: rung for rung in sorted(rungs, key=lambda rung: rung.rung)})
 
 
-def _rung(action: Action, row: Mapping[str, object]) -> Rung:
-    lists = {"unusable_when": tuple, "incompatible_series": frozenset}
-    return Rung(action=action, **{key: lists.get(key, lambda v: v)(value) for key, value in row.items()})
+def _rung(action: Action, row: Mapping[str, Any]) -> Rung:
+    plain = {**row, "unusable_when": tuple(row["unusable_when"])}
+    return Rung(action=action, **{**plain, "incompatible_series": MappingProxyType(row["incompatible_series"])})

@@ -102,6 +102,11 @@ class Host:
     memory_bytes: int
     state: str
     simulated: bool
+    power_feed: str | None = None
+    switch: str | None = None
+    kernel: str | None = None
+    dedicated_to: str | None = None
+    """The owner who has the whole host for himself; null: its VMs are of many owners."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,43 @@ class VmPlan:
     technique: Action
     target_host_id: str | None
     seconds: float
-    """How long the technique takes for this VM."""
+    """How long the technique takes for this VM, once it begins."""
+    deadline: datetime | None = None
+    """Until when the VM's owner may pick the moment; then the scheduled phase redeploys it. Null: nobody is asked."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan, as people read it: what is done, from when, with how many VMs, and on what condition."""
+
+    action: Action
+    at: datetime | None
+    """When it begins at the earliest; null: once its condition holds."""
+    vms: int
+    when: str
+
+
+class CauseKind(StrEnum):
+    """What kind of thing puts a host at risk, which decides what helps against it."""
+
+    HARDWARE = "hardware"
+    FIRMWARE = "firmware"
+    SOFTWARE = "software"
+    FACILITY = "facility"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What a host is at risk for together with others: a value of one of its attributes."""
+
+    kind: CauseKind
+    attribute: str
+    """Name of a host attribute, such as `firmware`."""
+    value: str
+    share: float
+    """Share of the host's risk that comes from it: 1 - 1 / relative risk."""
+    sentence: str
+    incident_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +216,10 @@ class Proposal:
     propensity: float = 1.0
     """Probability that this policy picks this action here; 1 where nothing is random."""
     simulated: bool = False
+    steps: tuple[Step, ...] = ()
+    """The whole plan, of which this proposal's order is the part that can begin now."""
+    remedy: str | None = None
+    """The name, in the policy, of what cures or services the host."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +259,10 @@ class Situation:
     """Hosts emptied in the breaker's window, and when."""
     stopped_by: str | None = None
     """Who threw the kill switch, or null."""
+    told_hosts: frozenset[str] = frozenset()
+    """Hosts whose owners have been told in the current episode."""
+    causes: Mapping[str, Cause] = field(default_factory=dict)
+    """By host, what it is at risk for together with others."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
 
@@ -255,6 +304,8 @@ class Order:
     reasons: tuple[str, ...]
     policy_version: str
     model_version: str
+    remedy: str | None = None
+    """The name, in the policy, of what cures or services the host."""
 
 
 class OrderState(StrEnum):
@@ -276,7 +327,11 @@ UNDER_WAY: Final = (OrderState.ACCEPTED, OrderState.STARTED)
 
 @dataclass(frozen=True)
 class VmOutcome:
-    """What became of one VM: `moved`, `redeployed`, `stayed`, `failed` (interrupted by a failed move) or `lost`."""
+    """What became of one VM.
+
+    `moved`, `redeployed`, `chosen` (redeployed at its owner's moment), `paused` (in memory, while the host was
+    serviced), `stayed`, `failed` (interrupted by a failed move) or `lost`.
+    """
 
     vm_id: str
     result: str

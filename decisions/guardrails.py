@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from data.contracts import HORIZON_DAYS
-from decisions.actions import MOVES
+from decisions.actions import MOVES, ladder
 from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, Vm
-from decisions.policy import EarnedPrecision
+from decisions.policy import EarnedPrecision, Owners
+from decisions.remedies import Service
 
 GIB: Final = 1024**3
 
@@ -77,6 +78,49 @@ def already_blocked(host: Host) -> str | None:
     return None if host.state == "in_service" else f"host {host.host_id} is {host.state} and takes no new VMs already"
 
 
+def already_told(host_id: str, told_hosts: Collection[str]) -> str | None:
+    """Whether the owners on the host have been told in this episode: nobody is told the same thing every night."""
+    return f"the owners on host {host_id} have been told already" if host_id in told_hosts else None
+
+
+def out_already(host: Host) -> str | None:
+    """Whether the host is at repair, or out for good."""
+    return f"host {host.host_id} is already at {host.state}" if host.state in {"repair", "retired"} else None
+
+
+def compatibility(action: Action, vms: Sequence[Vm]) -> str | None:
+    """Whether a VM on the host is of a series for which the technique does not work."""
+    unfit = ladder()[action].incompatible_series
+    first = next((vm for vm in vms if vm.series in unfit), None)
+    return None if first is None else f"VM {first.vm_id} is of series {first.series}: {unfit[first.series]}"
+
+
+def owner_control(action: Action, host: Host, risk: HostRisk, owners: Owners) -> str | None:
+    """Whether the owner of a whole host has the say on when its VMs are touched, as its failure is not imminent."""
+    if host.dedicated_to is None or not risk.known or risk.within(owners.override_days) >= owners.override_risk:
+        return None
+    return (
+        f"{host.dedicated_to} has host {host.host_id} for himself and the say on when; {action} would overrule him, "
+        f"which is allowed from a chance of {owners.override_risk:.0%} to fail within {owners.override_days:g} days"
+    )
+
+
+def cure_first(possible: Collection[Action], helps: Service | None, least_share: float) -> str | None:
+    """Whether the cause can be cured where the host stands: others have it too, so moving VMs would not end it."""
+    if helps is None or not possible or helps.cured < least_share:
+        return None
+    remedy = helps.remedy
+    return (
+        f"{helps.cured:.0%} of the risk comes from {remedy.attribute} {remedy.value}, which other hosts may have too and "
+        f"{remedy.name} cures in place"
+    )
+
+
+def services_left(served: int, cap: int) -> str | None:
+    """Whether enough hosts are serviced in this cycle."""
+    return None if served < cap else f"{served} hosts are serviced this cycle, the most that policy allows"
+
+
 def cool_down(host_id: str, asof_at: datetime, recent_actions: Mapping[str, datetime], hours: float) -> str | None:
     """Whether the host was acted on too lately."""
     last = recent_actions.get(host_id)
@@ -109,7 +153,11 @@ def earned_precision(
     if not holding or any(band.alerts == 0 for band in holding):
         return f"nobody has measured how often a 30-day risk of {top:.0%} comes true; evaluate the model first"
     low = min(band.precision_low for band in holding)
-    wanted = {Action.LIVE_MIGRATE: policy.live_migrate_precision_low, Action.EVACUATE: policy.evacuate_precision_low}
+    wanted = {
+        Action.LIVE_MIGRATE: policy.live_migrate_precision_low,
+        Action.SELF_SERVICE: policy.self_service_precision_low,
+        Action.EVACUATE: policy.evacuate_precision_low,
+    }
     bar = max(wanted[action], break_even)
     if low >= bar and low > break_even:
         return None

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from data.contracts import HORIZON_DAYS
 from data.errors import SettingsError
-from decisions.actions import PRICED
 from decisions.domain import Action, Autonomy
+from decisions.remedies import Remedy
+from decisions.remedies import parse as parse_remedies
 
+REMEDIES: Final = "remedies"
 SHIPPED: Final = Path(__file__).with_name("policy.toml")
 
 
@@ -58,6 +60,11 @@ class Costs:
     """What else an action costs, in VM interruptions."""
 
     planned_interruption_weight: float = _between(0.0, 1.0)
+    chosen_interruption_weight: float = _between(0.0, 1.0)
+    pause_interruption_weight: float = _between(0.0, 1.0)
+    notice_interruptions_per_vm: float = _between(0.0, 1.0)
+    repair_interruptions_per_host: float = _between(0.0, 1000.0)
+    unserviced_interruptions_per_vm: float = _between(0.0, 1000.0)
     person_interruptions_per_look: float = _between(0.0, 1000.0)
     blocked_interruptions_per_host: float = _between(0.0, 1000.0)
 
@@ -69,6 +76,31 @@ class People:
     response_hours: float = _between(0.0, 720.0)
     recognised_share: float = _between(0.0, 1.0)
     looks_per_cycle: int = _between(0, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Owners:
+    """How owners answer a notice, how long they are offered the choice, and when it is taken from them."""
+
+    acting_share: float = _between(0.0, 1.0)
+    acting_mean_days: float = _between(0.01, 365.0)
+    offer_acting_share: float = _between(0.0, 1.0)
+    offer_days_most: float = _between(1.0, 92.0)
+    offer_days_least: float = _between(0.1, 30.0)
+    dedicated_offer_days: float = _between(1.0, 92.0)
+    override_days: float = _between(0.1, HORIZON_DAYS[-1])
+    override_risk: float = _between(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ServiceTimes:
+    """How long hosts are serviced with their VMs on them, and how often it goes wrong."""
+
+    hot_patch_seconds: float = _between(0.0, 86_400.0)
+    preserve_memory_seconds: float = _between(0.0, 3_600.0)
+    preserve_memory_failure_share: float = _between(0.0, 1.0)
+    cure_first_share: float = _between(0.0, 1.0)
+    hosts_per_cycle: int = _between(0, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -107,6 +139,7 @@ class EarnedPrecision:
 
     required: bool
     live_migrate_precision_low: float = _between(0.0, 1.0)
+    self_service_precision_low: float = _between(0.0, 1.0)
     evacuate_precision_low: float = _between(0.0, 1.0)
 
 
@@ -133,12 +166,15 @@ class Policy:
     moves: Moves
     costs: Costs
     people: People
+    owners: Owners
+    service: ServiceTimes
     churn: Churn
     limits: Limits
     freshness: Freshness
     earned: EarnedPrecision
     breaker: BreakerLimits
     autonomy: Mapping[Action, Autonomy]
+    remedies: tuple[Remedy, ...] = ()
     version: str = ""
     """sha256 of the content in canonical form: the same numbers give the same version, whatever the file looks like."""
 
@@ -180,6 +216,9 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _lay_over(table: dict[str, Any], own: Mapping[str, Any], path: Path) -> None:
     for section, values in own.items():
+        if section == REMEDIES:
+            table[REMEDIES] = values
+            continue
         if section not in table:
             raise SettingsError(_unknown(path, section, table))
         if not isinstance(values, dict):
@@ -208,10 +247,15 @@ def _build(table: Mapping[str, Mapping[str, Any]], path: Path) -> Policy:
             f"least limits.live_moves_at_once_per_source = {limits.live_moves_at_once_per_source}."
         )
         raise SettingsError(msg)
-    content = {**{name: asdict(section) for name, section in sections.items()}, "autonomy": autonomy}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    if sections["owners"].offer_days_least > sections["owners"].offer_days_most:
+        msg = f"Policy {path}: owners.offer_days_least must not be above owners.offer_days_most."
+        raise SettingsError(msg)
+    remedies = parse_remedies(table.get(REMEDIES, []), path)
+    content: dict[str, Any] = {name: asdict(section) for name, section in sections.items()}
+    content |= {"autonomy": autonomy, REMEDIES: [asdict(each) for each in remedies]}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     version = hashlib.sha256(canonical.encode()).hexdigest()
-    return Policy(**sections, autonomy=MappingProxyType(autonomy), version=version)
+    return Policy(**sections, autonomy=MappingProxyType(autonomy), remedies=remedies, version=version)
 
 
 def _section(kind: type, name: str, values: Mapping[str, Any], path: Path) -> Any:
@@ -237,12 +281,6 @@ def _value(key: str, value: Any, wanted: Any, path: Path) -> Any:
 def _autonomy(action: Action, value: Any, path: Path) -> Autonomy:
     if value not in tuple(Autonomy):
         msg = f"Policy {path}: autonomy.{action} = {value!r} must be one of {', '.join(Autonomy)}."
-        raise SettingsError(msg)
-    if action not in PRICED and value != Autonomy.NEVER:
-        msg = (
-            f'Policy {path}: autonomy.{action} = "{value}", but {action} has no price yet and cannot be chosen. '
-            f'Set it to "never".'
-        )
         raise SettingsError(msg)
     if action is Action.MONITOR and value != Autonomy.AUTO:
         msg = f'Policy {path}: autonomy.monitor must be "auto": watching is what remains when nothing else is allowed.'

@@ -2,19 +2,22 @@
 
 Expected interruptions of action a on host h = chance that the hardware fails before a completes x VMs still there
 + VMs that a itself interrupts + VMs whose live move fails, + what it costs besides. Doing nothing and asking a person
-are priced like the rest. All prices are linear in the failure's density, and an action that protects more leaves no VM
-exposed longer: so when a failure gets likelier in any interval, a more protective action never becomes the dearer one.
+are priced like the rest. All prices are linear in the failure's density. Against degrading hardware an action that
+protects more leaves no VM exposed longer: so when a failure gets likelier in any interval, a more protective action
+never becomes the dearer one. Against a cause that a service cures, exposures cross; there it holds for a risk that is
+greater as a whole: the action chosen for it never leaves more VMs exposed.
 """
 
-import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from math import exp
 from typing import Final
 
-from decisions.actions import ladder
-from decisions.domain import Action, Host, Price, Vm, VmPlan
+from decisions.actions import MOVES, SERVICES
+from decisions.domain import Action, Host, Price
+from decisions.load import Load
 from decisions.policy import Moves, Policy
+from decisions.remedies import Service
 from decisions.risk import Exposure
 
 SECONDS_PER_DAY: Final = 86_400.0
@@ -22,93 +25,63 @@ HOURS_PER_DAY: Final = 24.0
 
 
 @dataclass(frozen=True)
-class Load:
-    """A host's VMs, and when a move of the host would be done with each of them."""
+class Question:
+    """What a price depends on."""
 
-    moving: tuple[VmPlan, ...]
-    """VMs that move live."""
-    redeploying: tuple[VmPlan, ...]
-    """VMs that cannot move live, but can be redeployed."""
-    staying: tuple[VmPlan, ...]
-    """VMs that nobody has room for."""
-    done_seconds: Mapping[str, float]
-    """By VM, from the start of the work: live moves first, `live_moves_at_once_per_source` at a time."""
+    host: Host
+    work: Load
+    exposure: Exposure
+    policy: Policy
+    service: Service | None = None
+    """What would cure or service the host where it stands."""
+    delay_seconds: float = 0.0
+    """Until moves can start."""
 
-    def plans(self, action: Action) -> tuple[VmPlan, ...]:
-        """What becomes of each VM under the action; none for actions that leave VMs alone."""
-        if action is Action.EVACUATE:
-            return self.moving + self.redeploying + self.staying
-        if action is Action.LIVE_MIGRATE:
-            return self.moving + tuple(map(_stay, self.redeploying)) + self.staying
-        return ()
-
-    def seconds(self, action: Action) -> float:
-        """How long the action works on the host."""
-        moved = [plan for plan in self.plans(action) if plan.technique is not Action.MONITOR]
-        return max((self.done_seconds[plan.vm_id] for plan in moved), default=0.0)
+    def exposed(self, seconds: float) -> float:
+        """The chance that the failure meets a VM which is taken away so many seconds after the start."""
+        return self.exposure.until((self.delay_seconds + seconds) / SECONDS_PER_DAY)
 
 
-def live_seconds(vm: Vm, moves: Moves, at_once: int) -> float | None:
-    """How long a live move of the VM takes, or None when it cannot move live.
+def prices(ask: Question) -> Mapping[Action, Price]:
+    """The price of each action that makes sense for the host. Approvals are taken as given at once.
 
-    Pre-copy sends the memory, then what was written meanwhile, and so on: M/b x (1 + r + r^2 + ...) = M / (b - d), with
-    memory M, bandwidth b (the source's link shared by the moves at once), dirty rate d, r = d/b (the model of Akoush et
-    al., MASCOTS 2010, in the limit of many rounds). A VM that writes nearly as fast as it is copied never ends.
+    Notice, self-service and evacuation have no price where every VM can move live, no move has one where there is
+    nothing to move, nor a service where nothing is known that cures or is due; an empty host can be sent to repair.
     """
-    bandwidth = moves.migration_bandwidth_bytes_per_second / at_once
-    too_fast = vm.dirty_bytes_per_second > moves.live_dirty_share_max * bandwidth
-    if not vm.live_migratable or too_fast or vm.series in ladder()[Action.LIVE_MIGRATE].incompatible_series:
-        return None
-    return moves.live_setup_seconds + vm.memory_bytes / (bandwidth - vm.dirty_bytes_per_second)
-
-
-def load(vms: Sequence[Vm], policy: Policy, targets: Mapping[str, str] | None = None) -> Load:
-    """The host's VMs sorted by what can be done with each; without `targets`, as if there were room for all."""
-    at_once = policy.limits.live_moves_at_once_per_source
-    moving, redeploying, staying = [], [], []
-    for vm in sorted(vms, key=lambda vm: (-vm.memory_bytes, vm.vm_id)):
-        target = targets.get(vm.vm_id) if targets is not None else None
-        seconds = live_seconds(vm, policy.moves, at_once)
-        if targets is not None and target is None:
-            staying.append(VmPlan(vm.vm_id, Action.MONITOR, None, 0.0))
-        elif seconds is not None:
-            moving.append(VmPlan(vm.vm_id, Action.LIVE_MIGRATE, target, seconds))
-        else:
-            redeploying.append(VmPlan(vm.vm_id, Action.EVACUATE, target, policy.moves.redeploy_seconds))
-    done = MappingProxyType(_done_seconds((*moving, *redeploying), at_once))
-    return Load(tuple(moving), tuple(redeploying), tuple(staying), done)
-
-
-def _done_seconds(plans: Sequence[VmPlan], at_once: int) -> dict[str, float]:
-    lanes = [0.0] * at_once
-    done = {}
-    for plan in plans:
-        done[plan.vm_id] = heapq.heappop(lanes) + plan.seconds
-        heapq.heappush(lanes, done[plan.vm_id])
-    return done
-
-
-def _stay(plan: VmPlan) -> VmPlan:
-    return VmPlan(plan.vm_id, Action.MONITOR, None, 0.0)
-
-
-def prices(
-    host: Host, work: Load, exposure: Exposure, policy: Policy, delay_seconds: float = 0.0
-) -> Mapping[Action, Price]:
-    """The price of each priced action, moves starting after `delay_seconds`. Approvals are taken as given at once.
-
-    Evacuation has no price where every VM can move live, and no move has one where there is nothing to move.
-    """
-    by_action: dict[Action, Callable[[], Price]] = {
-        Action.MONITOR: lambda: _monitor(host, work, exposure, policy),
-        Action.BLOCK_PLACEMENTS: lambda: _block_placements(work, exposure, policy),
-        Action.INVESTIGATE: lambda: _investigate(work, exposure, policy),
+    by_action: dict[Action, Callable[[Question], Price]] = {
+        Action.MONITOR: _monitor,
+        Action.BLOCK_PLACEMENTS: _block_placements,
+        Action.INVESTIGATE: _investigate,
     }
-    if work.moving:
-        by_action[Action.LIVE_MIGRATE] = lambda: _live_migrate(work, exposure, policy, delay_seconds)
-    if work.redeploying:
-        by_action[Action.EVACUATE] = lambda: _evacuate(work, exposure, policy, delay_seconds)
-    return {action: price() for action, price in by_action.items()}
+    if not ask.work.count:
+        by_action[Action.DECOMMISSION] = _decommission
+    else:
+        if ask.work.stuck:
+            by_action[Action.NOTIFY] = _notify
+        if ask.service is not None:
+            by_action |= {a: _SERVICE_PRICES[a] for a in SERVICES if ask.service.offers(a)}
+    if ask.work.moving:
+        by_action[Action.LIVE_MIGRATE] = _live_migrate
+    if ask.work.redeploying:
+        by_action[Action.EVACUATE] = _evacuate
+    if ask.work.offered:
+        by_action[Action.SELF_SERVICE] = _self_service
+    return {action: _whole(price(ask), ask) for action, price in by_action.items()}
+
+
+def _whole(price: Price, ask: Question) -> Price:
+    """The price, with that of a service which is due and which the action does not bring about."""
+    if ask.service is None or not ask.service.due or _serves(price.action, ask.work):
+        return price
+    missed = ask.work.count * ask.policy.costs.unserviced_interruptions_per_vm
+    return replace(price, interruptions=price.interruptions + missed, overhead=price.overhead + missed)
+
+
+def _serves(action: Action, work: Load) -> bool:
+    """Whether the host is serviced by the action, or empty after it and can be."""
+    if action in MOVES:
+        return not (work.stuck if action is Action.LIVE_MIGRATE else work.staying)
+    return action in SERVICES
 
 
 def _price(action: Action, failing_first: float, interrupted: float, failed_moves: float, overhead: float) -> Price:
@@ -116,39 +89,89 @@ def _price(action: Action, failing_first: float, interrupted: float, failed_move
     return Price(action, total, failing_first, interrupted, failed_moves, overhead)
 
 
-def _count(work: Load) -> int:
-    return len(work.moving) + len(work.redeploying) + len(work.staying)
+def _arriving(ask: Question) -> float:
+    """VMs yet to come that the failure meets; none where placements are off, unless the host is put back empty."""
+    takes_new = ask.host.state == "in_service" or not ask.work.count
+    return ask.exposure.arriving(ask.policy.churn.vm_arrivals_per_host_day) if takes_new else 0.0
 
 
-def _monitor(host: Host, work: Load, exposure: Exposure, policy: Policy) -> Price:
+def _monitor(ask: Question) -> Price:
     """Doing nothing: every VM that is there when the hardware fails, those that arrive in the meantime included."""
-    arriving = exposure.arriving(policy.churn.vm_arrivals_per_host_day) if host.state == "in_service" else 0.0
-    return _price(Action.MONITOR, _count(work) * exposure.staying + arriving, 0.0, 0.0, 0.0)
+    return _price(Action.MONITOR, ask.work.count * ask.exposure.staying + _arriving(ask), 0.0, 0.0, 0.0)
 
 
-def _block_placements(work: Load, exposure: Exposure, policy: Policy) -> Price:
+def _block_placements(ask: Question) -> Price:
     """As doing nothing without the arrivals, plus the room that the host no longer offers."""
-    overhead = policy.costs.blocked_interruptions_per_host
-    return _price(Action.BLOCK_PLACEMENTS, _count(work) * exposure.staying, 0.0, 0.0, overhead)
+    overhead = ask.policy.costs.blocked_interruptions_per_host
+    return _price(Action.BLOCK_PLACEMENTS, ask.work.count * ask.exposure.staying, 0.0, 0.0, overhead)
 
 
-def _investigate(work: Load, exposure: Exposure, policy: Policy) -> Price:
+def _investigate(ask: Question) -> Price:
     """A person looks after `response_hours`, recognises a failing host with `recognised_share`, and moves it live then.
 
     Until then all VMs are exposed; afterwards those of failing hosts that the person takes for sound, and those that
     cannot move live. The few arrivals before the look are left out; sound hosts cost the look only.
     """
-    wait = policy.people.response_hours / HOURS_PER_DAY
-    missed = 1.0 - policy.people.recognised_share * (1.0 - _left_behind(policy.moves))
-    failing_first = (len(work.redeploying) + len(work.staying)) * exposure.staying
-    for plan in work.moving:
-        before = exposure.until(wait + work.done_seconds[plan.vm_id] / SECONDS_PER_DAY)
-        failing_first += before + missed * (exposure.staying - before)
-    overhead = policy.costs.person_interruptions_per_look
-    return _price(Action.INVESTIGATE, failing_first, 0.0, 0.0, overhead)
+    failing_first = _looked_at(ask) + len(ask.work.stuck) * ask.exposure.staying
+    return _price(Action.INVESTIGATE, failing_first, 0.0, 0.0, ask.policy.costs.person_interruptions_per_look)
 
 
-def _left_behind(moves: Moves) -> float:
+def _looked_at(ask: Question) -> float:
+    """Of the VMs that can move live, those met by the failure where a person decides on moving them."""
+    people, exposure = ask.policy.people, ask.exposure
+    wait = people.response_hours / HOURS_PER_DAY
+    missed = 1.0 - people.recognised_share * (1.0 - left_behind(ask.policy.moves))
+    ends = (wait + ask.work.done_seconds[plan.vm_id] / SECONDS_PER_DAY for plan in ask.work.moving)
+    befores = map(exposure.until, ends)
+    return sum(before + missed * (exposure.staying - before) for before in befores)
+
+
+def _notify(ask: Question) -> Price:
+    """As asking a person, with new VMs kept away and the owners told of those VMs that cannot move live."""
+    failing_first, chosen, notices = _told(ask)
+    costs = ask.policy.costs
+    overhead = costs.person_interruptions_per_look + costs.blocked_interruptions_per_host + notices
+    return _price(Action.NOTIFY, _looked_at(ask) + failing_first, chosen, 0.0, overhead)
+
+
+def _told(ask: Question) -> tuple[float, float, float]:
+    """Of VMs that stay and whose owners are told: met by the failure, restarted by their owners, and the trouble."""
+    owners, costs, count = ask.policy.owners, ask.policy.costs, len(ask.work.stuck)
+    acting = owners.acting_share
+    told = ask.exposure.hastened(1.0 / owners.acting_mean_days)
+    failing_first = count * ((1.0 - acting) * ask.exposure.staying + acting * told.staying)
+    acted = acting * (1.0 - exp(-ask.exposure.horizon_days / owners.acting_mean_days))
+    return failing_first, count * acted * costs.chosen_interruption_weight, count * costs.notice_interruptions_per_vm
+
+
+def _serviced(ask: Question, seconds: float) -> float:
+    """VMs met by the failure when the host's curable cause is gone after so many seconds."""
+    cured = ask.service.cured if ask.service is not None else 0.0
+    before = ask.exposure.until(seconds / SECONDS_PER_DAY)
+    staying = before + (1.0 - cured) * (ask.exposure.staying - before)
+    return ask.work.count * staying + (1.0 - cured) * _arriving(ask)
+
+
+def _hot_patch(ask: Question) -> Price:
+    """Nothing is interrupted; what the cause does not explain of the risk stays."""
+    return _price(Action.HOT_PATCH, _serviced(ask, ask.policy.service.hot_patch_seconds), 0.0, 0.0, 0.0)
+
+
+def _preserve_memory(ask: Question) -> Price:
+    """As the hot patch, with a pause for each VM, of which few do not resume."""
+    service, count = ask.policy.service, ask.work.count
+    pauses = count * ask.policy.costs.pause_interruption_weight
+    lost = count * service.preserve_memory_failure_share
+    return _price(Action.PRESERVE_MEMORY, _serviced(ask, service.preserve_memory_seconds), pauses, lost, 0.0)
+
+
+_SERVICE_PRICES: Final[Mapping[Action, Callable[[Question], Price]]] = {
+    Action.HOT_PATCH: _hot_patch,
+    Action.PRESERVE_MEMORY: _preserve_memory,
+}
+
+
+def left_behind(moves: Moves) -> float:
     """Share of live moves that fail and leave the VM where it was."""
     return moves.live_failure_share * (1.0 - moves.live_failure_interrupts_share)
 
@@ -158,39 +181,82 @@ def interrupting_moves(work: Load, moves: Moves) -> float:
     return len(work.moving) * moves.live_failure_share * moves.live_failure_interrupts_share
 
 
-def _exposed_while_moving(work: Load, exposure: Exposure, moves: Moves, delay_seconds: float) -> float:
-    left = _left_behind(moves)
-    total = 0.0
-    for plan in work.moving:
-        before = exposure.until((delay_seconds + work.done_seconds[plan.vm_id]) / SECONDS_PER_DAY)
-        total += before + left * (exposure.staying - before)
-    return total
+def _exposed_while_moving(ask: Question) -> float:
+    left, staying = left_behind(ask.policy.moves), ask.exposure.staying
+    befores = (ask.exposed(ask.work.done_seconds[plan.vm_id]) for plan in ask.work.moving)
+    return sum(before + left * (staying - before) for before in befores)
 
 
-def _live_migrate(work: Load, exposure: Exposure, policy: Policy, delay_seconds: float) -> Price:
-    """VMs caught before their move ends, moves that fail (some interrupt, the others leave the VM), VMs that stay."""
-    failing_first = _exposed_while_moving(work, exposure, policy.moves, delay_seconds)
-    failing_first += (len(work.redeploying) + len(work.staying)) * exposure.staying
-    overhead = policy.costs.blocked_interruptions_per_host
-    return _price(Action.LIVE_MIGRATE, failing_first, 0.0, interrupting_moves(work, policy.moves), overhead)
+def _live_migrate(ask: Question) -> Price:
+    """VMs caught before their move ends, moves that fail (some interrupt, the others leave the VM), VMs that stay.
+
+    The owners of those that stay are told.
+    """
+    failing_first, chosen, notices = _told(ask)
+    overhead = ask.policy.costs.blocked_interruptions_per_host + notices
+    failed = interrupting_moves(ask.work, ask.policy.moves)
+    return _price(Action.LIVE_MIGRATE, _exposed_while_moving(ask) + failing_first, chosen, failed, overhead)
 
 
-def _evacuate(work: Load, exposure: Exposure, policy: Policy, delay_seconds: float) -> Price:
+def _evacuate(ask: Question) -> Price:
     """As the live migration, with the VMs that cannot move live redeployed: a planned interruption for each."""
-    failing_first = _exposed_while_moving(work, exposure, policy.moves, delay_seconds)
-    failing_first += len(work.staying) * exposure.staying
-    for plan in work.redeploying:
-        failing_first += exposure.until((delay_seconds + work.done_seconds[plan.vm_id]) / SECONDS_PER_DAY)
-    interrupted = len(work.redeploying) * policy.costs.planned_interruption_weight
-    overhead = policy.costs.blocked_interruptions_per_host
-    return _price(Action.EVACUATE, failing_first, interrupted, interrupting_moves(work, policy.moves), overhead)
+    failing_first = _exposed_while_moving(ask) + len(ask.work.staying) * ask.exposure.staying
+    failing_first += sum(ask.exposed(ask.work.done_seconds[plan.vm_id]) for plan in ask.work.redeploying)
+    interrupted = len(ask.work.redeploying) * ask.policy.costs.planned_interruption_weight
+    overhead = ask.policy.costs.blocked_interruptions_per_host
+    failed = interrupting_moves(ask.work, ask.policy.moves)
+    return _price(Action.EVACUATE, failing_first, interrupted, failed, overhead)
+
+
+def windows(host: Host, policy: Policy) -> tuple[float, ...]:
+    """The windows that owners may be offered, in days, the longest first: each half of the one before."""
+    owners = policy.owners
+    days = owners.dedicated_offer_days if host.dedicated_to is not None else owners.offer_days_most
+    found = [days]
+    while found[-1] / 2 >= owners.offer_days_least:
+        found.append(found[-1] / 2)
+    return tuple(found)
+
+
+def offer_days(ask: Question) -> float:
+    """The window, in days, in which the VMs that need their owner's choice are expected to cost least."""
+    found = windows(ask.host, ask.policy)
+    return min(found, key=lambda days: (round(sum(_offered(ask, days)), 6), found.index(days)))
+
+
+def _self_service(ask: Question) -> Price:
+    """As the evacuation, with each redeployment at its owner's moment, or at the window's end where none is picked."""
+    own = not ask.work.owner_has_say
+    failing_first, interrupted = _offered(ask, offer_days(ask))
+    failing_first += len(ask.work.staying) * ask.exposure.staying + (_exposed_while_moving(ask) if own else 0.0)
+    costs, count = ask.policy.costs, len(ask.work.offered)
+    overhead = costs.blocked_interruptions_per_host + count * costs.notice_interruptions_per_vm
+    return _price(
+        Action.SELF_SERVICE, failing_first, interrupted, interrupting_moves(ask.work, ask.policy.moves), overhead
+    )
+
+
+def _offered(ask: Question, days: float) -> tuple[float, float]:
+    """Of VMs that wait for their owner's choice: met by the failure first, and interrupted, both expected."""
+    owners, costs = ask.policy.owners, ask.policy.costs
+    told = ask.exposure.hastened(1.0 / owners.acting_mean_days)
+    acting = owners.offer_acting_share
+    waiting = (1.0 - acting) * ask.exposure.until(days) + acting * told.until(days)
+    acted = acting * (1.0 - exp(-days / owners.acting_mean_days))
+    each = acted * costs.chosen_interruption_weight + (1.0 - acted) * costs.planned_interruption_weight
+    return len(ask.work.offered) * waiting, len(ask.work.redeploying) * each
+
+
+def _decommission(ask: Question) -> Price:
+    """The empty host is repaired before it takes VMs again: it is missed meanwhile, and meets nobody."""
+    return _price(Action.DECOMMISSION, 0.0, 0.0, 0.0, ask.policy.costs.repair_interruptions_per_host)
 
 
 def break_even(work: Load, action: Action, policy: Policy) -> float:
     """The precision that a risk bucket must exceed for the move to pay: interruptions it causes per VM it touches."""
     own = interrupting_moves(work, policy.moves)
     touched = len(work.moving)
-    if action is Action.EVACUATE:
+    if action in {Action.EVACUATE, Action.SELF_SERVICE}:
         own += len(work.redeploying) * policy.costs.planned_interruption_weight
         touched += len(work.redeploying)
     return own / touched if touched else 0.0

@@ -1,12 +1,14 @@
 """Why an action was chosen, in sentences for the person who may overrule it."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from decisions.domain import Action, EntityRisk, HostRisk, Price, Vm
 from decisions.guardrails import unknown_reasons
+from decisions.load import Load
 from decisions.policy import Policy
-from decisions.price import Load
+from decisions.remedies import Service
 from features.wording import reason
 
 SHOWN: Final = 3
@@ -21,6 +23,8 @@ def explain(
     priced: Mapping[Action, Price],
     work: Load,
     policy: Policy,
+    service: Service | None = None,
+    deadline: datetime | None = None,
 ) -> tuple[str, ...]:
     """The reasons in the order in which people ask: the risk, what carries it, the prices, what stays behind."""
     if not risk.known:
@@ -32,8 +36,18 @@ def explain(
     lines += [_carrier(entity) for entity in risk.entities[:SHOWN] if entity.curve[30] > WORTH_NAMING * top]
     if risk.unknown:
         lines.append(f"Of {len(risk.unknown)} more entities the risk is unknown: {unknown_reasons(risk)}.")
+    if service is not None:
+        lines.append(_helps(service))
     lines.append(_compare(action, priced))
-    return (*lines, *_left(action, work))
+    return (*lines, *_left(action, work, deadline))
+
+
+def _helps(service: Service) -> str:
+    remedy = service.remedy
+    change = f"{remedy.attribute} {remedy.value} to {remedy.becomes}"
+    if service.cured:
+        return f"{remedy.name} ({change}) takes {service.cured:.0%} of the risk away."
+    return f"It is due for {remedy.name} ({change}) until the end of {remedy.due}."
 
 
 def _carrier(entity: EntityRisk) -> str:
@@ -50,14 +64,18 @@ def _compare(action: Action, priced: Mapping[Action, Price]) -> str:
     return f"Waiting costs {waiting:.2f} expected VM interruptions, {action} {priced[action].interruptions:.2f}."
 
 
-def _left(action: Action, work: Load) -> tuple[str, ...]:
+def _left(action: Action, work: Load, deadline: datetime | None) -> tuple[str, ...]:
     """Which VMs the move leaves behind or interrupts."""
     if action is Action.LIVE_MIGRATE:
-        left = [*work.redeploying, *work.staying]
-        return (f"{_named(left)} cannot move live now and stays.",) if left else ()
+        left = work.stuck
+        return (f"{_named(left)} cannot move live now and stays; the owner is told.",) if left else ()
     if action is Action.EVACUATE:
         again = f"{_named(work.redeploying)} cannot move live and is interrupted once, with notice."
         return (again, f"{_named(work.staying)} has no target and stays.") if work.staying else (again,)
+    if action is Action.SELF_SERVICE and deadline is not None:
+        until = f"{deadline:%a %-d %b %H:%M} UTC"
+        said = f"{_named(work.offered)}: the owner picks the moment until {until}, then it is moved or redeployed."
+        return (said, f"{_named(work.staying)} has no target and stays.") if work.staying else (said,)
     return ()
 
 

@@ -51,15 +51,15 @@ def test_hosts_below_the_floor_get_no_proposal() -> None:
     assert decide(fleet(20, {}), POLICY).proposals == ()
 
 
-def test_pinned_vms_are_redeployed_only_when_failure_is_nearly_certain() -> None:
-    """At a middling risk the VMs that cannot move stay; on a host all but dead they are evacuated, by approval."""
+def test_pinned_vms_are_redeployed_only_when_failure_is_imminent() -> None:
+    """At a middling risk the VMs that cannot move stay, their owners told; on a dying host they are evacuated."""
     pinned = [vm(f"v{k}", live_migratable=k > 1) for k in range(4)]
     hosts = [host("h1"), host("h2"), host("h3")]
     calm = only(situation(hosts, pinned, [risk("h1", 0.3)]))
-    dying = only(situation(hosts, pinned, [risk("h1", 0.99)]))
+    dying = only(situation(hosts, pinned, [risk("h1", curve={1: 0.9, 3: 0.95, 7: 0.97, 14: 0.98, 30: 0.99})]))
     assert (calm.action, dying.action) == (Action.LIVE_MIGRATE, Action.EVACUATE)
     assert dying.autonomy is Autonomy.APPROVE
-    assert Counter(plan.technique for plan in calm.vms) == {Action.LIVE_MIGRATE: 2, Action.MONITOR: 2}
+    assert Counter(plan.technique for plan in calm.vms) == {Action.LIVE_MIGRATE: 2, Action.NOTIFY: 2}
     assert Counter(plan.technique for plan in dying.vms) == {Action.LIVE_MIGRATE: 2, Action.EVACUATE: 2}
 
 

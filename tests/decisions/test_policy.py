@@ -9,6 +9,8 @@ from decisions.actions import MOVES, PRICED, ladder
 from decisions.domain import Action, Autonomy
 from decisions.policy import load
 
+REMEDY = "[[remedies]]\nname = 'fix'\nattribute = 'kernel'\nvalue = '1'\nbecomes = '2'\n"
+
 
 def write(tmp_path: Path, text: str) -> Path:
     """A policy file with the text."""
@@ -18,10 +20,10 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_the_shipped_policy_is_careful() -> None:
-    """As shipped, nothing is redeployed without a person, and only actions with a price are on."""
+    """As shipped, nothing that can interrupt a VM happens without a person, but for a live move."""
     autonomy = load().autonomy
-    assert autonomy[Action.EVACUATE] is Autonomy.APPROVE
-    assert {a for a, level in autonomy.items() if level is not Autonomy.NEVER} == set(PRICED)
+    alone = {action for action, level in autonomy.items() if level is Autonomy.AUTO}
+    assert alone == {Action.MONITOR, Action.NOTIFY, Action.BLOCK_PLACEMENTS, Action.LIVE_MIGRATE}
 
 
 def test_durations_are_what_people_would_say() -> None:
@@ -56,7 +58,19 @@ def test_the_version_is_of_the_content_not_the_file(tmp_path: Path) -> None:
         ("[earned]\nrequired = 1", "earned.required = 1 must be true or false."),
         ("risk = 1", "risk must be a section"),
         ("[autonomy]\nevacuate = 'always'", "must be one of never, propose, approve, auto."),
-        ("[autonomy]\nhot_patch = 'auto'", "hot_patch has no price yet and cannot be chosen."),
+        (
+            "[owners]\noffer_days_least = 30\noffer_days_most = 7",
+            "offer_days_least must not be above owners.offer_days_most",
+        ),
+        ("[[remedies]]\nname = 'a'", "remedies.0.attribute is missing."),
+        (REMEDY + "colour = 1", "remedies.0.colour is unknown; known are name, attribute"),
+        (
+            REMEDY + "techniques = ['evacuate']",
+            "techniques = ['evacuate'] must be a list of hot_patch, preserve_memory.",
+        ),
+        (REMEDY + "cured_share = 2", "remedies.0.cured_share = 2 must be a number between 0 and 1."),
+        (REMEDY + "due = 'soon'", "remedies.0.due = 'soon' must be a day such as 2026-12-31."),
+        (REMEDY + REMEDY, "two remedies are called 'fix'"),
         ("[autonomy]\nmonitor = 'never'", 'autonomy.monitor must be "auto"'),
         ("[limits]\nlive_moves_at_once_per_target = 1", "must be at least limits.live_moves_at_once_per_source = 2."),
         ("[risk", "is not valid TOML"),
@@ -81,10 +95,11 @@ def test_the_ladder_has_every_action_once_in_order() -> None:
     """Ten rungs, from watching to asking; memory-preserving maintenance is not for the series M, N and H."""
     assert list(ladder()) == list(Action)
     assert [rung.rung for rung in ladder().values()] == list(range(1, 11))
-    assert ladder()[Action.PRESERVE_MEMORY].incompatible_series == {"M", "N", "H"}
+    assert set(ladder()[Action.PRESERVE_MEMORY].incompatible_series) == {"M", "N", "H"}
 
 
 def test_priced_actions_stand_in_the_order_of_their_protection() -> None:
-    """The order in which prices are compared is the ladder's own, and moves are what acts on VMs among them."""
+    """The order in which prices are compared is the ladder's own; moves act on VMs, and are no recovery."""
     assert sorted(PRICED, key=lambda action: ladder()[action].protection) == list(PRICED)
-    assert {action for action in PRICED if ladder()[action].acts_on_vms} == MOVES
+    assert set(PRICED) == set(Action)
+    assert all(ladder()[action].acts_on_vms and not ladder()[action].recovery for action in MOVES)

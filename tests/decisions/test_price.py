@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from decisions.actions import PRICED
 from decisions.domain import Action
+from decisions.load import live_seconds
+from decisions.load import load as sort_vms
 from decisions.policy import Policy, load
-from decisions.price import break_even, live_seconds, prices
-from decisions.price import load as sort_vms
+from decisions.price import Question, break_even, prices
 from decisions.risk import Exposure, host_risks
 from tests.decisions.fleets import GIB, curve, host, risk, unknown, vm
 
@@ -38,13 +39,15 @@ def test_a_host_fails_when_any_of_its_entities_does() -> None:
 
 def test_waiting_costs_the_vms_that_meet_the_failure() -> None:
     """Without churn, ten VMs and a 30 % chance within the horizon are three interruptions."""
-    priced = prices(host(), sort_vms([vm(f"v{k}") for k in range(10)], STILL), exposure(0.4), STILL)
+    priced = prices(Question(host(), sort_vms([vm(f"v{k}") for k in range(10)], STILL), exposure(0.4), STILL))
     assert priced[Action.MONITOR].interruptions == pytest.approx(10 * 0.4 * 0.75, rel=1e-3)
 
 
 def test_live_moves_cost_their_failures_and_what_fails_first() -> None:
     """Ten moves at 1 % failing, a fifth of them interrupting, are 0.02; the minutes of exposure add little."""
-    price = prices(host(), sort_vms([vm(f"v{k}") for k in range(10)], STILL), exposure(0.4), STILL)[Action.LIVE_MIGRATE]
+    price = prices(Question(host(), sort_vms([vm(f"v{k}") for k in range(10)], STILL), exposure(0.4), STILL))[
+        Action.LIVE_MIGRATE
+    ]
     assert price.failed_moves == pytest.approx(10 * 0.01 * 0.2)
     assert 10 * 0.01 * 0.8 * 0.3 < price.failing_first < 10 * 0.01 * 0.8 * 0.3 + 0.01
 
@@ -53,24 +56,27 @@ def test_evacuation_counts_each_redeployed_vm_with_its_weight() -> None:
     """Three VMs that cannot move live are one and a half interruptions, announced beforehand."""
     pinned = [vm(f"v{k}", live_migratable=False) for k in range(3)]
     work = sort_vms(pinned, POLICY)
-    assert prices(host(), work, exposure(0.4), POLICY)[Action.EVACUATE].interrupted == pytest.approx(1.5)
+    assert prices(Question(host(), work, exposure(0.4), POLICY))[Action.EVACUATE].interrupted == pytest.approx(1.5)
     assert break_even(work, Action.EVACUATE, POLICY) == pytest.approx(0.5)
 
 
 def test_waiting_longer_to_start_costs_more() -> None:
     """A move that starts tomorrow leaves a day for the hardware to fail first."""
     work = sort_vms([vm()], POLICY)
-    now = prices(host(), work, exposure(0.4), POLICY)[Action.LIVE_MIGRATE]
-    tomorrow = prices(host(), work, exposure(0.4), POLICY, delay_seconds=86_400)[Action.LIVE_MIGRATE]
+    now = prices(Question(host(), work, exposure(0.4), POLICY))[Action.LIVE_MIGRATE]
+    tomorrow = prices(Question(host(), work, exposure(0.4), POLICY, delay_seconds=86_400))[Action.LIVE_MIGRATE]
     assert tomorrow.interruptions - now.interruptions == pytest.approx(0.04, rel=0.1)
 
 
 def test_blocked_hosts_have_no_arrivals_to_lose() -> None:
     """Doing nothing costs the arrivals too, but only where VMs still arrive."""
-    work = sort_vms([], POLICY)
+    work = sort_vms([vm()], POLICY)
     open_, shut = host(), host(state="blocked")
-    assert prices(open_, work, exposure(0.4, POLICY), POLICY)[Action.MONITOR].interruptions > 0
-    assert prices(shut, work, exposure(0.4, POLICY), POLICY)[Action.MONITOR].interruptions == 0
+    waiting, shut_off = (
+        prices(Question(each, work, exposure(0.4, POLICY), POLICY))[Action.MONITOR].interruptions
+        for each in (open_, shut)
+    )
+    assert waiting > shut_off
 
 
 def test_live_moves_take_as_long_as_pre_copy() -> None:
@@ -94,7 +100,7 @@ def test_moves_share_the_source_lanes() -> None:
 def test_parts_add_up() -> None:
     """The parts of every price add up to its total."""
     vms = [vm(f"v{k}", live_migratable=k % 2 == 0) for k in range(6)]
-    for price in prices(host(), sort_vms(vms, POLICY), exposure(0.4, POLICY), POLICY).values():
+    for price in prices(Question(host(), sort_vms(vms, POLICY), exposure(0.4, POLICY), POLICY)).values():
         parts = price.failing_first + price.interrupted + price.failed_moves + price.overhead
         assert price.interruptions == pytest.approx(parts)
 
@@ -108,7 +114,7 @@ def test_the_price_of_waiting_agrees_with_failures_played_out() -> None:
         day = _failure_day(dice.random(), shape)
         if day <= POLICY.horizon.decision_days:
             lost += 8 * math.exp(-stay * day) + come / stay * (1 - math.exp(-stay * day))
-    priced = prices(host(), sort_vms([vm(f"v{k}") for k in range(8)], POLICY), exposure(0.8, POLICY), POLICY)
+    priced = prices(Question(host(), sort_vms([vm(f"v{k}") for k in range(8)], POLICY), exposure(0.8, POLICY), POLICY))
     assert priced[Action.MONITOR].interruptions == pytest.approx(lost / rounds, rel=0.02)
 
 
@@ -125,6 +131,6 @@ def _failure_day(luck: float, shape: dict[int, float]) -> float:
 def test_more_protection_never_leaves_more_exposed(risk_30d: float, moving: int, pinned: int) -> None:
     """From one priced action to the next more protective one, the VMs that a failure meets become no more."""
     vms = [vm(f"v{k}", live_migratable=k >= pinned) for k in range(moving + pinned)]
-    priced = prices(host(), sort_vms(vms, POLICY), exposure(risk_30d, POLICY), POLICY)
+    priced = prices(Question(host(), sort_vms(vms, POLICY), exposure(risk_30d, POLICY), POLICY))
     exposed = [priced[action].failing_first for action in PRICED if action in priced]
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(exposed))
