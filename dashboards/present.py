@@ -71,6 +71,7 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         reasons=proposal.reasons,
         entities=_entities(proposal),
         vms=_vms(listed, around),
+        steps=tuple(words.step(each, around.now) for each in proposal.steps),
         order_id=listed.order_id,
         order_state=listed.order_state.value if listed.order_state else None,
         commands=_commands(listed, section),

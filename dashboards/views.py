@@ -118,6 +118,8 @@ class ProposalView:
     reasons: tuple[str, ...]
     entities: tuple[EntityView, ...]
     vms: tuple[VmView, ...]
+    steps: tuple[str, ...]
+    """The whole plan, a sentence for each step."""
     order_id: str | None
     order_state: str | None
     commands: tuple[CommandView, ...]

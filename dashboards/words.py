@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from decisions.actions import ladder
-from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, VmOutcome, VmPlan
+from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 
@@ -42,7 +42,7 @@ HEADINGS: Final = {
 
 ACTIONS: Final = {
     Action.MONITOR: "Watch closer, change nothing",
-    Action.NOTIFY: "Tell the owners",
+    Action.NOTIFY: "Page on-call and tell the owners",
     Action.BLOCK_PLACEMENTS: "Put no new VMs on it",
     Action.HOT_PATCH: "Patch it in place",
     Action.PRESERVE_MEMORY: "Pause its VMs and service it",
@@ -162,6 +162,9 @@ def vms(plans: Sequence[VmPlan], on_host: int | None) -> str:
     kinds = (
         (Action.LIVE_MIGRATE, "move live", "moves live"),
         (Action.EVACUATE, "are redeployed (interrupted once)", "is redeployed (interrupted once)"),
+        (Action.SELF_SERVICE, "wait for their owner's moment", "waits for its owner's moment"),
+        (Action.PRESERVE_MEMORY, "stand still for seconds", "stands still for seconds"),
+        (Action.NOTIFY, "stay, their owners told", "stays, its owner told"),
         (Action.MONITOR, "stay", "stays"),
     )
     named = [(done[action], many, one) for action, many, one in kinds if done[action]]
@@ -195,7 +198,20 @@ def plan(one: VmPlan) -> str:
         return f"moves live {where}"
     if one.technique is Action.EVACUATE:
         return f"is redeployed {where}"
+    if one.technique is Action.SELF_SERVICE and one.deadline is not None:
+        return f"goes {where} at its owner's moment, at {one.deadline:%a %-d %b %H:%M} UTC at the latest"
+    if one.technique is Action.NOTIFY:
+        return "stays on the host; its owner is told"
+    if one.technique is Action.PRESERVE_MEMORY:
+        return "stands still for seconds while the host is serviced"
     return ladder()[one.technique].vm_impact
+
+
+def step(one: Step, now: datetime) -> str:
+    """One step of the plan: when, what, with how many VMs."""
+    at = f"{clock(one.at, now)}: " if one.at is not None else ""
+    about = f" ({plural(one.vms, 'VM')})" if one.vms else ""
+    return f"{at}{ACTIONS[one.action]}{about}, {one.when}"
 
 
 def price(action: Action, prices: Sequence[Price]) -> str:

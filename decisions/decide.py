@@ -194,7 +194,7 @@ class _Cycle:
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
         deadline = self._deadline(case, action, work, not_before)
-        remedy = case.service.remedy.name if case.service and action in {*SERVICES, *MOVES} else None
+        remedy = case.service.remedy.change if case.service and action in {*SERVICES, *MOVES} else None
         return Proposal(
             proposal_id=str(uuid5(NAMESPACE, question)),
             asof_at=asof,
@@ -211,6 +211,7 @@ class _Cycle:
             policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
+            planned=not case.at_risk,
             steps=steps(action, work, not_before, deadline, case.host),
             remedy=remedy,
         )

@@ -139,6 +139,17 @@ class VmPlan:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A service that a host gets: one of its attributes goes from one value to another."""
+
+    name: str
+    """What the policy calls the remedy."""
+    attribute: str
+    value: str
+    becomes: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a plan, as people read it: what is done, from when, with how many VMs, and on what condition."""
 
@@ -216,10 +227,12 @@ class Proposal:
     propensity: float = 1.0
     """Probability that this policy picks this action here; 1 where nothing is random."""
     simulated: bool = False
+    planned: bool = False
+    """Due for service, and not at risk."""
     steps: tuple[Step, ...] = ()
     """The whole plan, of which this proposal's order is the part that can begin now."""
-    remedy: str | None = None
-    """The name, in the policy, of what cures or services the host."""
+    remedy: Change | None = None
+    """What cures or services the host; null where it is only emptied or watched."""
 
 
 @dataclass(frozen=True)
@@ -304,8 +317,8 @@ class Order:
     reasons: tuple[str, ...]
     policy_version: str
     model_version: str
-    remedy: str | None = None
-    """The name, in the policy, of what cures or services the host."""
+    remedy: Change | None = None
+    """What cures or services the host; null where it is only emptied or watched."""
 
 
 class OrderState(StrEnum):

@@ -111,8 +111,8 @@ def cure_first(possible: Collection[Action], helps: Service | None, least_share:
         return None
     remedy = helps.remedy
     return (
-        f"{helps.cured:.0%} of the risk comes from {remedy.attribute} {remedy.value}, which other hosts may have too and "
-        f"{remedy.name} cures in place"
+        f"{helps.cured:.0%} of the risk comes from {remedy.attribute} {remedy.value}; {remedy.name} cures it in place, "
+        "and other hosts may have it too"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from data.errors import SettingsError
-from decisions.domain import Action, Cause, CauseKind, Host
+from decisions.domain import Action, Cause, CauseKind, Change, Host
 
 ATTRIBUTES: Final = ("firmware", "kernel")
 """Host attributes that a service can change."""
@@ -32,6 +32,11 @@ class Remedy:
     """Share of the failures with this cause that no longer come afterwards."""
     due: date | None = None
     """Planned for every host with the value until the end of this day; null: only against a cause that was found."""
+
+    @property
+    def change(self) -> Change:
+        """What it does to a host."""
+        return Change(self.name, self.attribute, self.value, self.becomes)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,20 @@ Simplification, on purpose: whatever part fails takes its whole host down at tha
 """
 
 import sqlite3
+from typing import Final
 
 from data.simulator.motion import WorldSpec
 from data.simulator.state import DAY, DOWN, claim, interrupt, one, plan, residents, room_for, set_host, settle_on, still
+
+FOUND_DAYS: Final = 30.0
+"""A part that would fail within so long is recognised by the test at repair."""
 
 
 def fail(con: sqlite3.Connection, spec: WorldSpec, at: int, component: str, entity_id: str) -> None:
     """A part fails. A host that is up goes down with all its VMs; one at repair stays there longer."""
     failure = one(con, "select * from failure where component = ? and entity_id = ?", component, entity_id)
+    if failure["state"] == "averted":
+        return
     key = (component, entity_id)
     con.execute("update failure set state = 'happened' where component = ? and entity_id = ?", key)
     con.execute("update entity set host_id = null where component = ? and entity_id = ?", key)
@@ -37,11 +43,13 @@ def restart(con: sqlite3.Connection, host_id: str) -> None:
             settle_on(con, vm, target)
 
 
-def come_back(con: sqlite3.Connection, host_id: str, epoch: str) -> None:
-    """A repaired host returns to service with new parts, unless it failed again meanwhile."""
+def come_back(con: sqlite3.Connection, spec: WorldSpec, host_id: str, epoch: str, at: int) -> None:
+    """A repaired host returns with new parts, on probation first, unless it failed again meanwhile."""
     if not still(con, host_id, epoch):
         return
-    set_host(con, host_id, "in_service")
+    tested = set_host(con, host_id, "probation" if spec.probation_days else "in_service")
+    if spec.probation_days:
+        plan(con, at + round(spec.probation_days * DAY), "release", host_id, tested)
     con.execute(
         """
         insert into entity
@@ -52,6 +60,31 @@ def come_back(con: sqlite3.Connection, host_id: str, epoch: str) -> None:
         (host_id,),
     )
     con.execute("update failure set state = 'replaced' where host_id = ? and state = 'happened'", (host_id,))
+
+
+def repair(con: sqlite3.Connection, host_id: str, at: int) -> None:
+    """The parts of a host at repair that would soon have failed are found and replaced."""
+    soon = at + round(FOUND_DAYS * DAY)
+    query = "select * from failure where host_id = ? and state = 'future' and failed_at <= ?"
+    for failure in con.execute(query, (host_id, soon)).fetchall():
+        avert(con, failure)
+        con.execute(
+            "insert or ignore into entity select component, coalesce(?, entity_id || '-new'), model, capacity_bytes, "
+            "firmware, ?, simulated from entity where component = ? and entity_id = ?",
+            (failure["replacement_id"], host_id, failure["component"], failure["entity_id"]),
+        )
+        con.execute(
+            "update entity set host_id = null where component = ? and entity_id = ?",
+            (failure["component"], failure["entity_id"]),
+        )
+
+
+def avert(con: sqlite3.Connection, failure: sqlite3.Row) -> None:
+    """A failure that was to come does not come."""
+    con.execute(
+        "update failure set state = 'averted' where component = ? and entity_id = ?",
+        (failure["component"], failure["entity_id"]),
+    )
 
 
 def release(con: sqlite3.Connection, host_id: str, epoch: str) -> None:

@@ -29,6 +29,18 @@ class WorldSpec:
     failed_move_interrupts: float = 0.5
     """Chance that a failed live migration interrupts its VM; otherwise the VM runs on where it was."""
     redeploy_seconds: float = 120.0
+    probation_days: float = 1.0
+    """A host that comes back from repair is tested for so long before it takes VMs."""
+    preserve_memory_seconds: float = 9.0
+    """That VMs stand still for while their host is serviced; median, with the spread of a switch-over."""
+    preserve_memory_failure_rate: float = 0.001
+    """Chance that a paused VM does not resume, and is started anew."""
+    told_acting_share: float = 0.3
+    """Owners who redeploy their VM by themselves once they are told that its host may fail."""
+    offered_acting_share: float = 0.6
+    """Owners who pick a moment when they know what happens at the end of the window."""
+    acting_mean_days: float = 2.0
+    """How long owners take who act."""
 
     def __post_init__(self) -> None:
         bounds = {
@@ -39,6 +51,12 @@ class WorldSpec:
             "live_failure_rate": (0.0, 1.0),
             "failed_move_interrupts": (0.0, 1.0),
             "redeploy_seconds": (0.0, 86_400.0),
+            "probation_days": (0.0, 365.0),
+            "preserve_memory_seconds": (0.0, 3_600.0),
+            "preserve_memory_failure_rate": (0.0, 1.0),
+            "told_acting_share": (0.0, 1.0),
+            "offered_acting_share": (0.0, 1.0),
+            "acting_mean_days": (0.001, 365.0),
         }
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
@@ -59,6 +77,11 @@ def chance(seed: int, *names: str) -> float:
     """A number in [0, 1) that depends on nothing but `seed` and `names`."""
     digest = hashlib.blake2b("\x1f".join((str(seed), *names)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def acting_days(draw: float, share: float, mean_days: float) -> float | None:
+    """When an owner acts, in days after being told, for a uniform draw; null: never. Exponential among those who do."""
+    return -mean_days * math.log1p(-draw / share) if draw < share else None
 
 
 def precopy(memory_bytes: int, dirty_bytes_per_second: int, bandwidth: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
 
-RANK: Final = {"failure": 0, "move": 1, "finish": 2, "return": 3, "release": 4, "start": 5}
+RANK: Final = {"failure": 0, "move": 1, "choice": 1, "finish": 2, "return": 3, "release": 4, "start": 5}
 """What comes first when several things happen at one moment."""
 ROOM_IN_CLUSTER: Final = """
 select host_id from host

@@ -3,15 +3,18 @@
 import heapq
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
-from data.simulator.motion import WorldSpec, chance, precopy, switch_seconds
+from data.simulator.faults import avert, repair
+from data.simulator.motion import SWITCH_SECONDS, WorldSpec, acting_days, chance, precopy, switch_seconds
 from data.simulator.state import (
     DAY,
     DOWN,
     SECOND,
     claim,
     interrupt,
+    micros,
     moment,
     one,
     plan,
@@ -21,28 +24,47 @@ from data.simulator.state import (
     settle_on,
 )
 
-EMPTYING: Final = frozenset({"live_migrate", "evacuate", "decommission"})
-"""Actions that drain the host; the others leave its VMs alone, whatever they list."""
-MOVING: Final = frozenset({"live_migrate", "evacuate"})
+EMPTYING: Final = frozenset({"live_migrate", "self_service", "evacuate", "decommission"})
+"""Actions that drain the host; the others leave its VMs where they are, whatever they list."""
+MOVING: Final = frozenset({"live_migrate", "self_service", "evacuate"})
 """Techniques that take a VM elsewhere; any other leaves it where it is."""
+CLOSING: Final = frozenset({"block_placements", "notify"})
+"""Actions after which the host takes no new VMs."""
 
-VmAsked = tuple[str, str, str | None]
-"""vm_id, technique, target host (null: the world chooses)."""
+
+class VmAsked(NamedTuple):
+    """What an order asks for one VM."""
+
+    vm_id: str
+    technique: str
+    target_host_id: str | None = None
+    """Null: the world chooses."""
+    deadline: datetime | None = None
+    """Until when the owner may pick the moment, under `self_service`."""
 
 
 def take(con: sqlite3.Connection, order: sqlite3.Row, vms: Sequence[VmAsked], at: int) -> str | None:
     """Why the order is refused, or null when it was taken: room on its targets is then kept for it."""
     reason = _unfit(con, order)
-    for position, (vm_id, technique, target) in enumerate(vms):
+    for position, (vm_id, technique, wanted, deadline) in enumerate(vms):
+        target = wanted
         moves = order["action"] in EMPTYING and technique in MOVING
         if reason is None and moves:
             reason, target = _reserve(con, order["host_id"], vm_id, technique, target)
         if reason is not None:
             return reason
         con.execute(
-            "insert or ignore into work_vm (order_id, position, vm_id, technique, target_host_id, result) "
-            "values (?, ?, ?, ?, ?, ?)",
-            (order["order_id"], position, vm_id, technique, target if moves else None, None if moves else "stayed"),
+            "insert or ignore into work_vm (order_id, position, vm_id, technique, target_host_id, deadline, result) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                order["order_id"],
+                position,
+                vm_id,
+                technique,
+                target if moves else None,
+                micros(deadline) if deadline is not None else None,
+                None if moves else "stayed",
+            ),
         )
     if reason is None:
         plan(con, max(at, order["not_before"]), "start", order["order_id"])
@@ -95,8 +117,10 @@ def start(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, at
     if order["state"] != "accepted":
         return
     state = one(con, "select state from host where host_id = ?", order["host_id"])["state"]
+    _tell(con, spec, seed, order_id, at)
     if order["action"] not in EMPTYING:
-        if order["action"] == "block_placements" and state == "in_service":
+        _serve(con, spec, seed, order, at)
+        if order["action"] in CLOSING and state == "in_service":
             _hold(con, spec, order["host_id"], "blocked", at)
         _close(con, order_id, "completed", at, None)
         return
@@ -110,11 +134,76 @@ def start(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, at
         if vm["host_id"] != order["host_id"] or target != "in_service":
             _unmove(con, move, vm)
             continue
-        ends = heapq.heappop(lanes) + round(_seconds(spec, seed, move, vm)[0] * SECOND)
-        heapq.heappush(lanes, ends)
+        if move["technique"] == "self_service":
+            ends = _picked(spec, seed, move, at)
+        else:
+            ends = heapq.heappop(lanes) + round(_seconds(spec, seed, move, vm)[0] * SECOND)
+            heapq.heappush(lanes, ends)
         plan(con, ends, "move", order_id, move["vm_id"])
         done = max(done, ends)
     plan(con, done, "finish", order_id)
+
+
+def _tell(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, at: int) -> None:
+    """Owners of VMs that stay are told; some will redeploy theirs by themselves."""
+    query = "select vm_id from work_vm where order_id = ? and technique = 'notify' order by position"
+    for row in con.execute(query, (order_id,)).fetchall():
+        draw = chance(seed, order_id, row["vm_id"], "acts")
+        days = acting_days(draw, spec.told_acting_share, spec.acting_mean_days)
+        if days is not None:
+            plan(con, at + round(days * DAY), "choice", order_id, row["vm_id"])
+
+
+def _picked(spec: WorldSpec, seed: int, move: sqlite3.Row, at: int) -> int:
+    """The moment that an owner picks within the window, or its end."""
+    draw = chance(seed, move["order_id"], move["vm_id"], "picks")
+    days = acting_days(draw, spec.offered_acting_share, spec.acting_mean_days)
+    latest = at if move["deadline"] is None else max(at, int(move["deadline"]))
+    return latest if days is None else min(latest, at + round(days * DAY))
+
+
+def choose(con: sqlite3.Connection, order_id: str, vm_id: str, at: int) -> None:
+    """A told owner redeploys his VM, if it is still where he was told and there is room elsewhere."""
+    order = one(con, "select * from work where order_id = ?", order_id)
+    vm = con.execute("select * from vm where vm_id = ? and host_id = ?", (vm_id, order["host_id"])).fetchone()
+    busy = con.execute("select 1 from work_vm where vm_id = ? and result is null", (vm_id,)).fetchone()
+    state = one(con, "select state from host where host_id = ?", order["host_id"])["state"]
+    target = None if vm is None or busy or state in DOWN else room_for(con, vm)
+    if target is None:
+        return
+    interrupt(con, vm, at, "chosen", order_id)
+    claim(con, target, vm)
+    settle_on(con, vm, target)
+
+
+def _serve(con: sqlite3.Connection, spec: WorldSpec, seed: int, order: sqlite3.Row, at: int) -> None:
+    """The host is serviced where it stands: VMs pause if they must, and what the service changes is changed."""
+    order_id, host_id = order["order_id"], order["host_id"]
+    if order["action"] == "preserve_memory":
+        for vm in residents(con, host_id):
+            spread = switch_seconds(chance(seed, order_id, vm["vm_id"], "pauses")) / SWITCH_SECONDS[0]
+            pause = spec.preserve_memory_seconds * spread
+            broken = chance(seed, order_id, vm["vm_id"], "resumes") < spec.preserve_memory_failure_rate
+            if broken:
+                interrupt(con, vm, at, "failed_pause", order_id)
+            con.execute(
+                "update work_vm set result = ?, pause_seconds = ?, interrupted = ? where order_id = ? and vm_id = ?",
+                ("failed" if broken else "paused", pause, broken, order_id, vm["vm_id"]),
+            )
+    if order["action"] in {"hot_patch", "preserve_memory"}:
+        _changed(con, order)
+
+
+def _changed(con: sqlite3.Connection, order: sqlite3.Row) -> None:
+    """What the service changes of the host; failures that the old value would have caused do not come."""
+    attribute, becomes = order["attribute"], order["becomes"]
+    if attribute not in {"firmware", "kernel"}:
+        return
+    old = one(con, "select * from host where host_id = ?", order["host_id"])[attribute]
+    con.execute(f"update host set {attribute} = ? where host_id = ?", (becomes, order["host_id"]))  # noqa: S608
+    query = "select * from failure where host_id = ? and state = 'future' and cause = ?"
+    for failure in con.execute(query, (order["host_id"], f"{attribute}={old}")).fetchall():
+        avert(con, failure)
 
 
 def _open_moves(con: sqlite3.Connection, order_id: str) -> list[sqlite3.Row]:
@@ -137,11 +226,16 @@ def _result(con: sqlite3.Connection, move: sqlite3.Row, result: str, pause: floa
 
 def _seconds(spec: WorldSpec, seed: int, move: sqlite3.Row, vm: sqlite3.Row) -> tuple[float, float]:
     """How long a move takes, and how long of that the VM does not run."""
-    if move["technique"] == "evacuate":
+    if _redeploys(move, vm):
         return spec.redeploy_seconds, spec.redeploy_seconds
     copying, stopped = precopy(vm["memory_bytes"], vm["dirty_bytes_per_second"], spec.bandwidth_bytes_per_second)
     pause = stopped + switch_seconds(chance(seed, move["order_id"], move["vm_id"], "switch"))
     return copying + pause, pause
+
+
+def _redeploys(move: sqlite3.Row, vm: sqlite3.Row) -> bool:
+    """Whether the VM is stopped here and started there; at its owner's moment only if it cannot move live."""
+    return move["technique"] == "evacuate" or (move["technique"] == "self_service" and not vm["live_migratable"])
 
 
 def move(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, vm_id: str, at: int) -> None:
@@ -151,10 +245,11 @@ def move(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, vm_
         return
     vm = one(con, "select * from vm where vm_id = ?", vm_id)
     pause = _seconds(spec, seed, row, vm)[1]
-    if row["technique"] == "evacuate":
-        interrupt(con, vm, at, "redeploy", order_id)
+    if _redeploys(row, vm):
+        early = row["technique"] == "self_service" and row["deadline"] is not None and at < row["deadline"]
+        interrupt(con, vm, at, "chosen" if early else "redeploy", order_id)
         settle_on(con, vm, row["target_host_id"])
-        _result(con, row, "redeployed", pause, interrupted=True)
+        _result(con, row, "chosen" if early else "redeployed", pause, interrupted=True)
     elif chance(seed, order_id, vm_id, "fails") >= spec.live_failure_rate:
         settle_on(con, vm, row["target_host_id"])
         _result(con, row, "moved", pause, interrupted=False)
@@ -176,12 +271,14 @@ def finish(con: sqlite3.Connection, spec: WorldSpec, order_id: str, at: int) -> 
         _hold(con, spec, order["host_id"], "blocked", at)
     elif order["action"] == "decommission":
         epoch = set_host(con, order["host_id"], "repair")
+        repair(con, order["host_id"], at)
         plan(con, at + round(spec.repair_days * DAY), "return", order["host_id"], epoch)
     else:
+        _changed(con, order)
         _hold(con, spec, order["host_id"], "empty", at)
     asked, gone = one(
         con,
-        "select count(*), coalesce(sum(result in ('moved', 'redeployed')), 0) from work_vm "
+        "select count(*), coalesce(sum(result in ('moved', 'redeployed', 'chosen')), 0) from work_vm "
         "where order_id = ? and target_host_id is not null",
         order_id,
     )

@@ -34,14 +34,14 @@ INTERRUPTIONS: Final = pa.schema(
         ("order_id", pa.string()),
     ]
 )
-"""`cause` is `failure`, `failed_move` or `redeploy`; `host_id` is where the VM stood."""
+"""`cause` is `failure`, `failed_move`, `failed_pause`, `redeploy` or `chosen` (by its owner), at `host_id`."""
 
 
 @dataclass(frozen=True)
 class VmAnswer:
-    """What became of a VM: `moved`, `redeployed`, `stayed`, `failed` or `lost`; null: not yet.
+    """What became of a VM: `moved`, `redeployed`, `chosen`, `paused`, `stayed`, `failed` or `lost`; null: not yet.
 
-    `failed` was interrupted by its own failed move, `lost` by its host's failure.
+    `failed` was interrupted by its own failed move or pause, `lost` by its host's failure, `chosen` by its owner.
     """
 
     vm_id: str
@@ -172,23 +172,26 @@ class World:
         order_id: str,
         host_id: str,
         action: str,
-        vms: Sequence[VmAsked],
+        vms: Sequence[VmAsked | tuple[str, str, str | None]],
         not_before: datetime,
         expires_at: datetime,
         at: datetime,
+        change: tuple[str, str] | None = None,
     ) -> tuple[str, str | None]:
         """`accepted`, `refused` or `expired`, and why; the world is first advanced to `at`.
 
         The same `order_id` again gets the same answer and has no further effect. An accepted order keeps room on its
         targets and starts by itself at `not_before` or `at`, whichever is later. A VM's target may be null: the world
-        then chooses. It is refused as a whole when the host is out of service, a VM is not there, is not movable that
-        way or belongs to another open order, or a target takes no VMs or lacks room.
+        then chooses. `change` is a host attribute and its value once the host has been serviced. It is refused as a
+        whole when the host is out of service, a VM is not there, is not movable that way or belongs to another open
+        order, or a target takes no VMs or lacks room.
         """
         with self._transaction():
             self._run(micros(at))
             known = self._con.execute("select * from work where order_id = ?", (order_id,)).fetchone()
             if known is None:
-                known = self._accept(order_id, host_id, action, vms, micros(not_before), micros(expires_at))
+                asked = [VmAsked(*vm) for vm in vms]
+                known = self._accept(order_id, host_id, action, asked, micros(not_before), micros(expires_at), change)
             return str(known["first_state"]), known["first_reason"]
 
     def cancel(self, order_id: str, reason: str) -> OrderAnswer:
@@ -238,7 +241,7 @@ class World:
         """Failures that have happened by now, by `data.contracts.FAILURES`; `ingested_at` is the moment itself."""
         return self._table(
             "select component, entity_id, failed_at, failed_at as ingested_at, cause from failure "
-            "where state <> 'future' order by failed_at, component, entity_id",
+            "where state in ('happened', 'replaced') order by failed_at, component, entity_id",
             FAILURES,
         )
 
@@ -255,12 +258,19 @@ class World:
         return pa.table({**columns, "failed_at": pa.array([row["failed_at"] for row in rows], pa.int64()).cast(UTC)})
 
     def _accept(
-        self, order_id: str, host_id: str, action: str, vms: Sequence[VmAsked], not_before: int, expires_at: int
+        self,
+        order_id: str,
+        host_id: str,
+        action: str,
+        vms: Sequence[VmAsked],
+        not_before: int,
+        expires_at: int,
+        change: tuple[str, str] | None,
     ) -> sqlite3.Row:
         con, now = self._con, micros(self.now)
         con.execute(
-            "insert into work values (?, ?, ?, ?, ?, 'accepted', null, 'accepted', ?, null)",
-            (order_id, host_id, action, not_before, expires_at, now),
+            "insert into work values (?, ?, ?, ?, ?, 'accepted', null, 'accepted', ?, null, ?, ?)",
+            (order_id, host_id, action, not_before, expires_at, now, *(change or (None, None))),
         )
         order = con.execute("select * from work where order_id = ?", (order_id,)).fetchone()
         state, reason = "expired", work.lapse(order, now)
@@ -301,7 +311,9 @@ class World:
             case "finish":
                 work.finish(con, spec, a, at)
             case "return":
-                faults.come_back(con, a, b)
+                faults.come_back(con, spec, a, b, at)
+            case "choice":
+                work.choose(con, a, b, at)
             case "release":
                 faults.release(con, a, b)
             case _:

@@ -58,7 +58,7 @@ create table failure (
     failed_at       integer not null,
     cause           text,
     replacement_id  text,                        -- what is put in its place; null: nothing
-    state           text not null,               -- future | happened | replaced
+    state           text not null,               -- future | happened | replaced | averted
     primary key (component, entity_id)
 ) without rowid;
 create index failure_by_host on failure (host_id, state);
@@ -69,7 +69,7 @@ create table agenda (
     seq   integer primary key,
     at    integer not null,
     rank  integer not null,
-    kind  text not null,                         -- failure | move | finish | return | release | start
+    kind  text not null,                         -- failure | move | choice | finish | return | release | start
     a     text not null,
     b     text not null
 );
@@ -85,7 +85,9 @@ create table work (
     first_reason  text,
     state         text not null,
     state_at      integer not null,
-    reason        text
+    reason        text,
+    attribute     text,                          -- the host's, changed by the service; null: none
+    becomes       text
 ) without rowid;
 create index work_by_host on work (host_id, state);
 
@@ -95,7 +97,8 @@ create table work_vm (
     vm_id           text not null,
     technique       text not null,
     target_host_id  text,
-    result          text,                        -- moved | redeployed | stayed | failed | lost; null: not yet
+    deadline        integer,                     -- until when its owner may pick the moment
+    result          text,                        -- moved | redeployed | chosen | paused | stayed | failed | lost; null: not yet
     pause_seconds   real not null default 0,
     interrupted     integer not null default 0,
     primary key (order_id, vm_id)
@@ -106,7 +109,7 @@ create index work_vm_by_vm on work_vm (vm_id) where result is null;
 create table interruption (
     vm_id     text not null,
     at        integer not null,
-    cause     text not null,                     -- failure | failed_move | redeploy
+    cause     text not null,                     -- failure | failed_move | failed_pause | redeploy | chosen
     host_id   text not null,
     order_id  text
 );

@@ -266,18 +266,24 @@ class Ledger:
             return queries.owned_hosts(con, now, besides)
 
     def recent_actions(self, since: datetime, besides: str | None = None) -> dict[str, datetime]:
-        """Hosts whose VMs were ordered off since then, and when last."""
+        """Hosts that were to be emptied or serviced since then, and when last."""
         with reading(self._engine) as con:
-            return queries.recent_moves(con, since, besides)
+            return queries.recent(con, since, besides, moves_only=False)
 
     def recent_evacuations(self, since: datetime, besides: str | None = None) -> tuple[tuple[str, datetime], ...]:
-        """As `recent_actions`, in the form that the breakers count."""
-        return tuple(self.recent_actions(since, besides).items())
+        """Hosts that were to be emptied since then, in the form that the breakers count."""
+        with reading(self._engine) as con:
+            return tuple(queries.recent(con, since, besides, moves_only=True).items())
 
     def attempts(self, besides: str | None = None) -> dict[str, int]:
-        """Orders to move VMs off each host in its open episode."""
+        """Orders to empty or service each host in its open episode."""
         with reading(self._engine) as con:
             return queries.attempts(con, besides)
+
+    def told_hosts(self, besides: str | None = None) -> frozenset[str]:
+        """Hosts whose owners have been told in the open episode."""
+        with reading(self._engine) as con:
+            return queries.told_hosts(con, besides)
 
     def episodes(self, *, only_open: bool = False) -> list[Episode]:
         """Hosts' times at risk, the oldest first."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
-from decisions.actions import MOVES
-from decisions.domain import Autonomy, Order, OrderState, VmOutcome
+from decisions.actions import MOVES, SERVICES
+from decisions.domain import Action, Autonomy, Order, OrderState, VmOutcome
 from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN
 from decisions.ledger.values import (
@@ -24,6 +24,7 @@ from decisions.ledger.values import (
     load_proposal,
 )
 
+_TRIED = tuple(action.value for action in sorted(MOVES | SERVICES))
 _MOVES = tuple(action.value for action in sorted(MOVES))
 _UNDONE = tuple(s.value for s in (OrderState.REFUSED, OrderState.CANCELLED, OrderState.EXPIRED))
 
@@ -159,28 +160,43 @@ def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozense
     return frozenset(host_id for query in queries for host_id in con.execute(query).scalars())
 
 
-def recent_moves(con: Connection, since: datetime, besides: str | None) -> dict[str, datetime]:
-    """Hosts whose VMs were ordered off since then, and when last; orders that never took effect do not count."""
+def recent(con: Connection, since: datetime, besides: str | None, *, moves_only: bool) -> dict[str, datetime]:
+    """Hosts that were to be emptied or serviced since then, and when last; what never took effect does not count."""
     held = tables.orders.c
     query = select(held.host_id, func.max(held.requested_at).label("at")).where(
-        held.action.in_(_MOVES), held.requested_at >= since, held.state.not_in(_UNDONE), *_not_ordered_by(besides)
+        held.action.in_(_MOVES if moves_only else _TRIED),
+        held.requested_at >= since,
+        held.state.not_in(_UNDONE),
+        *_not_ordered_by(besides),
     )
     return {row.host_id: row.at for row in con.execute(query.group_by(held.host_id).order_by(held.host_id))}
 
 
 def attempts(con: Connection, besides: str | None) -> dict[str, int]:
-    """Orders to move VMs off each host in its open episode; cancelled and expired ones do not count."""
+    """Orders to empty or service each host in its open episode; cancelled and expired ones do not count."""
     held, spell = tables.orders.c, tables.episode.c
     not_tried = (OrderState.CANCELLED.value, OrderState.EXPIRED.value)
     query = (
         select(held.host_id, func.count().label("tried"))
         .join(tables.episode, and_(spell.host_id == held.host_id, spell.closed_at.is_(None)))
-        .where(held.asof_at >= spell.opened_at, held.action.in_(_MOVES), held.state.not_in(not_tried))
+        .where(held.asof_at >= spell.opened_at, held.action.in_(_TRIED), held.state.not_in(not_tried))
         .where(*_not_ordered_by(besides))
         .group_by(held.host_id)
         .order_by(held.host_id)
     )
     return {row.host_id: row.tried for row in con.execute(query)}
+
+
+def told_hosts(con: Connection, besides: str | None) -> frozenset[str]:
+    """Hosts whose owners an order has told in the open episode."""
+    held, spell = tables.orders.c, tables.episode.c
+    query = (
+        select(held.host_id)
+        .join(tables.episode, and_(spell.host_id == held.host_id, spell.closed_at.is_(None)))
+        .where(held.asof_at >= spell.opened_at, held.action == Action.NOTIFY.value, held.state.not_in(_UNDONE))
+        .where(*_not_ordered_by(besides))
+    )
+    return frozenset(con.execute(query).scalars())
 
 
 def episodes(con: Connection, *, only_open: bool) -> list[Episode]:

@@ -99,9 +99,9 @@ def _put_proposals(con: Connection, cycle_id: str, proposals: Sequence[Proposal]
 
 
 def _open_episodes(con: Connection, proposals: Iterable[Proposal]) -> list[chain.Entry]:
-    """An episode for each host newly at risk; a risk that is merely unknown opens none."""
+    """An episode for each host newly at risk; one that is merely unknown, or due for service, opens none."""
     open_now = set(con.execute(select(tables.episode.c.host_id).where(tables.episode.c.closed_at.is_(None))).scalars())
-    fresh = [p for p in proposals if p.risk.known and p.host_id not in open_now]
+    fresh = [p for p in proposals if p.risk.known and not p.planned and p.host_id not in open_now]
     rows = [{"host_id": p.host_id, "opened_at": p.asof_at, "opened_by": p.proposal_id} for p in fresh]
     if rows:
         con.execute(insert(tables.episode), rows)
@@ -147,6 +147,7 @@ def order_of(proposal: Proposal, at: datetime) -> Order:
         reasons=proposal.reasons,
         policy_version=proposal.policy_version,
         model_version=proposal.model_version,
+        remedy=proposal.remedy,
     )
 
 

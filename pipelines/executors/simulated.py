@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from data.simulator.work import VmAsked
 from data.simulator.world import OrderAnswer, World
 from decisions.domain import Answer, Order, OrderState, VmOutcome
 
@@ -17,9 +18,10 @@ class Simulated:
 
     def submit(self, order: Order) -> Answer:
         """The world's first answer; the same order again gets the same answer and moves nothing twice."""
-        vms = [(vm.vm_id, str(vm.technique), vm.target_host_id) for vm in order.vms]
+        vms = [VmAsked(vm.vm_id, str(vm.technique), vm.target_host_id, vm.deadline) for vm in order.vms]
+        change = (order.remedy.attribute, order.remedy.becomes) if order.remedy else None
         state, reason = self.world.submit(
-            order.order_id, order.host_id, str(order.action), vms, order.not_before, order.expires_at, self.now
+            order.order_id, order.host_id, str(order.action), vms, order.not_before, order.expires_at, self.now, change
         )
         return Answer(order.order_id, OrderState(state), self.now, reason)
 

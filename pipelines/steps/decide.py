@@ -172,6 +172,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
         open_orders=tuple(ledger.open_orders(besides=itself)),
         recent_actions=ledger.recent_actions(cooling, itself),
         attempts=ledger.attempts(besides=itself),
+        told_hosts=ledger.told_hosts(besides=itself),
         recent_evacuations=ledger.recent_evacuations(asof_at - timedelta(hours=policy.breaker.hours), itself),
         stopped_by=stopped_by,
     )

@@ -112,7 +112,7 @@ def test_investigate_is_refused_where_people_have_enough_to_look_at() -> None:
 def test_hot_patch_is_chosen_for_a_software_cause_that_can_be_patched() -> None:
     """A kernel that locks up is patched where it runs, without touching a VM, by approval."""
     proposal = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), causes={"h1": BAD_KERNEL})
-    assert (proposal.action, proposal.autonomy, proposal.remedy) == (Action.HOT_PATCH, Autonomy.APPROVE, "lockup")
+    assert (proposal.action, proposal.autonomy, proposal.remedy) == (Action.HOT_PATCH, Autonomy.APPROVE, KERNEL.change)
     assert any("takes 81% of the risk away" in reason for reason in proposal.reasons)
 
 
@@ -221,7 +221,7 @@ def test_planned_maintenance_leaves_owners_a_month_and_those_of_whole_hosts_35_d
     """A restart that is due is offered for about a month, 35 days to the owner of a whole host, then scheduled."""
     due = replace(RESTART_ONLY, due=date(2026, 12, 31))
     proposal = asked(pinned(), policy(due), at, risk_curve=curve(0.001))
-    assert (proposal.action, proposal.remedy) == (Action.SELF_SERVICE, "lockup")
+    assert (proposal.action, proposal.remedy, proposal.planned) == (Action.SELF_SERVICE, KERNEL.change, True)
     assert {plan.deadline - proposal.not_before for plan in proposal.vms if plan.deadline} == {timedelta(days=days)}
     assert [step.action for step in proposal.steps][-2:] == [Action.EVACUATE, Action.DECOMMISSION]
 

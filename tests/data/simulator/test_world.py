@@ -14,6 +14,7 @@ from data.simulator.export import write_inventory
 from data.simulator.fleet import FleetSpec, plan
 from data.simulator.motion import WorldSpec
 from data.simulator.truth import failures
+from data.simulator.work import VmAsked
 from data.simulator.world import World
 
 TWO = [host("a"), host("b", 1)]
@@ -67,12 +68,14 @@ def test_failure_interrupts_every_vm_once_and_restarts_them_elsewhere() -> None:
 
 
 def test_repaired_host_returns_empty_with_a_new_part() -> None:
-    """After `repair_days` the host is in service again, and the failed drive's successor is in it."""
+    """After `repair_days` the host is tested for a day with the failed drive's successor in it, then in service."""
     made = world(TWO, [vm("v1", "a")], [("a", START + HOUR)])
     made.advance(START + HOUR + 3 * DAY - HOUR / 60)
     assert states(made)["a"] == "repair"
     assert "d-a" not in made.inventory()["entities"]["entity_id"].to_pylist()
     made.advance(START + HOUR + 3 * DAY)
+    assert states(made)["a"] == "probation"
+    made.advance(START + HOUR + 4 * DAY)
     assert states(made)["a"] == "in_service"
     assert set(made.inventory()["entities"]["entity_id"].to_pylist()) == {"new-a", "d-b"}
     assert where(made) == {"v1": "b"}
@@ -293,12 +296,10 @@ def test_blocked_host_takes_no_vms_and_returns_after_the_hold() -> None:
 def test_watching_changes_nothing() -> None:
     """`monitor` and its like complete at once and leave host and VMs as they were."""
     made = world(TWO, [vm("v1", "a")])
-    for action in ("monitor", "notify", "investigate", "self_service"):
+    for action in ("monitor", "investigate", "hot_patch"):
         order(made, [("v1", action, None)], action, name=action)
     made.advance(START + HOUR)
-    assert {answer.state for answer in made.answers(["monitor", "notify", "investigate", "self_service"])} == {
-        "completed"
-    }
+    assert {answer.state for answer in made.answers(["monitor", "investigate", "hot_patch"])} == {"completed"}
     assert states(made)["a"] == "in_service"
 
 
@@ -312,6 +313,78 @@ def test_decommissioned_host_goes_to_repair_and_back() -> None:
     made.advance(START + 5 * DAY)
     assert (states(made)["a"], states(made)["b"]) == ("in_service", "blocked")
     assert made.answers(["o2"])[0].state == "failed"
+
+
+def test_a_repair_replaces_the_part_that_was_about_to_fail() -> None:
+    """The dying drive of a host that was emptied and sent to repair is replaced, and its failure never comes."""
+    made = world(TWO, [vm("v1", "b")], [("a", START + 20 * DAY)])
+    made.submit("o1", "a", "decommission", [], START, START + DAY, START)
+    made.advance(START + 40 * DAY)
+    assert made.failures().num_rows == 0
+    assert set(made.inventory()["entities"]["entity_id"].to_pylist()) == {"new-a", "d-b"}
+
+
+SURE = WorldSpec(live_failure_rate=0.0, offered_acting_share=1.0, told_acting_share=1.0, acting_mean_days=0.5)
+
+
+def test_owners_pick_their_moment_within_the_window() -> None:
+    """A VM that cannot move live is restarted elsewhere when its owner says so, and counts as the owner's choice."""
+    made = world(TWO, [vm("v1", "a", live=False), vm("v2", "a")], spec=SURE)
+    vms = [VmAsked("v1", "self_service", "b", START + 30 * DAY), VmAsked("v2", "live_migrate", "b")]
+    made.submit("o1", "a", "self_service", vms, START, START + DAY, START)
+    made.advance(START + HOUR)
+    assert where(made) == {"v1": "a", "v2": "b"}
+    made.advance(START + 29 * DAY)
+    assert causes(made) == [("v1", "chosen")]
+    assert where(made)["v1"] == "b"
+    assert made.answers(["o1"])[0].state == "completed"
+
+
+def test_the_scheduled_phase_begins_at_the_window_s_end() -> None:
+    """A VM whose owner picked no moment is redeployed at the deadline, not before, not later."""
+    slow = WorldSpec(live_failure_rate=0.0, offered_acting_share=0.0)
+    made = world(TWO, [vm("v1", "a", live=False)], spec=slow)
+    made.submit(
+        "o1", "a", "self_service", [VmAsked("v1", "self_service", "b", START + 3 * DAY)], START, START + DAY, START
+    )
+    made.advance(START + 3 * DAY - HOUR)
+    assert causes(made) == []
+    made.advance(START + 3 * DAY)
+    assert causes(made) == [("v1", "redeploy")]
+
+
+def test_an_offer_that_is_withdrawn_leaves_the_vm_where_it_is() -> None:
+    """When the order is cancelled before the deadline, nothing happens at the deadline."""
+    made = world(TWO, [vm("v1", "a", live=False)], spec=WorldSpec(offered_acting_share=0.0))
+    made.submit(
+        "o1", "a", "self_service", [VmAsked("v1", "self_service", "b", START + 3 * DAY)], START, START + DAY, START
+    )
+    made.advance(START + DAY)
+    made.cancel("o1", "it has recovered")
+    made.advance(START + 9 * DAY)
+    assert (causes(made), where(made)) == ([], {"v1": "a"})
+
+
+def test_owners_who_are_told_may_leave_by_themselves() -> None:
+    """After a notice the host takes no new VMs, and an owner who acts is gone before the failure."""
+    made = world(TWO, [vm("v1", "a", live=False)], [("a", START + 20 * DAY)], spec=SURE)
+    made.submit("o1", "a", "notify", [VmAsked("v1", "notify")], START, START + DAY, START)
+    made.advance(START + HOUR)
+    assert states(made)["a"] == "blocked"
+    made.advance(START + 21 * DAY)
+    assert causes(made) == [("v1", "chosen")]
+
+
+def test_a_service_in_memory_pauses_every_vm_and_changes_the_host() -> None:
+    """VMs stand still for seconds, none moves, and the host has its new firmware."""
+    made = world(TWO, [vm("v1", "a"), vm("v2", "a")], spec=WorldSpec(preserve_memory_failure_rate=0.0))
+    vms = [VmAsked("v1", "preserve_memory"), VmAsked("v2", "preserve_memory")]
+    made.submit("o1", "a", "preserve_memory", vms, START, START + DAY, START, ("firmware", "f2"))
+    made.advance(START + HOUR)
+    told = made.answers(["o1"])[0].vms
+    assert {(one.result, one.interrupted, 1 < one.pause_seconds < 60) for one in told} == {("paused", False, True)}
+    assert made.inventory()["hosts"].to_pylist()[0]["firmware"] == "f2"
+    assert (states(made)["a"], causes(made)) == ("in_service", [])
 
 
 def test_clock_never_goes_back() -> None:

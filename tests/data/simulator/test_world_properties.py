@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from worlds import DAY, GIB, HOUR, START, host, vm, world
 
 from data.simulator.motion import WorldSpec
+from data.simulator.work import VmAsked
 from data.simulator.world import World
 
 HOSTS = [f"h{n}" for n in range(6)]
@@ -30,8 +31,10 @@ orders = st.builds(
     Asked,
     hour=st.integers(0, 200),
     host=st.sampled_from(HOSTS),
-    action=st.sampled_from(["live_migrate", "evacuate", "block_placements", "decommission", "monitor"]),
-    technique=st.sampled_from(["live_migrate", "evacuate", "monitor"]),
+    action=st.sampled_from(
+        ["live_migrate", "self_service", "evacuate", "block_placements", "notify", "preserve_memory", "decommission"]
+    ),
+    technique=st.sampled_from(["live_migrate", "self_service", "evacuate", "notify", "preserve_memory", "monitor"]),
     target=st.one_of(st.none(), st.sampled_from(HOSTS)),
     delay_hours=st.integers(0, 30),
 )
@@ -54,8 +57,11 @@ def build(placed: list[tuple[str, int, bool]], coming: dict[str, int]) -> World:
 def ask(a_world: World, number: int, asked: Asked, at: datetime) -> tuple[str, str | None]:
     """Submit one order about all VMs that are now on its host."""
     vms = a_world.inventory()["vms"].to_pylist()
-    listed = [(row["vm_id"], asked.technique, asked.target) for row in vms if row["host_id"] == asked.host]
     begins = at + asked.delay_hours * HOUR
+    until = begins + 30 * HOUR
+    listed = [
+        VmAsked(row["vm_id"], asked.technique, asked.target, until) for row in vms if row["host_id"] == asked.host
+    ]
     return a_world.submit(f"o{number}", asked.host, asked.action, listed, begins, begins + DAY, at)
 
 
