@@ -31,6 +31,8 @@ class Rung:
     unusable_when: tuple[str, ...]
     incompatible_series: frozenset[str]
     acts_on_vms: bool
+    recovery: bool
+    """Whether it helps a host back, or asks for help: no breaker ever holds it."""
     sent_to_executor: bool
     """Whether it becomes an order; otherwise people and the next cycle see it, and that is all."""
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid5
@@ -16,13 +17,26 @@ from uuid import UUID, uuid5
 from decisions import guardrails
 from decisions.actions import MOVES, PRICED
 from decisions.breakers import Scope, scopes, trip
-from decisions.domain import Action, Breaker, EntityRisk, Host, HostRisk, Price, Proposal, Situation, Verdict, Vm
+from decisions.domain import (
+    Action,
+    Breaker,
+    EntityRisk,
+    Host,
+    HostRisk,
+    Price,
+    Proposal,
+    Situation,
+    StartRule,
+    Verdict,
+    Vm,
+)
 from decisions.placement import Assignment, Occupancy, assign
 from decisions.policy import Policy
 from decisions.price import Load, blocked, break_even, live_seconds, load, prices
 from decisions.reasons import explain
 from decisions.risk import NEW, Exposure, host_risks
-from decisions.schedule import Calendar
+from decisions.schedule import calendar_of, rack_of
+from decisions.windows import Start, earliest, start
 
 NAMESPACE: Final = UUID("6f1d7a52-0d5c-5d0a-9a3e-6d8d0f1e7c11")
 
@@ -130,8 +144,12 @@ def _forbidden(situation: Situation, policy: Policy, host: Host, risk: HostRisk,
         ("attempt_cap", guardrails.attempt_cap(host.host_id, situation.attempts, limits.attempts_per_episode)),
     )
     found: dict[Action, tuple[str, str]] = {}
+    pool, autonomy = host.cluster, policy.of(host.cluster).autonomy
     for action in PRICED:
-        checks = [("autonomy", guardrails.autonomy_never(action, policy.autonomy))]
+        checks = [
+            ("autonomy", guardrails.autonomy_never(action, autonomy, policy.autonomy_key(pool, action))),
+            ("opt_out", guardrails.opted_out(action, host.host_id, pool, situation.opt_outs, now)),
+        ]
         if action is Action.BLOCK_PLACEMENTS:
             checks += [*acting, ("already_blocked", guardrails.already_blocked(host))]
         elif action is Action.INVESTIGATE:
@@ -189,9 +207,10 @@ class _Cycle:
         self._situation, self._policy, self._version = situation, policy, version
         self._in_force = policy_in_force(policy, situation.stopped_by)
         self._opened, self._placed = opened, placed
-        self._calendar = _calendar(situation, policy)
+        self._calendar = calendar_of(situation.asof_at, policy.limits, situation.open_orders, situation.hosts)
+        self._told_at = max(situation.asof_at, situation.now or situation.asof_at)
         self._looks = 0
-        self._blocked = Counter(h.cluster for h in situation.hosts.values() if h.state == "blocked")
+        self._blocked = _closed(situation)
         self._sizes = Counter(h.cluster for h in situation.hosts.values())
 
     def propose(self, case: _Case) -> Proposal:
@@ -199,21 +218,33 @@ class _Cycle:
         expires_at = case.risk.asof_at + self._policy.prediction_life
         targets = self._placed.targets if case.wants in MOVES and not _covering(case, self._opened) else None
         work = load(case.vms, self._policy, targets)
-        slots = self._calendar.at_once(work.plans(case.wants)) if targets is not None else {}
-        rack = _rack(case.host)
-        starts_in = self._calendar.earliest_seconds(rack, slots) if targets is not None else 0.0
-        start_at = self._situation.asof_at + timedelta(seconds=starts_in)
-        forbidden = {**self._budgets(case, work, start_at, expires_at), **case.forbidden}
+        starts = self._start(case, work, expires_at) if targets is not None else None
+        asof = self._situation.asof_at
+        starts_in = (starts.at - asof).total_seconds() if starts is not None else 0.0
+        forbidden = {**self._budgets(case, work, starts, expires_at), **case.forbidden}
         priced = self._prices(case, work, starts_in)
         action = (
             _cheapest(_reach(priced, case.wants, forbidden), forbidden) if priced else _unpriced(case.risk, forbidden)
         )
-        if action in MOVES:
-            self._calendar.hold(rack, slots, starts_in + work.seconds(action))
+        moves = starts if action in MOVES else None
+        if moves is not None:
+            slots = self._calendar.at_once(work.plans(action))
+            self._calendar.hold(rack_of(case.host), slots, starts_in + work.seconds(action), starts_in)
         self._looks += action is Action.INVESTIGATE
         self._blocked[case.host.cluster] += action is Action.BLOCK_PLACEMENTS
-        not_before = start_at if action in MOVES else self._situation.asof_at
-        return self._proposal(case, action, work, priced, forbidden, not_before, expires_at)
+        return self._proposal(case, action, work, priced, forbidden, moves or Start(asof, StartRule(), ()), expires_at)
+
+    def _start(self, case: _Case, work: Load, expires_at: datetime) -> Start:
+        """When the move that the host wants may start: notice given, window open, budgets free."""
+        asof, seconds = self._situation.asof_at, work.seconds(case.wants)
+        rack, slots = rack_of(case.host), self._calendar.at_once(work.plans(case.wants))
+
+        def free(at: datetime) -> datetime:
+            starts_in = self._calendar.earliest_seconds(rack, slots, seconds, (at - asof).total_seconds())
+            return asof + timedelta(seconds=ceil(starts_in))
+
+        pool = case.host.cluster
+        return start(case.wants, case.risk, self._told_at, expires_at, (pool, self._policy.of(pool)), free)
 
     def _prices(self, case: _Case, work: Load, starts_in: float) -> Mapping[Action, Price]:
         """Every action's price: moves with what the host got; a person who looks is taken to find room for all."""
@@ -224,7 +255,7 @@ class _Cycle:
         return {**first, **{action: price for action, price in given.items() if action in MOVES}}
 
     def _budgets(
-        self, case: _Case, work: Load, start_at: datetime, expires_at: datetime
+        self, case: _Case, work: Load, starts: Start | None, expires_at: datetime
     ) -> dict[Action, tuple[str, str]]:
         """What is forbidden to this host by what others already got."""
         cluster, limits = case.host.cluster, self._policy.limits
@@ -236,16 +267,26 @@ class _Cycle:
         busy = guardrails.looks_left(self._looks, self._policy.people.looks_per_cycle)
         if busy is not None:
             found[Action.INVESTIGATE] = ("looks_left", busy)
+        late = self._late(case, starts, expires_at) if starts is not None else ()
         for action in MOVES:
             checks = (
                 ("breaker", guardrails.open_breaker(action, _covering(case, self._opened))),
                 ("destination", self._no_target(case, work, action)),
-                ("concurrency", guardrails.concurrency(start_at, expires_at, _rack(case.host))),
+                *late,
             )
             for name, why in checks:
                 if why is not None and action not in found:
                     found[action] = (name, why)
         return found
+
+    def _late(self, case: _Case, starts: Start, expires_at: datetime) -> tuple[tuple[str, str | None], ...]:
+        """What leaves no start before the prediction expires."""
+        rule, told_at = starts.rule, self._told_at
+        return (
+            ("notice", guardrails.short_notice(told_at, rule.notice_minutes, expires_at)),
+            ("window", guardrails.closed_window(case.host.cluster, earliest(rule, told_at), expires_at)),
+            ("concurrency", guardrails.concurrency(starts.at, expires_at, rack_of(case.host))),
+        )
 
     def _no_target(self, case: _Case, work: Load, action: Action) -> str | None:
         """Why the move has nowhere to go, when none of the VMs that it is about has a target."""
@@ -262,10 +303,10 @@ class _Cycle:
         work: Load,
         priced: Mapping[Action, Price],
         forbidden: Forbidden,
-        not_before: datetime,
+        starts: Start,
         expires_at: datetime,
     ) -> Proposal:
-        asof = self._situation.asof_at
+        asof, pool = self._situation.asof_at, case.host.cluster
         question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
@@ -274,17 +315,19 @@ class _Cycle:
             asof_at=asof,
             host_id=case.host.host_id,
             action=action,
-            autonomy=self._policy.autonomy[action],
+            autonomy=self._policy.of(pool).autonomy[action],
             expires_at=expires_at,
-            not_before=not_before,
+            not_before=starts.at,
             risk=case.risk,
             prices=marked,
             vms=work.plans(action),
-            reasons=explain(case.risk, case.vms, action, priced, work, self._policy),
+            reasons=(*explain(case.risk, case.vms, action, priced, work, self._policy), *starts.said),
             blocked=bound,
             policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
+            pool=pool,
+            start_rule=starts.rule,
         )
 
 
@@ -317,18 +360,8 @@ def _unpriced(risk: HostRisk, forbidden: Forbidden) -> Action:
     return Action.MONITOR if merely_new or Action.INVESTIGATE in forbidden else Action.INVESTIGATE
 
 
-def _rack(host: Host) -> str:
-    return f"{host.zone}/{host.rack}"
-
-
-def _calendar(situation: Situation, policy: Policy) -> Calendar:
-    """The cycle's budgets, less what orders under way hold of them."""
-    calendar = Calendar(situation.asof_at, policy.limits)
-    for order in sorted(situation.open_orders, key=lambda order: (order.not_before, order.order_id)):
-        host = situation.hosts.get(order.host_id)
-        if host is None or order.action not in MOVES:
-            continue
-        seconds = sum(plan.seconds for plan in order.vms) / policy.limits.live_moves_at_once_per_source
-        longest = max((plan.seconds for plan in order.vms), default=0.0)
-        calendar.hold_open(_rack(host), calendar.at_once(order.vms), order.not_before, seconds + longest)
-    return calendar
+def _closed(situation: Situation) -> Counter[str]:
+    """Hosts that take no new VMs, or that an order under way is about to close to them, by cluster."""
+    closed = {host.host_id for host in situation.hosts.values() if host.state == "blocked"}
+    closed |= {order.host_id for order in situation.open_orders if order.action is Action.BLOCK_PLACEMENTS}
+    return Counter(situation.hosts[host_id].cluster for host_id in closed & situation.hosts.keys())

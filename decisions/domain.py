@@ -131,6 +131,44 @@ class VmPlan:
     """How long the technique takes for this VM."""
 
 
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A maintenance window: on these days, from one hour to the other, in UTC; past midnight where it ends earlier."""
+
+    days_utc: tuple[str, ...]
+    from_hour_utc: float
+    to_hour_utc: float
+
+
+@dataclass(frozen=True)
+class StartRule:
+    """What the start of an order must keep to, whenever the order is made."""
+
+    notice_minutes: float = 0.0
+    """Between telling the owners and the start."""
+    window: Window | None = None
+    """Null: any time."""
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """A person's word that a host or a pool is left alone, by whom, why and until when."""
+
+    opt_out_id: str
+    scope: str
+    """`host` or `pool`."""
+    name: str
+    actions: tuple[Action, ...]
+    """What is not done; empty: nothing that becomes an order."""
+    by: str
+    reason: str
+    at: datetime
+    expires_at: datetime
+
+
 @dataclass(frozen=True)
 class Price:
     """Expected VM interruptions of one action, and its parts, which add up to `interruptions`.
@@ -175,6 +213,10 @@ class Proposal:
     propensity: float = 1.0
     """Probability that this policy picks this action here; 1 where nothing is random."""
     simulated: bool = False
+    pool: str = ""
+    """The host's cluster."""
+    start_rule: StartRule = StartRule()
+    """What an order that is made later must keep to as well."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +256,8 @@ class Situation:
     """Hosts emptied in the breaker's window, and when."""
     stopped_by: str | None = None
     """Who threw the kill switch, or null."""
+    opt_outs: tuple[OptOut, ...] = ()
+    """Hosts and pools that people keep out for now."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
 
