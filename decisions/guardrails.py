@@ -26,7 +26,7 @@ def opted_out(action: Action, host_id: str, pool: str, opt_outs: Sequence[OptOut
         out
         for out in opt_outs
         if (out.scope, out.name) in named
-        and out.at <= at < out.expires_at
+        and at < out.expires_at
         and (action in out.actions if out.actions else ladder()[action].sent_to_executor)
     ]
     if not holding:

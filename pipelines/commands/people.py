@@ -34,20 +34,27 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
 
 
 def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Output:
-    """Throw the kill switch: no order leaves until `start`.
+    """Throw the kill switch: no order leaves until `start`, and those that have not begun are called back.
 
     Args:
         reason: Why, for everybody who finds it thrown.
         by: Who you are; by default the name you are logged in with.
         common: See every command.
     """
+    from data.errors import ForeshockError
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
+    from pipelines.steps.dispatch import dispatch
 
     settings, name = common.settings(), by or getpass.getuser()
+    now = now_of(settings)
     with opened(settings) as ledger:
-        ledger.stop(name, reason, now_of(settings))
-    return Output({"stopped": True, "by": name, "reason": reason})
+        ledger.stop(name, reason, now)
+    answer: dict[str, object] = {"stopped": True, "by": name, "reason": reason}
+    try:
+        return Output({**answer, "called_back": dispatch(settings, now).recalled})
+    except ForeshockError as error:  # whatever it is: the switch is thrown
+        return Output({**answer, "called_back": 0, "not_called_back": str(error)})
 
 
 def start(*, reason: str = "", by: str | None = None, common: Common = COMMON) -> Output:

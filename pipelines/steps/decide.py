@@ -174,6 +174,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
         attempts=ledger.attempts(besides=itself),
         recent_evacuations=ledger.recent_evacuations(asof_at - timedelta(hours=policy.breaker.hours), itself),
         stopped_by=stopped_by,
+        opt_outs=ledger.opted_out(asof_at),
     )
 
 
