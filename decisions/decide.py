@@ -220,7 +220,8 @@ class _Cycle:
         work = load(case.vms, self._policy, targets)
         starts = self._start(case, work, expires_at) if targets is not None else None
         asof = self._situation.asof_at
-        starts_in = (starts.at - asof).total_seconds() if starts is not None else 0.0
+        in_time = starts is not None and starts.at < expires_at  # what is forbidden is priced as if it went at once
+        starts_in = (starts.at - asof).total_seconds() if starts is not None and in_time else 0.0
         forbidden = {**self._budgets(case, work, starts, expires_at), **case.forbidden}
         priced = self._prices(case, work, starts_in)
         action = (

@@ -41,20 +41,17 @@ def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Outp
         by: Who you are; by default the name you are logged in with.
         common: See every command.
     """
-    from data.errors import ForeshockError
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
-    from pipelines.steps.dispatch import dispatch
+    from pipelines.steps.dispatch import CalledBack, call_back
 
     settings, name = common.settings(), by or getpass.getuser()
     now = now_of(settings)
     with opened(settings) as ledger:
         ledger.stop(name, reason, now)
-    answer: dict[str, object] = {"stopped": True, "by": name, "reason": reason}
-    try:
-        return Output({**answer, "called_back": dispatch(settings, now).recalled})
-    except ForeshockError as error:  # whatever it is: the switch is thrown
-        return Output({**answer, "called_back": 0, "not_called_back": str(error)})
+    done = call_back(settings, now)
+    told = {"called_back": done} if done != CalledBack(0) else {}
+    return Output({"stopped": True, "by": name, "reason": reason, **told})
 
 
 def start(*, reason: str = "", by: str | None = None, common: Common = COMMON) -> Output:

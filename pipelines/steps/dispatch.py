@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, ForeshockError
 from data.warehouse import read
 from decisions import preconditions
 from decisions.domain import UNDER_WAY, Host, HostRisk, Order, OrderState, Proposal, Vm
@@ -83,6 +83,29 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
         to = stack.enter_context(opened(settings, now))
         limits = settings.executor.model_copy(update={"lease_seconds": lease})
         return drain(held, to, _inventory(settings, held, now), now, limits, policy=policy)
+
+
+@dataclass(frozen=True)
+class CalledBack:
+    """How many open orders were called back, and what stood in the way of asking about the others, if anything."""
+
+    orders: int
+    problem: str | None = None
+
+
+def call_back(settings: Settings, now: datetime) -> CalledBack:
+    """What a person's no calls back at once; nothing is handed over, and what fails now the next dispatch does."""
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_turn(settings))
+            held = stack.enter_context(ledgers.opened(settings))
+            if not held.open_orders():
+                return CalledBack(0)
+            to, policy = stack.enter_context(opened(settings, now)), load_policy(settings.policy.path)
+            desk = _Desk(held, to, _inventory(settings, held, now), policy, settings.executor.attempts)
+            return CalledBack(recall(held, to, desk.present(now), now))
+    except ForeshockError as error:
+        return CalledBack(0, str(error))
 
 
 def drain(

@@ -12,15 +12,15 @@ from decisions.domain import Action, OptOut
 from decisions.policy import load as load_policy
 from pipelines import ledgers, situation
 from pipelines.settings import Settings
-from pipelines.steps.dispatch import dispatch
+from pipelines.steps.dispatch import CalledBack, call_back
 
 
 @dataclass(frozen=True)
 class OptOutReport:
-    """The opt-out, and how many orders were called back."""
+    """The opt-out, and the orders that it called back."""
 
     opt_out: OptOut
-    called_back: int
+    called_back: CalledBack
 
 
 def opt_out(
@@ -55,7 +55,7 @@ def opt_out(
     )
     with ledgers.opened(settings) as ledger:
         ledger.opt_out(out)
-    return OptOutReport(out, dispatch(settings, now).recalled)
+    return OptOutReport(out, call_back(settings, now))
 
 
 def _require(settings: Settings, scope: str, name: str, now: datetime) -> None:
