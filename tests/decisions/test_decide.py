@@ -222,10 +222,10 @@ def _domain(found: Situation, host_id: str) -> tuple[str, int]:
 
 
 @ROOMY
-@given(situations())
-def test_no_budget_is_exceeded_and_nothing_old_is_acted_on(found: Situation) -> None:
+@given(situations(), policies())
+def test_no_budget_is_exceeded_and_nothing_old_is_acted_on(found: Situation, policy: Policy) -> None:
     """At no moment are more hosts of a rack or the fleet emptied than allowed; stale or expired facts move nothing."""
-    wide = replace(POLICY, breaker=replace(POLICY.breaker, floor_hosts=100))
+    wide = replace(policy, breaker=replace(policy.breaker, floor_hosts=100))
     moves = [p for p in decide(found, wide).proposals if p.action in MOVES]
     fresh = found.telemetry_at is not None and ASOF - found.telemetry_at <= timedelta(hours=36)
     assert fresh or not moves

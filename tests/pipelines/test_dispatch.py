@@ -9,7 +9,7 @@ import pytest
 
 from data.errors import ExecutorError
 from decisions.decide import decide
-from decisions.domain import Answer, Order, OrderState
+from decisions.domain import Action, Answer, Order, OrderState
 from decisions.ledger import Ledger
 from decisions.opt_outs import opt_out
 from decisions.risk import host_risks
@@ -237,3 +237,20 @@ def test_orders_handed_over_late_do_not_start_together(tmp_path: Path) -> None:
         assert first.not_before < late < second.not_before
         assert [order.not_before for order in ledger.open_orders()] == [first.not_before, second.not_before]
         assert ledger.verify().ok
+
+
+def test_a_storm_hands_over_no_move_and_lets_what_helps_pass(tmp_path: Path) -> None:
+    """Half the fleet flagged: hosts are closed within their share, none is emptied, and orders can be called back."""
+    with Ledger(f"sqlite:///{tmp_path / 'storm.db'}") as ledger:
+        ledger.record(automatic(), NOW)
+        waiting = [listed.order for listed in ledger.orders()]
+        storm = decide(fleet(50, {f"h{i:03d}": 0.8 for i in range(0, 50, 2)}, asof_at=NOW), POLICY)
+        ledger.record(storm, NOW)
+        ledger.cancel(waiting[0].order_id, "ann", "not in a storm", NOW)
+        executor = Scripted()
+        report = run(ledger, executor)
+        assert str(ledger.order(waiting[1].order_id).reason).startswith("fleet: 25 of 50 hosts that could be acted on")
+        sent = [listed.order for listed in ledger.orders() if listed.order.order_id in executor.taken]
+        assert {order.action for order in sent} == {Action.BLOCK_PLACEMENTS}
+        assert (report.refused, report.sent) == (1, len(sent))
+        assert len(sent) <= 50 * POLICY.limits.blocked_hosts_share_per_cluster
