@@ -46,10 +46,10 @@ class Rung:
     incompatible_series: Mapping[str, str]
     """VM series for which the technique does not work, and why."""
     acts_on_vms: bool
+    recovery: bool
+    """Whether it helps a host back, takes nothing away or asks for help: no breaker ever holds it."""
     sent_to_executor: bool
     """Whether it becomes an order; otherwise people and the next cycle see it, and that is all."""
-    recovery: bool
-    """Whether it gives capacity back or takes nothing away: no breaker stops it."""
 
 
 @cache

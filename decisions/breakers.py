@@ -36,6 +36,11 @@ def scopes(host: Host, risk: HostRisk | None) -> tuple[Scope, ...]:
     return placed if top is None else (*placed, ("drive_model", top))
 
 
+def labels(host: Host, risk: HostRisk | None) -> frozenset[str]:
+    """The scopes that a host is counted in, as `Breaker.scope` names them."""
+    return frozenset(map(_label, scopes(host, risk)))
+
+
 def trip(
     situation: Situation, risks: Mapping[str, HostRisk], flagged: Collection[str], limits: BreakerLimits
 ) -> Mapping[Scope, Breaker]:
@@ -73,10 +78,14 @@ def _possible_scopes(host: Host, risk: HostRisk | None) -> set[Scope]:
 
 
 def _breaker(scope: Scope, flagged: int, actionable: int, limit: int, hours: float) -> Breaker:
-    kind, name = scope
-    label = f"{kind.replace('_', ' ')} {name}".strip()
+    kind, label = scope[0], _label(scope)
     sentence = (
         f"{label}: {flagged} of {actionable} hosts that could be acted on would be emptied within {hours:g} h, "
         f"and policy allows {limit}; look for {LOOK_FOR[kind]} before letting more go"
     )
     return Breaker(label, flagged, actionable, limit, sentence)
+
+
+def _label(scope: Scope) -> str:
+    kind, name = scope
+    return f"{kind.replace('_', ' ')} {name}".strip()

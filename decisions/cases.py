@@ -97,9 +97,13 @@ def _forbidden(
 ) -> Forbidden:
     """What no budget can change: the guardrails that look at the host, its prediction and its history alone."""
     found: dict[Action, tuple[str, str]] = {}
-    always = _always(situation, policy, host, risk)
+    always, pool, now = _always(situation, policy, host, risk), host.cluster, situation.now or situation.asof_at
+    autonomy = policy.of(pool).autonomy
     for action in PRICED:
-        checks = [("autonomy", guardrails.autonomy_never(action, policy.autonomy))]
+        checks = [
+            ("autonomy", guardrails.autonomy_never(action, autonomy, policy.autonomy_key(pool, action))),
+            ("opt_out", guardrails.opted_out(action, host.host_id, pool, situation.opt_outs, now)),
+        ]
         if action is Action.INVESTIGATE:
             checks.append(("one_owner", guardrails.one_owner(host.host_id, situation.owned_hosts)))
         elif action is not Action.MONITOR:

@@ -8,6 +8,7 @@ the host really got, and the cheapest one that no guardrail forbids is proposed.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import ceil
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid5
@@ -16,7 +17,18 @@ from decisions import guardrails
 from decisions.actions import MOVES, PRICED, SERVICES
 from decisions.breakers import Scope, scopes, trip
 from decisions.cases import Case, Forbidden, cheapest, find
-from decisions.domain import Action, Breaker, EntityRisk, Host, HostRisk, Price, Proposal, Situation, Verdict, Vm
+from decisions.domain import (
+    Action,
+    Breaker,
+    EntityRisk,
+    HostRisk,
+    Price,
+    Proposal,
+    Situation,
+    StartRule,
+    Verdict,
+    Vm,
+)
 from decisions.load import Load, live_seconds, load
 from decisions.placement import Assignment, Occupancy, assign
 from decisions.plans import steps
@@ -24,7 +36,8 @@ from decisions.policy import Policy
 from decisions.price import Question, blocked, offer_days, prices
 from decisions.reasons import explain
 from decisions.risk import NEW, host_risks
-from decisions.schedule import Calendar
+from decisions.schedule import calendar_of, rack_of
+from decisions.windows import Start, earliest, start
 
 NAMESPACE: Final = UUID("6f1d7a52-0d5c-5d0a-9a3e-6d8d0f1e7c11")
 
@@ -104,9 +117,10 @@ class _Cycle:
         self._situation, self._policy, self._version = situation, policy, version
         self._in_force = policy_in_force(policy, situation.stopped_by)
         self._opened, self._placed = opened, placed
-        self._calendar = _calendar(situation, policy)
+        self._calendar = calendar_of(situation.asof_at, policy.limits, situation.open_orders, situation.hosts)
+        self._told_at = max(situation.asof_at, situation.now or situation.asof_at)
         self._looks, self._services = 0, 0
-        self._blocked = Counter(h.cluster for h in situation.hosts.values() if h.state == "blocked")
+        self._blocked = _closed(situation)
         self._sizes = Counter(h.cluster for h in situation.hosts.values())
 
     def propose(self, case: Case) -> Proposal:
@@ -114,22 +128,43 @@ class _Cycle:
         expires_at = case.risk.asof_at + self._policy.prediction_life
         targets = self._placed.targets if case.wants in MOVES and not _covering(case, self._opened) else None
         work = load(case.vms, self._policy, targets, owner_has_say=case.host.dedicated_to is not None)
-        slots = self._calendar.at_once(work.plans(case.wants)) if targets is not None else {}
-        rack = _rack(case.host)
-        starts_in = self._calendar.earliest_seconds(rack, slots) if targets is not None else 0.0
-        start_at = self._situation.asof_at + timedelta(seconds=starts_in)
-        forbidden = {**self._budgets(case, work, start_at, expires_at), **case.forbidden}
+        starts = self._start(case, work, expires_at) if targets is not None else None
+        asof = self._situation.asof_at
+        in_time = starts is not None and starts.at < expires_at  # what is forbidden is priced as if it went at once
+        starts_in = (starts.at - asof).total_seconds() if starts is not None and in_time else 0.0
+        forbidden = {**self._budgets(case, work, starts, expires_at), **case.forbidden}
         priced = self._prices(case, work, starts_in)
         action = (
             cheapest(_reach(priced, case.wants, forbidden), forbidden) if priced else _unpriced(case.risk, forbidden)
         )
-        if action in MOVES:
-            self._calendar.hold(rack, slots, starts_in + work.seconds(action))
+        moves = starts if action in MOVES else None
+        if moves is not None:
+            slots = self._calendar.at_once(work.plans(action))
+            self._calendar.hold(rack_of(case.host), slots, starts_in + work.seconds(action), starts_in)
         self._looks += action in {Action.INVESTIGATE, Action.NOTIFY}
         self._services += action in SERVICES
         self._blocked[case.host.cluster] += action in {Action.BLOCK_PLACEMENTS, Action.NOTIFY}
-        not_before = start_at if action in MOVES else self._situation.asof_at
-        return self._proposal(case, action, work, priced, forbidden, not_before, expires_at)
+        served = moves or self._pause(case, action, expires_at) or Start(asof, StartRule(), ())
+        return self._proposal(case, action, work, priced, forbidden, served, expires_at)
+
+    def _start(self, case: Case, work: Load, expires_at: datetime) -> Start:
+        """When the move that the host wants may start: notice given, window open, budgets free."""
+        asof, seconds = self._situation.asof_at, work.seconds(case.wants)
+        rack, slots = rack_of(case.host), self._calendar.at_once(work.plans(case.wants))
+
+        def free(at: datetime) -> datetime:
+            starts_in = self._calendar.earliest_seconds(rack, slots, seconds, (at - asof).total_seconds())
+            return asof + timedelta(seconds=ceil(starts_in))
+
+        pool = case.host.cluster
+        return start(case.wants, case.risk, self._told_at, expires_at, (pool, self._policy.of(pool)), free)
+
+    def _pause(self, case: Case, action: Action, expires_at: datetime) -> Start | None:
+        """When the host's VMs may be paused for its service; None for what touches no VM."""
+        if action is not Action.PRESERVE_MEMORY:
+            return None
+        pool = case.host.cluster
+        return start(action, case.risk, self._told_at, expires_at, (pool, self._policy.of(pool)), lambda at: at)
 
     def _prices(self, case: Case, work: Load, starts_in: float) -> Mapping[Action, Price]:
         """Every action's price: moves with what the host got; a person who looks is taken to find room for all."""
@@ -145,7 +180,7 @@ class _Cycle:
         return Question(case.host, work, case.exposure, self._policy, case.service, starts_in)
 
     def _budgets(
-        self, case: Case, work: Load, start_at: datetime, expires_at: datetime
+        self, case: Case, work: Load, starts: Start | None, expires_at: datetime
     ) -> dict[Action, tuple[str, str]]:
         """What is forbidden to this host by what others already got."""
         cluster, limits = case.host.cluster, self._policy.limits
@@ -160,16 +195,26 @@ class _Cycle:
         busy = guardrails.looks_left(self._looks, self._policy.people.looks_per_cycle)
         if busy is not None:
             found |= dict.fromkeys((Action.INVESTIGATE, Action.NOTIFY), ("looks_left", busy))
+        late = self._late(case, starts, expires_at) if starts is not None else ()
         for action in MOVES:
             checks = (
                 ("breaker", guardrails.open_breaker(action, _covering(case, self._opened))),
                 ("destination", self._no_target(case, work, action)),
-                ("concurrency", guardrails.concurrency(start_at, expires_at, _rack(case.host))),
+                *late,
             )
             for name, why in checks:
                 if why is not None and action not in found:
                     found[action] = (name, why)
         return found
+
+    def _late(self, case: Case, starts: Start, expires_at: datetime) -> tuple[tuple[str, str | None], ...]:
+        """What leaves no start before the prediction expires."""
+        rule, told_at = starts.rule, self._told_at
+        return (
+            ("notice", guardrails.short_notice(told_at, rule.notice_minutes, expires_at)),
+            ("window", guardrails.closed_window(case.host.cluster, earliest(rule, told_at), expires_at)),
+            ("concurrency", guardrails.concurrency(starts.at, expires_at, rack_of(case.host))),
+        )
 
     def _no_target(self, case: Case, work: Load, action: Action) -> str | None:
         """Why the move has nowhere to go, when none of the VMs that it is about has a target."""
@@ -186,34 +231,39 @@ class _Cycle:
         work: Load,
         priced: Mapping[Action, Price],
         forbidden: Forbidden,
-        not_before: datetime,
+        starts: Start,
         expires_at: datetime,
     ) -> Proposal:
-        asof = self._situation.asof_at
+        asof, pool = self._situation.asof_at, case.host.cluster
         question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
-        deadline = self._deadline(case, action, work, not_before)
+        deadline = self._deadline(case, action, work, starts.at)
         remedy = case.service.remedy.change if case.service and action in {*SERVICES, *MOVES} else None
         return Proposal(
             proposal_id=str(uuid5(NAMESPACE, question)),
             asof_at=asof,
             host_id=case.host.host_id,
             action=action,
-            autonomy=self._policy.autonomy[action],
+            autonomy=self._policy.of(pool).autonomy[action],
             expires_at=expires_at,
-            not_before=not_before,
+            not_before=starts.at,
             risk=case.risk,
             prices=marked,
             vms=work.plans(action, deadline),
-            reasons=explain(case.risk, case.vms, action, priced, work, self._policy, case.service, deadline),
+            reasons=(
+                *explain(case.risk, case.vms, action, priced, work, self._policy, case.service, deadline),
+                *starts.said,
+            ),
             blocked=bound,
             policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
             planned=not case.at_risk,
-            steps=steps(action, work, not_before, deadline, case.host),
+            steps=steps(action, work, starts.at, deadline, case.host),
             remedy=remedy,
+            pool=pool,
+            start_rule=starts.rule,
         )
 
     def _deadline(self, case: Case, action: Action, work: Load, not_before: datetime) -> datetime | None:
@@ -252,18 +302,9 @@ def _unpriced(risk: HostRisk, forbidden: Forbidden) -> Action:
     return Action.MONITOR if merely_new or Action.INVESTIGATE in forbidden else Action.INVESTIGATE
 
 
-def _rack(host: Host) -> str:
-    return f"{host.zone}/{host.rack}"
-
-
-def _calendar(situation: Situation, policy: Policy) -> Calendar:
-    """The cycle's budgets, less what orders under way hold of them."""
-    calendar = Calendar(situation.asof_at, policy.limits)
-    for order in sorted(situation.open_orders, key=lambda order: (order.not_before, order.order_id)):
-        host = situation.hosts.get(order.host_id)
-        if host is None or order.action not in MOVES:
-            continue
-        seconds = sum(plan.seconds for plan in order.vms) / policy.limits.live_moves_at_once_per_source
-        longest = max((plan.seconds for plan in order.vms), default=0.0)
-        calendar.hold_open(_rack(host), calendar.at_once(order.vms), order.not_before, seconds + longest)
-    return calendar
+def _closed(situation: Situation) -> Counter[str]:
+    """Hosts that take no new VMs, or that an order under way is about to close to them, by cluster."""
+    closed = {host.host_id for host in situation.hosts.values() if host.state == "blocked"}
+    closing = {Action.BLOCK_PLACEMENTS, Action.NOTIFY}
+    closed |= {order.host_id for order in situation.open_orders if order.action in closing}
+    return Counter(situation.hosts[host_id].cluster for host_id in closed & situation.hosts.keys())

@@ -183,6 +183,44 @@ class Cause:
     incident_id: str | None = None
 
 
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A maintenance window: on these days, from one hour to the other, in UTC; past midnight where it ends earlier."""
+
+    days_utc: tuple[str, ...]
+    from_hour_utc: float
+    to_hour_utc: float
+
+
+@dataclass(frozen=True)
+class StartRule:
+    """What the start of an order must keep to, whenever the order is made."""
+
+    notice_minutes: float = 0.0
+    """Between telling the owners and the start."""
+    window: Window | None = None
+    """Null: any time."""
+
+
+@dataclass(frozen=True)
+class OptOut:
+    """A person's word that a host or a pool is left alone, by whom, why and until when."""
+
+    opt_out_id: str
+    scope: str
+    """`host` or `pool`."""
+    name: str
+    actions: tuple[Action, ...]
+    """What is not done; empty: nothing that becomes an order."""
+    by: str
+    reason: str
+    at: datetime
+    expires_at: datetime
+
+
 @dataclass(frozen=True)
 class Price:
     """Expected VM interruptions of one action, and its parts, which add up to `interruptions`.
@@ -233,6 +271,10 @@ class Proposal:
     """The whole plan, of which this proposal's order is the part that can begin now."""
     remedy: Change | None = None
     """What cures or services the host; null where it is only emptied or watched."""
+    pool: str = ""
+    """The host's cluster."""
+    start_rule: StartRule = StartRule()
+    """What an order that is made later must keep to as well."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +318,8 @@ class Situation:
     """Hosts whose owners have been told in the current episode."""
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """By host, what it is at risk for together with others."""
+    opt_outs: tuple[OptOut, ...] = ()
+    """Hosts and pools that people keep out for now."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
 

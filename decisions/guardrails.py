@@ -6,18 +6,36 @@ from typing import Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, ladder
-from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, Vm
+from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, OptOut, Vm
 from decisions.policy import EarnedPrecision, Owners
 from decisions.remedies import Service
 
 GIB: Final = 1024**3
 
 
-def autonomy_never(action: Action, autonomy: Mapping[Action, Autonomy]) -> str | None:
-    """Whether policy rules the action out altogether."""
+def autonomy_never(action: Action, autonomy: Mapping[Action, Autonomy], key: str = "") -> str | None:
+    """Whether policy rules the action out altogether; `key` is where it says so."""
     if autonomy[action] is Autonomy.NEVER:
-        return f'policy never does {action} (autonomy.{action} = "never")'
+        return f'policy never does {action} ({key or f"autonomy.{action}"} = "never")'
     return None
+
+
+def opted_out(action: Action, host_id: str, pool: str, opt_outs: Sequence[OptOut], at: datetime) -> str | None:
+    """Whether a person keeps the host or its pool out of the action; of several, the one that lasts longest speaks."""
+    named = {("host", host_id), ("pool", pool)}
+    holding = [
+        out
+        for out in opt_outs
+        if (out.scope, out.name) in named
+        and at < out.expires_at
+        and (action in out.actions if out.actions else ladder()[action].sent_to_executor)
+    ]
+    if not holding:
+        return None
+    last = max(holding, key=lambda out: (out.expires_at, out.opt_out_id))
+    what = "everything that acts" if not last.actions else ", ".join(last.actions)
+    until = f"{last.expires_at:%Y-%m-%d %H:%M} UTC"
+    return f"{last.by} keeps {last.scope} {last.name} out of {what} until {until}: {last.reason}"
 
 
 def kill_switch(stopped_by: str | None) -> str | None:
@@ -200,6 +218,37 @@ def fault_domain_spread(
     return f"VM {vm.vm_id} would share fault domain {target[1]} with another of availability set {vm.availability_set}"
 
 
+def short_notice(told_at: datetime, notice_minutes: float, expires_at: datetime) -> str | None:
+    """Whether the owners could not be told early enough before the prediction expires."""
+    if told_at + timedelta(minutes=notice_minutes) < expires_at:
+        return None
+    return (
+        f"owners are told {notice_minutes:g} min ahead, which from {told_at:%Y-%m-%d %H:%M} UTC is after the "
+        f"prediction expires at {expires_at:%H:%M} UTC; the next cycle decides anew"
+    )
+
+
+def closed_window(pool: str, opens_at: datetime, expires_at: datetime) -> str | None:
+    """Whether the pool's maintenance window opens only after the prediction expires."""
+    if opens_at < expires_at:
+        return None
+    return (
+        f"the maintenance window of pool {pool} opens at {opens_at:%a %Y-%m-%d %H:%M} UTC, after the prediction "
+        f"expires at {expires_at:%Y-%m-%d %H:%M} UTC; the cycle before the opening decides anew"
+    )
+
+
+def recovered(risk: HostRisk, now: datetime, days: float, below: float, hours: float) -> str | None:
+    """Whether a fresh prediction that knows all of the host says that it is clearly not at risk any more."""
+    fresh = expired_prediction(now, risk.asof_at, hours) is None
+    if not fresh or not risk.known or risk.unknown or risk.within(days) >= below:
+        return None
+    return (
+        f"host {risk.host_id} has recovered: by the prediction of {risk.asof_at:%Y-%m-%d %H:%M} UTC it fails within "
+        f"{days:g} days with a chance of {risk.within(days):.1%}, and below {below:.1%} it is no longer at risk"
+    )
+
+
 def concurrency(start_at: datetime, expires_at: datetime, rack: str) -> str | None:
     """Whether the budgets of rack, fleet and targets leave no start before the prediction expires."""
     if start_at < expires_at:
@@ -228,7 +277,8 @@ def looks_left(asked: int, cap: int) -> str | None:
 
 def open_breaker(action: Action, breakers: Sequence[Breaker]) -> str | None:
     """Whether a breaker that covers the host stops the action: moves only, never a recovery."""
-    return breakers[0].sentence if breakers and action in MOVES else None
+    stops = action in MOVES and not ladder()[action].recovery
+    return breakers[0].sentence if breakers and stops else None
 
 
 def _hours(age: timedelta) -> str:

@@ -41,7 +41,7 @@ def oracle(world: World, ledger: Ledger, policy: Policy, until: datetime) -> int
         ledger.record(decide(situation, policy), now)
         approve_waiting(ledger, now)
         executor = Simulated(world, now)
-        drain(ledger, executor, Inventory(situation.hosts, situation.vms), now, limits)
+        drain(ledger, executor, Inventory(situation.hosts, situation.vms), now, limits, policy=policy)
         world.advance(now + NIGHT)
         open_ids = [listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)]
         for answer in executor.poll(open_ids, world.now):

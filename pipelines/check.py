@@ -1,11 +1,13 @@
 """The doctor: what is set up, what is not, and what to do about it. Nothing is written."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import ForeshockError
 from data.warehouse import PUBLISHED, read
+from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
 from pipelines.settings import Settings
@@ -103,6 +105,23 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         yield Finding("policy", "wrong", str(error))
     else:
         yield Finding("policy", "ok", f"{settings.policy.path or 'as shipped'}, version {policy.version[:12]}")
+        yield from _pools(settings, policy.pools)
+
+
+def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
+    """Pools of the policy that no host is in: a slip of the pen there protects nobody."""
+    if not named or not (settings.home / PUBLISHED).exists():
+        return
+    try:
+        with read(settings.home) as con:
+            rows = con.execute("select distinct cluster from host where valid_until is null order by 1").fetchall()
+    except ForeshockError:
+        return  # the snapshot's own finding says what is wrong with it
+    known = [cluster for (cluster,) in rows]
+    for name in sorted(set(named) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known[:10]) or 'none'}"
+        yield Finding("pool", "wrong", f'the policy sets pool."{name}", and no host is in such a cluster; {hint}')
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
@@ -112,13 +131,16 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with copied(settings) as ledger:
-            checked, stop = ledger.verify(), ledger.stopped()
+            checked, stop, opt_outs = ledger.verify(), ledger.stopped(), ledger.opted_out(now_of(settings))
     except ForeshockError as error:
         yield Finding("ledger", "wrong", str(error))
         return
     yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or f"{checked.records} records, unchanged")
     if stop:
         yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
+    for out in opt_outs:
+        until = f"until {out.expires_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding("opt-out", "ok", f"{out.by} keeps {out.scope} {out.name} out {until}: {out.reason}")
 
 
 def _executor(settings: Settings) -> Iterator[Finding]:

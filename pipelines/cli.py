@@ -79,6 +79,11 @@ _GROUPS: Final = (
         ("retry", "orders:retry", "Send a dead order again."),
         ("cancel", "orders:cancel", "Call an order back."),
     )),
+    (_PEOPLE, "opt-out", "Hosts and pools that a person keeps out, for a time.", (
+        ("add", "opt_outs:add", "Keep a host or a pool out of actions."),
+        ("list", "opt_outs:list_", "Who keeps what out, why and until when."),
+        ("remove", "opt_outs:remove", "End one before its time."),
+    )),
     (_PEOPLE, "ledger", "The audit chain.", (("verify", "orders:verify", "Check that no record was changed."),)),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What a decision may look at, read from the published snapshot as of one moment."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -51,8 +51,25 @@ def vms(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, tuple[Vm, .
     return {host_id: tuple(members) for host_id, members in found.items()}
 
 
+def newest_risks(
+    con: "duckdb.DuckDBPyConnection", now: datetime, at: datetime, versions: Mapping[str, str], hosts: Collection[str]
+) -> tuple[EntityRisk, ...]:
+    """The newest risks up to `now` by the given model version of each component, for entities that sit in the hosts."""
+    found: list[EntityRisk] = []
+    for component, version in sorted(versions.items()):
+        query = "select max(asof_at) from risk where component = $component and model_version = $v and asof_at <= $now"
+        ((newest,),) = con.execute(query, {"component": component, "v": version, "now": now}).fetchall()
+        if newest is not None:
+            found += risks(con, newest, at, {component: version}, hosts)
+    return tuple(found)
+
+
 def risks(
-    con: "duckdb.DuckDBPyConnection", asof_at: datetime, at: datetime, versions: Mapping[str, str]
+    con: "duckdb.DuckDBPyConnection",
+    asof_at: datetime,
+    at: datetime,
+    versions: Mapping[str, str],
+    hosts: Collection[str] | None = None,
 ) -> tuple[EntityRisk, ...]:
     """Risks of `asof_at` by the given model version of each component, for entities that sit in a known host.
 
@@ -61,6 +78,7 @@ def risks(
         asof_at: the moment the risks were asked for.
         at: the moment whose inventory says which host an entity sits in.
         versions: the model version to believe, by component.
+        hosts: only entities that sit in these; by default all.
     """
     table = arrow(
         con,
@@ -70,6 +88,7 @@ def risks(
         ), sited as (
             select entity_key, host_id from entity_host
             where valid_from <= $at and (valid_until is null or valid_until > $at)
+              and ($hosts is null or list_contains($hosts, host_id))
         )
         select entity.entity_id, risk.component, sited.host_id, risk.model_version, risk.status, risk.reason,
                entity.model, factors, risk_1d, risk_3d, risk_7d, risk_14d, risk_30d
@@ -79,7 +98,13 @@ def risks(
         join entity using (entity_key)
         where risk.asof_at = $asof_at
         order by sited.host_id, risk.component, entity.entity_id""",
-        {"asof_at": asof_at, "at": at, "components": list(versions), "versions": list(versions.values())},
+        {
+            "asof_at": asof_at,
+            "at": at,
+            "components": list(versions),
+            "versions": list(versions.values()),
+            "hosts": None if hosts is None else sorted(hosts),
+        },
     )
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return tuple(_entity_risk(asof_at, row) for row in rows)

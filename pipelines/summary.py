@@ -6,6 +6,7 @@ from typing import Any, Final
 QUIET: Final = frozenset({"monitor"})
 """Actions that are counted, not listed."""
 _LISTED: Final = 20
+_FATES: Final = ("sent", "recalled", "refused", "expired", "dead", "postponed")
 _BUDGETS: Final = ("0.0005", "0.001", "0.01")
 
 
@@ -19,7 +20,7 @@ def cycle(report: Mapping[str, Any]) -> str:
         f"already, {ingest['rows_quarantined']:,} quarantined",
         "score": f"{', '.join(judged) or 'nothing'}; {unknown:,} unknown",
         "decide": _decided(decided),
-        "dispatch": counted({key: sent[key] for key in ("sent", "refused", "expired", "dead", "postponed")}),
+        "dispatch": counted({key: sent.get(key, 0) for key in _FATES}),
         "settle": f"orders: {counted(settled['orders'])}; VMs: {counted(settled['outcomes'])}; "
         f"episodes closed: {counted(settled['why'])}",
     }

@@ -13,14 +13,15 @@ from typing import Self
 from sqlalchemy import insert, update
 
 from data.errors import LedgerError
-from decisions.domain import Action, Answer, Order, OrderState, Verdict, VmOutcome
-from decisions.ledger import chain, orders, queries, record
+from decisions.domain import Action, Answer, OptOut, Order, OrderState, Verdict, VmOutcome
+from decisions.ledger import chain, opt_outs, orders, queries, record
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
     Episode,
+    ListedOptOut,
     ListedOrder,
     ListedProposal,
     OrderEvent,
@@ -122,7 +123,8 @@ class Ledger:
 
         Raises:
             LedgerError: There is no such proposal.
-            Refused: Expired, decided already (by whom and when), only for show, stopped, or the host has an open order.
+            Refused: Expired, decided already (by whom and when), only for show, stopped, kept out by a person, too late
+                to give the owners notice, or the host has an open order.
         """
         with writing(self._engine) as con:
             return record.approve(con, proposal_id, by, reason, at)
@@ -147,6 +149,33 @@ class Ledger:
         with writing(self._engine) as con:
             record.refuse(con, proposal_id, Standing.SNOOZED, by, reason, at, until)
 
+    # Opt-outs
+
+    def opt_out(self, out: OptOut) -> bool:
+        """Whether the opt-out was not held before; from now on it keeps its host or pool out."""
+        with writing(self._engine) as con:
+            return opt_outs.add(con, out)
+
+    def remove_opt_out(self, opt_out_id: str, by: str, reason: str, at: datetime) -> None:
+        """End an opt-out before its time.
+
+        Raises:
+            LedgerError: There is no such opt-out.
+            Refused: It has ended already.
+        """
+        with writing(self._engine) as con:
+            opt_outs.remove(con, opt_out_id, by, reason, at)
+
+    def opt_outs(self) -> list[ListedOptOut]:
+        """All opt-outs there ever were, the newest first."""
+        with reading(self._engine) as con:
+            return opt_outs.listed(con)
+
+    def opted_out(self, at: datetime) -> tuple[OptOut, ...]:
+        """Opt-outs that hold at the moment."""
+        with reading(self._engine) as con:
+            return opt_outs.holding(con, at)
+
     # Orders on their way
 
     def lease(self, now: datetime, limit: int, lease_seconds: float) -> list[Order]:
@@ -159,6 +188,11 @@ class Ledger:
             if switch is not None and switch.stopped:
                 return []
             return orders.lease(con, now, limit, lease_seconds)
+
+    def delay(self, order_id: str, not_before: datetime, at: datetime, reason: str) -> None:
+        """Let an order that was not handed over start later than it says."""
+        with writing(self._engine) as con:
+            orders.delay(con, order_id, not_before, at, reason)
 
     def mark_sent(self, order_id: str, at: datetime) -> None:
         """The executor has the order."""
@@ -269,6 +303,11 @@ class Ledger:
         """Hosts that were to be emptied or serviced since then, and when last."""
         with reading(self._engine) as con:
             return queries.recent(con, since, besides, moves_only=False)
+
+    def handed_over(self, since: datetime) -> dict[str, datetime]:
+        """As `recent_actions`, of orders that the executor has had."""
+        with reading(self._engine) as con:
+            return queries.handed_over(con, since)
 
     def recent_evacuations(self, since: datetime, besides: str | None = None) -> tuple[tuple[str, datetime], ...]:
         """Hosts that were to be emptied since then, in the form that the breakers count."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from decisions.ledger.schema import history, orders, proposal
+from decisions.ledger.schema import history, opt_out, orders, proposal
 
 GENESIS: Final = "0" * 64
 
@@ -72,9 +72,12 @@ def append(con: Connection, at: datetime, entries: Iterable[Entry]) -> None:
 
 
 def verify(con: Connection) -> Verified:
-    """Whether every record is as it was written, in place, and the proposals and orders it vouches for are too."""
-    held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
-    held |= {row.order_id: digest(row.body) for row in con.execute(select(orders.c.order_id, orders.c.body))}
+    """Whether every record is as it was written, in place, and what it vouches for is too: no more and no less.
+
+    It vouches for proposals, orders, opt-outs and their removals.
+    """
+    held = _held(con)
+    vouched: set[str] = set()
     previous, count = GENESIS, 0
     for row in con.execute(select(history).order_by(history.c.record)):
         count += 1
@@ -82,7 +85,28 @@ def verify(con: Connection) -> Verified:
         if reason is not None:
             return Verified(count, ok=False, first_bad=row.record, reason=reason, head=previous)
         previous = row.hash
+        vouched.add(row.subject)
+    added = min(held.keys() - vouched, default=None)
+    if added is not None:
+        reason = f"{added} stands in the ledger, and no record says how it came there"
+        return Verified(count, ok=False, first_bad=None, reason=reason, head=previous)
     return Verified(count, ok=True, first_bad=None, reason=None, head=previous)
+
+
+def removal_of(opt_out_id: str) -> str:
+    """The subject under which the history vouches for an opt-out's removal."""
+    return f"removal of {opt_out_id}"
+
+
+def _held(con: Connection) -> dict[str, str]:
+    """The digests of all that the history vouches for, by subject."""
+    held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
+    held |= {row.order_id: digest(row.body) for row in con.execute(select(orders.c.order_id, orders.c.body))}
+    for row in con.execute(select(opt_out)):
+        held[row.opt_out_id] = digest(row.body)
+        if row.removal is not None:
+            held[removal_of(row.opt_out_id)] = digest(row.removal)
+    return held
 
 
 def _fault(row: Row[Any], expected: int, previous: str, held: Mapping[str, str]) -> str | None:

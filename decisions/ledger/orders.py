@@ -43,7 +43,7 @@ def lease(con: Connection, now: datetime, limit: int, lease_seconds: float) -> l
         (box.state == "leased") & (box.lease_until <= now),
     )
     query = (
-        select(held.order_id, held.body)
+        select(held.order_id, held.body, held.not_before)
         .join(tables.outbox, box.order_id == held.order_id)
         .where(due, held.state == OrderState.REQUESTED.value, held.expires_at > now)
         .order_by(held.not_before, held.order_id)
@@ -58,7 +58,7 @@ def lease(con: Connection, now: datetime, limit: int, lease_seconds: float) -> l
             "attempts": box.attempts + 1,
         }
         con.execute(update(tables.outbox).where(box.order_id.in_(taken)).values(values))
-    return [load_order(row.body) for row in rows]
+    return [load_order(row.body, row.not_before) for row in rows]
 
 
 def overdue(con: Connection, now: datetime) -> list[str]:
@@ -140,6 +140,13 @@ def give_up(con: Connection, order_id: str, state: OrderState, at: datetime, rea
         return False
     mark(con, order_id, at, "dead", last_error=reason)
     return True
+
+
+def delay(con: Connection, order_id: str, not_before: datetime, at: datetime, reason: str) -> None:
+    """Let an order start later than it says; its body stays what it was, and the history says why."""
+    con.execute(update(tables.orders).where(tables.orders.c.order_id == order_id).values(not_before=not_before))
+    body = {"not_before": not_before.isoformat(), "reason": reason}
+    chain.append(con, at, [chain.Entry("order_delayed", order_id, body)])
 
 
 def cancel(con: Connection, order_id: str, by: str, reason: str, at: datetime) -> None:

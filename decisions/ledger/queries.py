@@ -96,7 +96,7 @@ def orders(con: Connection, where: Iterable[Any], limit: int | None) -> list[Lis
 
 def _listed_order(row: Row[Any]) -> ListedOrder:
     return ListedOrder(
-        order=load_order(row.body),
+        order=load_order(row.body, row.not_before),
         state=OrderState(row.state),
         reason=row.reason,
         requested_at=row.requested_at,
@@ -134,8 +134,9 @@ def outcomes(con: Connection, order_id: str) -> list[VmOutcome]:
 def open_orders(con: Connection, besides: str | None) -> list[Order]:
     """Orders that have not come to an end, in the order of their start."""
     held = tables.orders.c
-    query = select(held.body).where(held.state.in_(OPEN), *_not_ordered_by(besides))
-    return [load_order(body) for body in con.execute(query.order_by(held.not_before, held.order_id)).scalars()]
+    query = select(held.body, held.not_before).where(held.state.in_(OPEN), *_not_ordered_by(besides))
+    rows = con.execute(query.order_by(held.not_before, held.order_id))
+    return [load_order(row.body, row.not_before) for row in rows]
 
 
 def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozenset[str]:
@@ -168,6 +169,17 @@ def recent(con: Connection, since: datetime, besides: str | None, *, moves_only:
         held.requested_at >= since,
         held.state.not_in(_UNDONE),
         *_not_ordered_by(besides),
+    )
+    return {row.host_id: row.at for row in con.execute(query.group_by(held.host_id).order_by(held.host_id))}
+
+
+def handed_over(con: Connection, since: datetime) -> dict[str, datetime]:
+    """Hosts whose orders to move VMs the executor has had since then, and since when the last was asked for."""
+    held, box = tables.orders.c, tables.outbox.c
+    query = (
+        select(held.host_id, func.max(held.requested_at).label("at"))
+        .join(tables.outbox, box.order_id == held.order_id)
+        .where(held.action.in_(_MOVES), held.requested_at >= since, held.state.not_in(_UNDONE), box.state == "sent")
     )
     return {row.host_id: row.at for row in con.execute(query.group_by(held.host_id).order_by(held.host_id))}
 

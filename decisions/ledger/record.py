@@ -8,11 +8,13 @@ from uuid import UUID, uuid5
 from sqlalchemy import Connection, Row, insert, select
 
 from data.errors import LedgerError, Refused
+from decisions import guardrails
 from decisions.actions import ladder
 from decisions.domain import UNDER_WAY, Autonomy, Order, OrderState, Proposal, Verdict
-from decisions.ledger import chain
+from decisions.ledger import chain, opt_outs
 from decisions.ledger import schema as tables
 from decisions.ledger.values import Recorded, Standing, dump_order, dump_proposal, load_proposal
+from decisions.windows import earliest
 
 NAMESPACE = UUID("a6f0c1de-3f5b-5a57-8f6e-0a6f2b1f9d55")
 POLICY = "policy"
@@ -135,7 +137,7 @@ def _decide(
 
 
 def order_of(proposal: Proposal, at: datetime) -> Order:
-    """The order for the proposal, from `at` at the earliest; the same proposal gives the same `order_id`."""
+    """The order for the proposal, which starts at `at` at the earliest; the same proposal gives the same `order_id`."""
     return Order(
         order_id=str(uuid5(NAMESPACE, f"order|{proposal.proposal_id}")),
         proposal_id=proposal.proposal_id,
@@ -154,8 +156,8 @@ def order_of(proposal: Proposal, at: datetime) -> Order:
 def _put_orders(
     con: Connection, proposals: Sequence[Proposal], now: datetime, *, from_now: bool = False
 ) -> tuple[list[Order], list[chain.Entry]]:
-    """Orders with their first step and their outbox row; an approval that comes late moves the start to now."""
-    made = [order_of(p, now if from_now else p.not_before) for p in proposals]
+    """Orders with their first step and their outbox row; an approval that comes late moves notice and start."""
+    made = [order_of(p, earliest(p.start_rule, now) if from_now else p.not_before) for p in proposals]
     asof = {p.proposal_id: p.asof_at for p in proposals}
     if not made:
         return [], []
@@ -193,7 +195,8 @@ def approve(con: Connection, proposal_id: str, by: str, reason: str, at: datetim
     """The order that the approval makes; None for actions that no executor carries out.
 
     Raises:
-        Refused: Expired, decided already, only for show, stopped, or the host has an open order.
+        Refused: Expired, decided already, only for show, stopped, opted out, too late to give notice, or the host has
+            an open order.
     """
     proposal = undecided(con, proposal_id, at)
     if proposal.autonomy not in {Autonomy.APPROVE, Autonomy.AUTO}:
@@ -202,6 +205,19 @@ def approve(con: Connection, proposal_id: str, by: str, reason: str, at: datetim
     switch = last_control(con)
     if switch is not None and switch.stopped:
         msg = f"{switch.set_by} has stopped all action ({switch.reason}); `foreshock start` lifts it."
+        raise Refused(msg)
+    held = opt_outs.holding(con, at)
+    kept_out = guardrails.opted_out(proposal.action, proposal.host_id, proposal.pool, held, at)
+    if kept_out is not None:
+        msg = f"{kept_out}. `foreshock opt-out remove` ends it."
+        raise Refused(msg)
+    starts_at = max(proposal.not_before, earliest(proposal.start_rule, at))
+    if starts_at >= proposal.expires_at:
+        msg = (
+            f"Proposal {proposal_id} ({proposal.action} for {proposal.host_id}) is approved too late: with notice to "
+            f"the owners and within the maintenance window it would start at {starts_at:%Y-%m-%d %H:%M} UTC, after its "
+            f"prediction expires at {proposal.expires_at:%H:%M} UTC; decide on a newer one."
+        )
         raise Refused(msg)
     busy = select(tables.orders.c.order_id).where(
         tables.orders.c.host_id == proposal.host_id, tables.orders.c.state.in_(OPEN)

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration."""
 
 
@@ -183,6 +183,14 @@ control = Table(
     Column("set_by", String, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+opt_out = Table(
+    "opt_out",
+    METADATA,
+    Column("opt_out_id", String, primary_key=True),
+    Column("body", Text, nullable=False),  # JSON: the whole opt-out, never changed
+    Column("removal", Text),  # JSON: who ended it before its time, why and when
 )
 
 history = Table(

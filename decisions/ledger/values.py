@@ -1,13 +1,13 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from decisions.domain import Breaker, Order, OrderState, Proposal
+from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -119,6 +119,23 @@ class Stop:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Removal:
+    """An opt-out was ended before its time: by whom, why, when."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ListedOptOut:
+    """An opt-out, and its removal if there was one."""
+
+    opt_out: OptOut
+    removal: Removal | None
+
+
 def dump_proposal(proposal: Proposal) -> Any:
     """The proposal as plain JSON types."""
     return _proposals().dump_python(proposal, mode="json")
@@ -134,9 +151,19 @@ def load_proposal(body: str) -> Proposal:
     return _proposals().validate_json(body)
 
 
-def load_order(body: str) -> Order:
-    """The order that was written down."""
-    return _orders().validate_json(body)
+def load_order(body: str, not_before: datetime) -> Order:
+    """The order that was written down, with the start that it was delayed to since."""
+    return replace(_orders().validate_json(body), not_before=not_before)
+
+
+def dump_opt_out(out: OptOut) -> Any:
+    """The opt-out as plain JSON types."""
+    return _opt_outs().dump_python(out, mode="json")
+
+
+def load_opt_out(body: str) -> OptOut:
+    """The opt-out that was written down."""
+    return _opt_outs().validate_json(body)
 
 
 def load_breakers(body: str) -> tuple[Breaker, ...]:
@@ -156,3 +183,10 @@ def _orders() -> "TypeAdapter[Order]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(Order)
+
+
+@cache
+def _opt_outs() -> "TypeAdapter[OptOut]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(OptOut)

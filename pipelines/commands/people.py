@@ -34,7 +34,7 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
 
 
 def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Output:
-    """Throw the kill switch: no order leaves until `start`.
+    """Throw the kill switch: no order leaves until `start`, and those that have not begun are called back.
 
     Args:
         reason: Why, for everybody who finds it thrown.
@@ -43,11 +43,15 @@ def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Outp
     """
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
+    from pipelines.steps.dispatch import CalledBack, call_back
 
     settings, name = common.settings(), by or getpass.getuser()
+    now = now_of(settings)
     with opened(settings) as ledger:
-        ledger.stop(name, reason, now_of(settings))
-    return Output({"stopped": True, "by": name, "reason": reason})
+        ledger.stop(name, reason, now)
+    done = call_back(settings, now)
+    told = {"called_back": done} if done != CalledBack(0) else {}
+    return Output({"stopped": True, "by": name, "reason": reason, **told})
 
 
 def start(*, reason: str = "", by: str | None = None, common: Common = COMMON) -> Output:

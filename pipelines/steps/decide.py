@@ -175,6 +175,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
         told_hosts=ledger.told_hosts(besides=itself),
         recent_evacuations=ledger.recent_evacuations(asof_at - timedelta(hours=policy.breaker.hours), itself),
         stopped_by=stopped_by,
+        opt_outs=ledger.opted_out(asof_at),
     )
 
 

@@ -10,24 +10,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, ForeshockError
 from data.warehouse import read
-from decisions.domain import Host, Order, OrderState, Vm
+from decisions import preconditions
+from decisions.domain import UNDER_WAY, Host, HostRisk, Order, OrderState, Proposal, Vm
 from decisions.ledger import Ledger
+from decisions.policy import Policy
+from decisions.policy import load as load_policy
+from decisions.preconditions import Present
+from decisions.risk import host_risks
 from pipelines import ledgers, situation
 from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import opened
 from pipelines.settings import ExecutorSettings, Settings
+from pipelines.steps.recall import recall
 
 BATCH: Final = 50
 """Orders leased at a time."""
 LOCK: Final = "dispatch.lock"
-OUT_OF_SERVICE: Final = frozenset({"repair", "retired"})
 _FATES: Final = {OrderState.REFUSED: "refused", OrderState.EXPIRED: "expired"}
 
 
@@ -40,6 +45,8 @@ class DispatchReport:
     expired: int = 0
     dead: int = 0
     postponed: int = 0
+    recalled: int = 0
+    """Open orders that were called back: their host has recovered, or a person is against it by now."""
     stopped_by: str | None = None
     """Who threw the kill switch, which keeps everything in the outbox."""
     dry_run: bool = False
@@ -47,10 +54,11 @@ class DispatchReport:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What preconditions are checked against: hosts by id, and VMs by host."""
+    """What preconditions are checked against: hosts by id, VMs by host, and the newest risks of hosts with orders."""
 
     hosts: Mapping[str, Host]
     vms: Mapping[str, tuple[Vm, ...]]
+    risks: Mapping[str, HostRisk] = field(default_factory=dict)
 
 
 def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> DispatchReport:
@@ -61,18 +69,43 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
         now: the moment of handing over.
         dry_run: work on a copy of the ledger and hand over to nobody.
     """
+    policy = load_policy(settings.policy.path)
     with ExitStack() as stack:
         if dry_run:
             ledger, executor = stack.enter_context(ledgers.scratch(settings)), DryRun(now)
-            report = drain(ledger, executor, _inventory(settings, now), now, settings.executor)
+            inventory = _inventory(settings, ledger, now)
+            report = drain(ledger, executor, inventory, now, settings.executor, policy=policy)
             return replace(report, dry_run=True)
         lease = stack.enter_context(_turn(settings))
         held = stack.enter_context(ledgers.opened(settings))
-        if not held.orders(outbox_state="pending", limit=1) and not held.orders(outbox_state="leased", limit=1):
+        if not held.open_orders():
             return DispatchReport(stopped_by=_stopped_by(held))
         to = stack.enter_context(opened(settings, now))
         limits = settings.executor.model_copy(update={"lease_seconds": lease})
-        return drain(held, to, _inventory(settings, now), now, limits)
+        return drain(held, to, _inventory(settings, held, now), now, limits, policy=policy)
+
+
+@dataclass(frozen=True)
+class CalledBack:
+    """How many open orders were called back, and what stood in the way of asking about the others, if anything."""
+
+    orders: int
+    problem: str | None = None
+
+
+def call_back(settings: Settings, now: datetime) -> CalledBack:
+    """What a person's no calls back at once; nothing is handed over, and what fails now the next dispatch does."""
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_turn(settings))
+            held = stack.enter_context(ledgers.opened(settings))
+            if not held.open_orders():
+                return CalledBack(0)
+            to, policy = stack.enter_context(opened(settings, now)), load_policy(settings.policy.path)
+            desk = _Desk(held, to, _inventory(settings, held, now), policy, settings.executor.attempts)
+            return CalledBack(recall(held, to, desk.present(now), now))
+    except ForeshockError as error:
+        return CalledBack(0, str(error))
 
 
 def drain(
@@ -82,8 +115,12 @@ def drain(
     now: datetime,
     limits: ExecutorSettings,
     pause: Callable[[float], None] = time.sleep,
+    *,
+    policy: Policy | None = None,
 ) -> DispatchReport:
     """What became of the outbox, worked through in rounds: what failed in one is tried again after a pause.
+
+    Before that, open orders that should no longer stand are called back.
 
     Args:
         ledger: holds the outbox.
@@ -92,15 +129,15 @@ def drain(
         now: the moment of handing over; pauses are added to it.
         limits: lease, attempts and backoff.
         pause: sleeps for so many seconds.
+        policy: what is allowed; by default the policy that ships.
     """
     count: Counter[str] = Counter(expired=len(ledger.expire(now)))
+    desk = _Desk(ledger, executor, inventory, policy or load_policy(), limits.attempts)
+    called_back = recall(ledger, executor, desk.present(now), now)
     put_off = 0
     for round_ in range(limits.attempts):
         seconds = _backoff(limits.backoff_seconds, round_)
-        fates = Counter(
-            _hand_over(ledger, executor, inventory, order, now, limits.attempts, seconds)
-            for order in _leased(ledger, now, limits.lease_seconds)
-        )
+        fates = Counter(desk.hand_over(order, now, seconds) for order in _leased(ledger, now, limits.lease_seconds))
         count, put_off = count + fates, fates["postponed"]
         if not put_off or round_ + 1 == limits.attempts:
             break
@@ -112,6 +149,7 @@ def drain(
         expired=count["expired"],
         dead=count["dead"],
         postponed=put_off,
+        recalled=called_back,
         stopped_by=_stopped_by(ledger),
     )
 
@@ -122,56 +160,74 @@ def _leased(ledger: Ledger, now: datetime, lease_seconds: float) -> Iterator[Ord
         yield from orders
 
 
-def _hand_over(
-    ledger: Ledger,
-    executor: Executor,
-    inventory: Inventory,
-    order: Order,
-    now: datetime,
-    attempts: int,
-    backoff_seconds: float,
-) -> str:
-    """What became of one leased order; whatever it is, the ledger knows it before the next one is touched."""
-    if stop := _stopped_by(ledger):
-        ledger.mark_retry(order.order_id, now, f"stopped by {stop}", now)
-        return "held"
-    if broken := _broken(order, inventory):
-        ledger.mark_refused(order.order_id, now, broken)
+@dataclass(frozen=True)
+class _Desk:
+    """Where orders are looked at once more and handed over, one after the other."""
+
+    ledger: Ledger
+    executor: Executor
+    inventory: Inventory
+    policy: Policy
+    attempts: int
+
+    def present(self, now: datetime) -> Present:
+        """What holds at this moment, the hand-overs until now included."""
+        newest = self.ledger.cycles(limit=1)
+        return Present(
+            hosts=self.inventory.hosts,
+            vms=self.inventory.vms,
+            policy=self.policy,
+            risks=self.inventory.risks,
+            opt_outs=self.ledger.opted_out(now),
+            breakers=newest[0].breakers if newest else (),
+            handed_over=self.ledger.handed_over(now - timedelta(hours=self.policy.breaker.hours)),
+            stopped_by=_stopped_by(self.ledger),
+        )
+
+    def hand_over(self, order: Order, now: datetime, backoff_seconds: float) -> str:
+        """What became of one leased order; whatever it is, the ledger knows it before the next one is touched."""
+        ledger, present = self.ledger, self.present(now)
+        if present.stopped_by:
+            ledger.mark_retry(order.order_id, now, f"stopped by {present.stopped_by}", now)
+            return "held"
+        proposal = ledger.proposal(order.proposal_id, now).proposal
+        why, order = self._again(order, proposal, present, now)
+        try:
+            if why is not None:
+                return self._refuse(order, now, why)
+            answer = self.executor.submit(order)
+        except ExecutorError as error:
+            if ledger.order(order.order_id).attempts >= self.attempts:
+                ledger.mark_dead(order.order_id, now, str(error))
+                return "dead"
+            ledger.mark_retry(order.order_id, now, str(error), now + timedelta(seconds=backoff_seconds))
+            return "postponed"
+        ledger.apply(answer)
+        ledger.mark_sent(order.order_id, now)
+        return _FATES.get(answer.state, "sent")
+
+    def _again(self, order: Order, proposal: Proposal, present: Present, now: datetime) -> tuple[str | None, Order]:
+        """Why the order no longer makes sense, if so, and the order with the start that is left to it."""
+        if why := preconditions.broken(order, proposal, present, now):
+            return why, order
+        under_way = [listed.order for state in UNDER_WAY for listed in self.ledger.orders(state=state)]
+        starts_at = preconditions.start(order, proposal, present, under_way, now)
+        if starts_at >= order.expires_at:
+            return preconditions.too_late(order, proposal, present, starts_at, now), order
+        if starts_at > max(order.not_before, now):
+            reason = "handed over late: it waits for its maintenance window, or for others that are under way"
+            self.ledger.delay(order.order_id, starts_at, now, reason)
+            return None, replace(order, not_before=starts_at)
+        return None, order
+
+    def _refuse(self, order: Order, now: datetime, why: str) -> str:
+        """End the order; if a dispatcher died while handing it over, the executor may have it, and must drop it."""
+        if self.ledger.order(order.order_id).attempts > 1:
+            for answer in self.executor.poll([order.order_id], now):
+                if answer.state in UNDER_WAY:
+                    self.executor.cancel(order.order_id, why)
+        self.ledger.mark_refused(order.order_id, now, why)
         return "refused"
-    try:
-        answer = executor.submit(order)
-    except ExecutorError as error:
-        if ledger.order(order.order_id).attempts >= attempts:
-            ledger.mark_dead(order.order_id, now, str(error))
-            return "dead"
-        ledger.mark_retry(order.order_id, now, str(error), now + timedelta(seconds=backoff_seconds))
-        return "postponed"
-    ledger.apply(answer)
-    ledger.mark_sent(order.order_id, now)
-    return _FATES.get(answer.state, "sent")
-
-
-def _broken(order: Order, inventory: Inventory) -> str | None:
-    """Why the order no longer makes sense, or null."""
-    host = inventory.hosts.get(order.host_id)
-    if host is None:
-        return f"host {order.host_id} is no longer in the inventory"
-    if host.state in OUT_OF_SERVICE:
-        return f"host {order.host_id} is out of service already: {host.state}"
-    there = {vm.vm_id for vm in inventory.vms.get(order.host_id, ())}
-    gone = next((plan.vm_id for plan in order.vms if plan.vm_id not in there), None)
-    if gone is not None:
-        return f"VM {gone} is no longer on host {order.host_id}"
-    targets = (plan.target_host_id for plan in order.vms if plan.target_host_id is not None)
-    return next((why for target in targets if (why := _unfit(target, inventory))), None)
-
-
-def _unfit(target: str, inventory: Inventory) -> str | None:
-    """Why the host takes no VMs any more, or null."""
-    host = inventory.hosts.get(target)
-    if host is None:
-        return f"target host {target} is no longer in the inventory"
-    return None if host.state == "in_service" else f"target host {target} is {host.state} and takes no VMs"
 
 
 def _stopped_by(ledger: Ledger) -> str | None:
@@ -184,10 +240,15 @@ def _backoff(first_seconds: float, round_: int) -> float:
     return float(first_seconds * 2**round_ * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
-def _inventory(settings: Settings, now: datetime) -> Inventory:
+def _inventory(settings: Settings, ledger: Ledger, now: datetime) -> Inventory:
+    """The fleet as it is now, with the newest risks of hosts that have orders, by the models that decided on them."""
+    decided = [ledger.proposal(order.proposal_id, now).proposal for order in ledger.open_orders()]
+    parts = [part for p in sorted(decided, key=lambda p: p.asof_at) for part in (*p.risk.entities, *p.risk.unknown)]
+    versions = {part.component: part.model_version for part in parts}
     with read(settings.home) as con:
         at = situation.pictured_at(con, now)
-        return Inventory(situation.hosts(con, at), situation.vms(con, at))
+        risks = host_risks(situation.newest_risks(con, now, at, versions, {p.host_id for p in decided}))
+        return Inventory(situation.hosts(con, at), situation.vms(con, at), risks)
 
 
 @contextmanager

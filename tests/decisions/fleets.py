@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from decisions.domain import Earned, EntityRisk, Host, Situation, Vm
+from decisions.domain import WEEKDAYS, Action, Autonomy, Earned, EntityRisk, Host, OptOut, Situation, Vm
+from decisions.policy import Notice, Policy, Pool, Windows, load
 
 ASOF = datetime(2026, 3, 1, tzinfo=UTC)
 GIB = 1024**3
@@ -95,7 +96,35 @@ def situations(draw: st.DrawFn) -> Situation:
         owned_hosts=frozenset(h.host_id for h in hosts if dice.random() < 0.1),
         recent_actions={h.host_id: ASOF - timedelta(hours=5) for h in hosts if dice.random() < 0.1},
         attempts={h.host_id: dice.randrange(5) for h in hosts if dice.random() < 0.2},
+        opt_outs=tuple(_random_opt_out(dice, h) for h in hosts if dice.random() < 0.05),
+        now=dice.choice([None, ASOF + timedelta(hours=2), ASOF + timedelta(hours=29)]),
     )
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """A policy with a random maintenance window and notice for everybody, and others for the cluster c1."""
+    shipped = load()
+
+    def windows() -> Windows:
+        days = draw(st.sets(st.sampled_from(WEEKDAYS), min_size=1))
+        begins, ends = draw(st.sampled_from([(0.0, 24.0), (1.0, 5.0), (22.0, 4.0), (12.5, 13.0)]))
+        return Windows(tuple(days), begins, ends, draw(st.sampled_from([0.0, 0.05, 1.0])))
+
+    def notice() -> Notice:
+        least, more = draw(st.sampled_from([0.0, 5.0, 120.0])), draw(st.sampled_from([0.0, 60.0]))
+        return Notice(least, least + more, least, least + 2 * more, draw(st.sampled_from([0.0, 0.02, 1.0])))
+
+    pool = Pool({**shipped.autonomy, Action.LIVE_MIGRATE: draw(st.sampled_from(Autonomy))}, windows(), notice())
+    breaker = replace(shipped.breaker, floor_hosts=draw(st.sampled_from([1, 100])))
+    return replace(shipped, windows=windows(), notice=notice(), pools={"c1": pool}, breaker=breaker)
+
+
+def _random_opt_out(dice: random.Random, at: Host) -> OptOut:
+    scope, name = dice.choice([("host", at.host_id), ("host", at.host_id), ("pool", at.cluster)])
+    actions = dice.choice([(), (Action.LIVE_MIGRATE,), (Action.EVACUATE, Action.BLOCK_PLACEMENTS)])
+    ends = ASOF + timedelta(hours=dice.choice([-1, 1, 100]))
+    return OptOut(f"out-{at.host_id}", scope, name, actions, "ann", "demo", ASOF - timedelta(days=1), ends)
 
 
 def _random_vm(dice: random.Random, at: Host, number: int) -> Vm:

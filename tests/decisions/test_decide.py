@@ -12,14 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.contracts import HORIZON_DAYS
-from decisions.actions import MOVES, PRICED
+from decisions.actions import MOVES, PRICED, ladder
 from decisions.decide import decide
-from decisions.domain import Action, Autonomy, Order, Proposal, Situation
-from decisions.policy import Policy, load
+from decisions.domain import Action, Autonomy, Proposal, Situation
+from decisions.ledger.record import order_of
+from decisions.policy import BreakerLimits, Policy, load
 from decisions.schedule import Calendar
-from tests.decisions.fleets import ASOF, fleet, host, risk, situation, situations, unknown, vm
+from decisions.windows import opening
+from tests.decisions.fleets import ASOF, fleet, host, policies, risk, situation, situations, unknown, vm
 
 POLICY = load()
+USUAL = timedelta(minutes=POLICY.notice.live_migrate_usual_minutes)
 ROOMY = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -104,17 +107,17 @@ def test_starts_are_staggered_within_a_rack() -> None:
     """Two hosts of one rack are emptied one after the other, the one with more to lose first."""
     roomy = replace(POLICY, breaker=replace(POLICY.breaker, floor_hosts=10))
     first, second = decide(fleet(50, {"h001": 0.9, "h002": 0.5}), roomy).proposals
-    assert (first.host_id, first.not_before) == ("h001", ASOF)
-    assert second.not_before > ASOF
+    assert (first.host_id, first.not_before) == ("h001", ASOF + USUAL)
+    assert second.not_before > first.not_before
 
 
 def test_an_open_order_holds_its_budget_and_its_room() -> None:
     """A host that is being emptied in the same rack makes the next one wait."""
     busy = decide(fleet(50, {"h001": 0.9}), POLICY).proposals[0]
-    order = Order("o1", busy.proposal_id, "h001", busy.action, busy.vms, ASOF, busy.expires_at, (), "p", "m")
+    order = order_of(busy, busy.not_before)
     later = decide(fleet(50, {"h002": 0.5}, open_orders=(order,), owned_hosts=frozenset({"h001"})), POLICY)
     assert later.proposals[0].action is Action.LIVE_MIGRATE
-    assert later.proposals[0].not_before > ASOF
+    assert later.proposals[0].not_before > ASOF + USUAL
 
 
 def test_the_same_question_has_the_same_id_and_another_has_not() -> None:
@@ -136,6 +139,44 @@ def test_a_storm_trips_the_breaker_and_stays_within_budgets() -> None:
         "fleet: 100 of 200 hosts that could be acted on would be emptied within 24 h, and policy allows 10; "
         "look for a broken model or broken telemetry before letting more go"
     )
+
+
+def test_a_storm_lets_recoveries_pass() -> None:
+    """While every breaker stands open, people are asked to look and closed hosts stay within their share."""
+    storm = fleet(200, {f"h{i:03d}": 0.8 for i in range(0, 200, 2)})
+    verdict = decide(replace(storm, risks=(*storm.risks[:-1], unknown("h199"))), POLICY)
+    blocked = Counter(price.blocked_by for p in verdict.proposals for price in p.prices if price.action not in MOVES)
+    assert blocked["breaker"] == 0
+    assert sum(p.action is Action.INVESTIGATE for p in verdict.proposals) == POLICY.people.looks_per_cycle
+
+
+def test_orders_that_are_about_to_close_hosts_count_as_closed() -> None:
+    """A cluster of fifty may have five hosts closed: with five such orders under way, a sixth gets none."""
+    storm = fleet(50, {f"h{i:03d}": 0.8 for i in range(40)})
+    first = decide(storm, POLICY).proposals
+    closing = tuple(order_of(p, ASOF) for p in first if p.action is Action.BLOCK_PLACEMENTS)
+    assert len(closing) == 5
+    owned = frozenset(order.host_id for order in closing)
+    again = decide(replace(storm, open_orders=closing, owned_hosts=owned), POLICY)
+    assert [p for p in again.proposals if p.action is Action.BLOCK_PLACEMENTS] == []
+
+
+def test_a_pool_is_enabled_by_itself() -> None:
+    """Moves are automatic in one pool, by approval in another, and each proposal keeps what held for it."""
+    by_hand = {**POLICY.autonomy, Action.LIVE_MIGRATE: Autonomy.APPROVE}
+    staged = replace(POLICY, pools={"c1": replace(POLICY.of("c1"), autonomy=by_hand)})
+    found = {p.host_id: p for p in decide(fleet(100, {"h001": 0.8, "h077": 0.8}), staged).proposals}
+    assert {p.action for p in found.values()} == {Action.LIVE_MIGRATE}
+    assert (found["h001"].autonomy, found["h077"].autonomy) == (Autonomy.AUTO, Autonomy.APPROVE)
+    assert found["h077"].pool == "c1"
+
+
+def test_a_window_that_opens_too_late_is_named() -> None:
+    """On a Sunday a host whose pool is open on Fridays only is not moved, and the reason says until when to wait."""
+    fridays = replace(POLICY, windows=replace(POLICY.windows, days_utc=("fri",), urgent_risk=1.0))
+    proposal = only(fleet(50, {"h001": 0.8}), fridays)
+    assert proposal.action not in MOVES
+    assert any(line.startswith("window: the maintenance window of pool c0 opens at Fri") for line in proposal.blocked)
 
 
 def test_a_tripped_rack_leaves_other_racks_alone() -> None:
@@ -181,10 +222,10 @@ def _domain(found: Situation, host_id: str) -> tuple[str, int]:
 
 
 @ROOMY
-@given(situations())
-def test_no_budget_is_exceeded_and_nothing_old_is_acted_on(found: Situation) -> None:
+@given(situations(), policies())
+def test_no_budget_is_exceeded_and_nothing_old_is_acted_on(found: Situation, policy: Policy) -> None:
     """At no moment are more hosts of a rack or the fleet emptied than allowed; stale or expired facts move nothing."""
-    wide = replace(POLICY, breaker=replace(POLICY.breaker, floor_hosts=100))
+    wide = replace(policy, breaker=replace(policy.breaker, floor_hosts=100))
     moves = [p for p in decide(found, wide).proposals if p.action in MOVES]
     fresh = found.telemetry_at is not None and ASOF - found.telemetry_at <= timedelta(hours=36)
     assert fresh or not moves
@@ -199,6 +240,57 @@ def test_no_budget_is_exceeded_and_nothing_old_is_acted_on(found: Situation) -> 
         for q in together:
             into.update(Calendar(ASOF, wide.limits).at_once(q.vms))
         assert max(into.values(), default=0) <= wide.limits.live_moves_at_once_per_target
+
+
+@ROOMY
+@given(situations(), policies())
+def test_no_start_is_without_notice_nor_outside_a_window_unless_it_is_urgent(found: Situation, policy: Policy) -> None:
+    """Owners get at least the minimum from now on, and what starts outside its pool's window says why."""
+    now = found.now or found.asof_at
+    for p in decide(found, policy).proposals:
+        if p.action not in MOVES:
+            continue
+        holds = policy.of(p.pool)
+        least = min(holds.notice.live_migrate_minimum_minutes, holds.notice.evacuate_minimum_minutes)
+        assert now + timedelta(minutes=least) <= p.not_before < p.expires_at
+        urgent = any(line.startswith("Urgent: the maintenance window") for line in p.reasons)
+        assert urgent == (p.start_rule.window is None)
+        assert urgent or opening(holds.windows.window, p.not_before) == p.not_before
+        assert p.autonomy is holds.autonomy[p.action]
+
+
+@ROOMY
+@given(situations(), policies())
+def test_nothing_acts_against_a_person_or_on_old_facts(found: Situation, policy: Policy) -> None:
+    """No order for what a person keeps out, for an unknown or expired risk, or that the pool's autonomy rules out."""
+    now = found.now or found.asof_at
+    for p in decide(found, policy).proposals:
+        if not ladder()[p.action].sent_to_executor:
+            continue
+        outs = [out for out in found.opt_outs if out.name in {p.host_id, p.pool} and out.expires_at > now]
+        assert not any(not out.actions or p.action in out.actions for out in outs)
+        assert p.risk.known
+        assert now < p.risk.asof_at + policy.prediction_life == p.expires_at
+        assert p.autonomy is not Autonomy.NEVER
+
+
+@ROOMY
+@given(situations(), policies())
+def test_no_breaker_holds_a_recovery(found: Situation, policy: Policy) -> None:
+    """With breakers that let next to nothing through, no other action is held, and each look that was due still is."""
+    patient = replace(policy, people=replace(policy.people, looks_per_cycle=1000))
+    shut = replace(patient, breaker=BreakerLimits(24.0, 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    held = decide(found, shut).proposals
+    assert {price.action for p in held for price in p.prices if price.blocked_by == "breaker"} <= MOVES
+    asked = {p.host_id for p in held if p.action is Action.INVESTIGATE}
+    assert asked >= {p.host_id for p in decide(found, patient).proposals if p.action is Action.INVESTIGATE}
+
+
+@ROOMY
+@given(situations(), policies())
+def test_the_same_inputs_give_the_same_verdict_under_any_policy(found: Situation, policy: Policy) -> None:
+    """Windows, notice, pools and opt-outs leave no chance in a verdict."""
+    assert decide(found, policy) == decide(replace(found, risks=tuple(reversed(found.risks))), policy)
 
 
 def _start(p: Proposal) -> float:

@@ -194,3 +194,26 @@ def test_a_breaker_remembers_what_was_emptied_lately() -> None:
     opened = trip(replace(found, recent_evacuations=lately), risks, {"h005"}, POLICY.breaker)
     assert opened[("rack", "z0/r0")].flagged == 3
     assert trip(replace(found, recent_evacuations=old), risks, {"h005"}, POLICY.breaker) == {}
+
+
+def test_short_notice() -> None:
+    """An hour's notice before a prediction that expires in half an hour cannot be given."""
+    assert guardrails.short_notice(ASOF, 60, ASOF + timedelta(minutes=61)) is None
+    assert "told 60 min ahead" in str(guardrails.short_notice(ASOF, 60, ASOF + timedelta(minutes=60)))
+
+
+def test_closed_window() -> None:
+    """A window that opens after the prediction expires is left to a later cycle, which pool and opening say."""
+    opens = ASOF + timedelta(days=6)
+    assert guardrails.closed_window("c1", opens, opens + timedelta(hours=1)) is None
+    said = str(guardrails.closed_window("c1", opens, ASOF + timedelta(hours=30)))
+    assert said.startswith("the maintenance window of pool c1 opens at Sat 2026-03-07 00:00 UTC, after")
+
+
+def test_recovered() -> None:
+    """A fresh risk that is known as a whole and below the threshold; nothing else is a recovery."""
+    low, later = host_risks([risk("h1", 0.01)])["h1"], ASOF + timedelta(hours=31)
+    assert "has recovered" in str(guardrails.recovered(low, ASOF, 14, 0.02, 30))
+    assert guardrails.recovered(low, later, 14, 0.02, 30) is None
+    assert guardrails.recovered(known(0.4), ASOF, 14, 0.02, 30) is None
+    assert guardrails.recovered(host_risks([unknown("h1")])["h1"], ASOF, 14, 0.02, 30) is None

@@ -100,13 +100,13 @@ def test_proposals_come_back_as_they_were(ledger: Ledger) -> None:
 
 
 def test_an_approval_makes_an_order_and_starts_no_earlier_than_now(ledger: Ledger) -> None:
-    """Until a person approves there is no order; then there is one, from the moment of the approval."""
+    """Until a person approves there is no order; then there is one, with the owners' notice from that moment on."""
     ledger.record(by_hand(), NOW)
     (waiting,) = ledger.proposals(NOW, standing=Standing.WAITING)
     assert ledger.lease(NOW, 10, 60) == []
     order = ledger.approve(waiting.proposal.proposal_id, "ana", "looks right", NOW)
     assert order is not None
-    assert order.not_before == NOW
+    assert order.not_before == NOW + timedelta(minutes=POLICY.notice.live_migrate_usual_minutes)
     assert ledger.lease(NOW, 10, 60) == [order]
     assert ledger.proposal(waiting.proposal.proposal_id, NOW).decision.by == "ana"
 

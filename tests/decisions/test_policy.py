@@ -103,3 +103,66 @@ def test_priced_actions_stand_in_the_order_of_their_protection() -> None:
     assert sorted(PRICED, key=lambda action: ladder()[action].protection) == list(PRICED)
     assert set(PRICED) == set(Action)
     assert all(ladder()[action].acts_on_vms and not ladder()[action].recovery for action in MOVES)
+
+
+POOL = """
+[autonomy]
+evacuate = "never"
+[pool."c1".autonomy]
+live_migrate = "approve"
+[pool."c1".windows]
+days_utc = ["sun", "sat"]
+from_hour_utc = 22
+to_hour_utc = 6
+[pool."c1".notice]
+evacuate_usual_minutes = 120
+"""
+
+
+def test_a_pool_lays_its_own_over_everybodys(tmp_path: Path) -> None:
+    """What the pool names is its own, the rest is as everywhere, and other pools see nothing of it."""
+    policy = load(write(tmp_path, POOL))
+    own, other = policy.of("c1"), policy.of("c2")
+    assert own.autonomy[Action.LIVE_MIGRATE] is Autonomy.APPROVE
+    assert own.autonomy[Action.EVACUATE] is other.autonomy[Action.EVACUATE] is Autonomy.NEVER
+    assert (own.windows.days_utc, own.windows.from_hour_utc, own.windows.to_hour_utc) == (("sat", "sun"), 22, 6)
+    assert (own.notice.evacuate_usual_minutes, other.notice.evacuate_usual_minutes) == (120, 60)
+    assert other.autonomy[Action.LIVE_MIGRATE] is Autonomy.AUTO
+    assert policy.autonomy_key("c1", Action.LIVE_MIGRATE) == 'pool."c1".autonomy.live_migrate'
+    assert policy.autonomy_key("c1", Action.EVACUATE) == "autonomy.evacuate"
+
+
+def test_a_pools_own_settings_make_another_version(tmp_path: Path) -> None:
+    """A change for one pool is a change of the policy."""
+    assert load(write(tmp_path, POOL)).version != load(write(tmp_path, POOL.replace("120", "121"))).version
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[pool."c1".autonomy]\nevacuate = "maybe"', "pool.\"c1\".autonomy.evacuate = 'maybe' must be one of never,"),
+        ('[pool."c1".autonomy]\nevacaute = "auto"', 'unknown key pool."c1".autonomy.evacaute. Did you mean'),
+        ('[pool."c1".autonomy]\nmonitor = "never"', 'pool."c1".autonomy.monitor must be "auto"'),
+        ('[pool."c1".limits]\nx = 1', 'unknown key pool."c1".limits.'),
+        ('[pool."c1"]\nwindows = 1', 'pool."c1".windows must be a section'),
+        ('[pool]\n"c1" = 1', 'unknown key pool."c1".= 1'),
+        ("pool = 1", "pool must be a section for each pool"),
+        ('[pool."c1".windows]\nto_hour_utc = 25', "to_hour_utc = 25 must be a number between 0.0 and 24.0."),
+        ('[windows]\ndays_utc = ["monday"]', "days_utc = ['monday'] must be a list of some of mon, tue, wed"),
+        ("[windows]\ndays_utc = []", "days_utc = [] must be a list of some of mon"),
+        ("[windows]\nto_hour_utc = 0", "windows.from_hour_utc and windows.to_hour_utc are both 0, which never opens"),
+        ("[notice]\nevacuate_usual_minutes = 1", "must be at least notice.evacuate_minimum_minutes = 15."),
+        ("[opt_outs]\nlongest_days = 0", "opt_outs.longest_days = 0 must be a number between 0.1 and"),
+    ],
+)
+def test_mistakes_about_pools_windows_and_notice_are_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the pool's key and what would be right."""
+    with pytest.raises(SettingsError) as error:
+        load(write(tmp_path, text))
+    assert message in str(error.value)
+
+
+def test_recovery_is_never_above_the_floor(tmp_path: Path) -> None:
+    """A floor lowered below the shipped threshold of recovery takes that with it."""
+    assert load().risk.recovery == 0.02 < load().risk.minimum_risk
+    assert load(write(tmp_path, "[risk]\nminimum_risk = 0.01\n")).risk.recovery == 0.01

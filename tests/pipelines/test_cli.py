@@ -26,6 +26,7 @@ GROUPS = {
     "simulate": ["fleet", "overlay"],
     "decisions": ["list", "show", "approve", "veto", "snooze"],
     "orders": ["list", "show", "retry", "cancel"],
+    "opt-out": ["add", "list", "remove"],
     "ledger": ["verify"],
 }
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from decisions.actions import MOVES
 from decisions.decide import decide
-from decisions.domain import Verdict
+from decisions.domain import Action, Answer, OrderState, Verdict
 from decisions.ledger import Ledger
 from decisions.policy import Policy
 from pipelines.steps.decide import remembering, stored
-from tests.decisions.fleets import fleet
+from tests.decisions.fleets import ASOF, fleet, risk
 from tests.decisions.ledgers import NOW, POLICY
 
 AT_RISK = {"h001": 0.8, "h022": 0.6}
@@ -76,3 +77,32 @@ def test_another_policy_does_not_repeat_the_moves(ledger: Ledger) -> None:
 def test_the_same_cycle_is_blind_to_itself(ledger: Ledger) -> None:
     """Repeated as it was, the cycle gives the same verdict again."""
     assert night(ledger, POLICY) == night(ledger, POLICY)
+
+
+def faulty(ledger: Ledger, number: int, hours: float) -> Verdict:
+    """The night so many hours later, in which h001 is at risk by its drive or its DIMM in turn; a move fails."""
+    at = ASOF + timedelta(hours=hours)
+    part = ("disk", "memory")[number % 2]
+    ill = risk("h001", 0.8, entity_id=f"h001-{part}", component=part, asof_at=at)
+    seen = fleet(50, {}, asof_at=at, telemetry_at=at)
+    others = tuple(replace(each, asof_at=at) for each in seen.risks if each.host_id != "h001")
+    verdict = decide(remembering(replace(seen, risks=(ill, *others)), ledger, POLICY), POLICY)
+    for order_id in ledger.record(verdict, at).orders:
+        ledger.apply(Answer(order_id, OrderState.FAILED, at, "out of luck"))
+    return verdict
+
+
+def test_two_faults_in_turn_do_not_reset_the_attempts(ledger: Ledger) -> None:
+    """Drive, DIMM, drive, DIMM: the host is one, so after three orders a person must look."""
+    nights = [faulty(ledger, number, 25 * number) for number in range(4)]
+    assert [moved(verdict) for verdict in nights] == [{"h001"}, {"h001"}, {"h001"}, set()]
+    (last,) = nights[-1].proposals
+    assert last.action is Action.INVESTIGATE
+    assert any(line.startswith("attempt_cap: host h001 has had 3 orders") for line in last.blocked)
+
+
+def test_another_fault_does_not_cut_the_cool_down_short(ledger: Ledger) -> None:
+    """Twelve hours after a move for the drive, the DIMM is no reason to move again."""
+    assert moved(faulty(ledger, 0, 0)) == {"h001"}
+    (proposal,) = faulty(ledger, 1, 12).proposals
+    assert any(line.startswith("cool_down: host h001 was acted on 12.0 h ago") for line in proposal.blocked)

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from data.errors import ExecutorError
-from decisions.domain import Answer, Order, OrderState
+from decisions.decide import decide
+from decisions.domain import Action, Answer, Order, OrderState
 from decisions.ledger import Ledger
+from decisions.opt_outs import opt_out
+from decisions.risk import host_risks
 from pipelines.executors.dry_run import DryRun
 from pipelines.settings import ExecutorSettings
 from pipelines.steps.dispatch import DispatchReport, Inventory, drain
-from tests.decisions.fleets import fleet
-from tests.decisions.ledgers import NOW, automatic
+from tests.decisions.fleets import fleet, risk
+from tests.decisions.ledgers import NOW, POLICY, automatic
 
 LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1).model_copy(update={"lease_seconds": 0.0})
 FLEET = fleet(50, {})
@@ -33,6 +36,8 @@ class Scripted:
     after: list[Callable[[], None]] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
     answers: OrderState = OrderState.ACCEPTED
+    dropped: list[str] = field(default_factory=list)
+    reachable: bool = True
 
     def submit(self, order: Order) -> Answer:
         """The scripted answer."""
@@ -44,12 +49,15 @@ class Scripted:
         return Answer(order.order_id, self.answers, NOW)
 
     def cancel(self, order_id: str, reason: str) -> Answer:
-        """Always cancelled."""
+        """Cancelled, when it can be reached."""
+        if not self.reachable:
+            fail()
+        self.dropped.append(order_id)
         return Answer(order_id, OrderState.CANCELLED, NOW, reason)
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
-        """The same answer for all."""
-        return [Answer(order_id, self.answers, now) for order_id in order_ids]
+        """The same answer for all that were taken."""
+        return [Answer(order_id, self.answers, now) for order_id in order_ids if order_id in self.taken]
 
 
 def fail() -> None:
@@ -184,3 +192,65 @@ def test_a_dry_run_executor_accepts_in_time_and_refuses_late(ledger: Ledger) -> 
     assert DryRun(NOW).submit(order).state is OrderState.ACCEPTED
     assert DryRun(order.expires_at + timedelta(seconds=1)).submit(order).state is OrderState.REFUSED
     assert [answer.state for answer in DryRun(NOW).poll([order.order_id], NOW)] == [OrderState.CANCELLED]
+
+
+def test_a_person_who_keeps_the_pool_out_ends_what_waits(ledger: Ledger) -> None:
+    """Both orders are of the pool: they are called back out of the outbox, and the executor never hears of them."""
+    ledger.opt_out(opt_out("pool", "c0", (), by="ann", reason="sale", at=NOW, days=1, longest_days=90))
+    executor = Scripted()
+    assert (run(ledger, executor).recalled, executor.taken) == (2, {})
+    assert {listed.reason for listed in ledger.orders()} == {
+        "policy: ann keeps pool c0 out of everything that acts until 2026-03-02 00:05 UTC: sale"
+    }
+
+
+def test_a_recovered_host_is_dropped_by_an_executor_that_has_it(ledger: Ledger) -> None:
+    """Accepted, then the host recovers: the executor is asked to drop it; out of reach, it is asked again next time."""
+    executor = Scripted()
+    run(ledger, executor)
+    well = host_risks([risk(listed.order.host_id, 0.001) for listed in ledger.orders()])
+    recovered = replace(INVENTORY, risks=well)
+    assert drain(ledger, replace(executor, reachable=False), recovered, NOW, LIMITS).recalled == 0
+    assert drain(ledger, executor, recovered, NOW, LIMITS).recalled == 2
+    assert {listed.state for listed in ledger.orders()} == {OrderState.CANCELLED}
+
+
+def test_an_order_that_died_in_hand_over_is_dropped_by_the_executor_too(ledger: Ledger) -> None:
+    """The executor took it, the dispatcher died, the host was retired: the refusal reaches the executor."""
+    executor = Scripted(after=[die])
+    with pytest.raises(Died):
+        run(ledger, executor)
+    (taken,) = executor.taken
+    hosts = {name: replace(host, state="retired") for name, host in FLEET.hosts.items()}
+    assert drain(ledger, executor, replace(INVENTORY, hosts=hosts), NOW, LIMITS).refused == 2
+    assert executor.dropped == [taken]
+
+
+def test_orders_handed_over_late_do_not_start_together(tmp_path: Path) -> None:
+    """Two hosts of a rack, both overdue: one starts now, the other when that is done, and the history says so."""
+    limits = replace(POLICY, breaker=replace(POLICY.breaker, floor_hosts=9))
+    late = NOW + timedelta(hours=6)
+    with Ledger(f"sqlite:///{tmp_path / 'late.db'}") as ledger:
+        ledger.record(decide(fleet(50, {"h001": 0.8, "h002": 0.6}), limits), NOW)
+        assert drain(ledger, Scripted(), INVENTORY, late, LIMITS, policy=limits).sent == 2
+        first, second = sorted((listed.order for listed in ledger.orders()), key=lambda order: order.not_before)
+        assert first.not_before < late < second.not_before
+        assert [order.not_before for order in ledger.open_orders()] == [first.not_before, second.not_before]
+        assert ledger.verify().ok
+
+
+def test_a_storm_hands_over_no_move_and_lets_what_helps_pass(tmp_path: Path) -> None:
+    """Half the fleet flagged: hosts are closed within their share, none is emptied, and orders can be called back."""
+    with Ledger(f"sqlite:///{tmp_path / 'storm.db'}") as ledger:
+        ledger.record(automatic(), NOW)
+        waiting = [listed.order for listed in ledger.orders()]
+        storm = decide(fleet(50, {f"h{i:03d}": 0.8 for i in range(0, 50, 2)}, asof_at=NOW), POLICY)
+        ledger.record(storm, NOW)
+        ledger.cancel(waiting[0].order_id, "ann", "not in a storm", NOW)
+        executor = Scripted()
+        report = run(ledger, executor)
+        assert str(ledger.order(waiting[1].order_id).reason).startswith("fleet: 25 of 50 hosts that could be acted on")
+        sent = [listed.order for listed in ledger.orders() if listed.order.order_id in executor.taken]
+        assert {order.action for order in sent} == {Action.BLOCK_PLACEMENTS}
+        assert (report.refused, report.sent) == (1, len(sent))
+        assert len(sent) <= 50 * POLICY.limits.blocked_hosts_share_per_cluster

@@ -1,0 +1,70 @@
+"""Opt-out: a person keeps a host or a pool out; what has not begun there is called back at once."""
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from data.errors import UsageError
+from data.warehouse import read
+from decisions import opt_outs
+from decisions.domain import Action, OptOut
+from decisions.policy import load as load_policy
+from pipelines import ledgers, situation
+from pipelines.settings import Settings
+from pipelines.steps.dispatch import CalledBack, call_back
+
+
+@dataclass(frozen=True)
+class OptOutReport:
+    """The opt-out, and the orders that it called back."""
+
+    opt_out: OptOut
+    called_back: CalledBack
+
+
+def opt_out(
+    settings: Settings,
+    host: str | None,
+    pool: str | None,
+    actions: Collection[Action],
+    by: str,
+    reason: str,
+    days: float,
+    now: datetime,
+) -> OptOutReport:
+    """The opt-out as it was recorded.
+
+    Raises:
+        UsageError: neither host nor pool is named, or both, or one that is not in the inventory; no reason; too long.
+    """
+    if (host is None) == (pool is None):
+        msg = "Name what to keep out: --host HOST, or --pool POOL, and not both."
+        raise UsageError(msg)
+    scope, name = ("host", host) if host is not None else ("pool", pool)
+    _require(settings, scope, name or "", now)
+    out = opt_outs.opt_out(
+        scope,
+        name or "",
+        actions,
+        by=by,
+        reason=reason,
+        at=now,
+        days=days,
+        longest_days=load_policy(settings.policy.path).opt_outs.longest_days,
+    )
+    with ledgers.opened(settings) as ledger:
+        ledger.opt_out(out)
+    return OptOutReport(out, call_back(settings, now))
+
+
+def _require(settings: Settings, scope: str, name: str, now: datetime) -> None:
+    """Check that the inventory holds it: an opt-out with a slip of the pen would protect nobody."""
+    with read(settings.home) as con:
+        hosts = situation.hosts(con, situation.pictured_at(con, now))
+    known = list(hosts) if scope == "host" else sorted({host.cluster for host in hosts.values()})
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known[:5])} ..."
+        msg = f"No {scope} {name} is in the inventory as of {now:%Y-%m-%d %H:%M} UTC. {hint}"
+        raise UsageError(msg)
