@@ -146,11 +146,12 @@ def _faded(order: Order, present: Present, now: datetime) -> str | None:
 
 
 def _breakers(order: Order, host: Host, proposal: Proposal, present: Present, now: datetime) -> list[Breaker]:
-    """Breakers that cover the host: those of the newest decision, and those that this order would trip."""
-    risk = present.risks.get(host.host_id, proposal.risk)
-    covering = [breaker for breaker in present.breakers if breaker.scope in labels(host, risk)]
+    """Breakers that cover the host: those of the newest decision, and those that this order would trip.
+
+    Of the latter, not a drive model's: how many hosts have such drives takes the risks of all, which are not looked at.
+    """
+    covering = [breaker for breaker in present.breakers if breaker.scope in labels(host, proposal.risk)]
     moved = tuple(present.handed_over.items())
     seen = Situation(asof_at=now, hosts=present.hosts, vms=present.vms, risks=(), recent_evacuations=moved)
-    risks = {**present.risks, host.host_id: risk}
-    tripped = trip(seen, risks, {host.host_id} if order.action in MOVES else set(), present.policy.breaker)
-    return covering + [breaker for breaker in tripped.values() if breaker.scope in labels(host, risk)]
+    tripped = trip(seen, {}, {host.host_id} if order.action in MOVES else set(), present.policy.breaker)
+    return covering + [breaker for breaker in tripped.values() if breaker.scope in labels(host, None)]

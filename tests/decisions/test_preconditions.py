@@ -102,6 +102,12 @@ def test_hand_overs_are_counted_once_more() -> None:
     assert why(present(handed_over={"h002": ASOF})) is None
 
 
+def test_two_hosts_with_drives_of_one_model_are_no_storm() -> None:
+    """Only hosts with orders have their risks looked at: that both have the fleet's common drive means nothing."""
+    both = host_risks([risk("h001", 0.8), risk("h022", 0.8)])
+    assert why(present(risks=both, handed_over={"h022": ASOF})) is None
+
+
 def test_recoveries_are_never_held_by_a_breaker() -> None:
     """Every recovery of the ladder passes while each breaker there is stands open; every move is held."""
     seen = fleet(50, {f"h{i:03d}": 0.8 for i in range(50)})
