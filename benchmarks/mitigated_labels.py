@@ -10,7 +10,6 @@ intervals by a bootstrap over parts, the same replicates for all arms.
 """
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import numpy as np
 
-from benchmarks.mitigated_world import COMPONENT, START, Mitigation, days_of, operate, recorded, untouched
+from benchmarks.mitigated_world import COMPONENT, START, Mitigation, ask, days_of, operate, recorded, untouched
 from models import examples, metrics, train
 from models import spec as specs
 from models.asking import batches
@@ -36,13 +35,14 @@ from models.windows import end_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-ARMS: Final = ("truth", "naive", "dropped", "ours")
+ARMS: Final = ("naive", "dropped", "ours")
 FORGOTTEN: Final[Mapping[str, str]] = {"naive": "delete from mitigation", "dropped": "delete from risk"}
-"""What each arm does not know of the record."""
+"""What an arm does not know of the record."""
 BUDGET: Final = 0.005
 """The operating budget: parts on alert each day, as a share."""
-SETTINGS: Final = Settings(budgets=(BUDGET,), operating_budget=BUDGET, replicates=500)
+SETTINGS: Final = Settings(budgets=(BUDGET,), operating_budget=BUDGET, replicates=200)
 GENERATIONS: Final = 3
+GENERATIONS_HOSTS_A_DAY: Final = 1.0
 OVERCONFIDENT: Final = 1.5
 """Log-odds that a spoilt first model adds to every risk: at 50 % it says 82 %."""
 
@@ -120,20 +120,17 @@ def fit(home: Path, until: int, since: int = 0) -> train.Trained:
         return train.fit(con, spec, START + timedelta(days=until))
 
 
-def learn(
-    truth: Path, mitigations: Sequence[Mitigation], plan: Plan, arms: Sequence[str] = ARMS
-) -> dict[str, Predictor]:
-    """Return what each arm makes of the months in which hosts were emptied."""
-    made = {}
-    for arm in arms:
-        with tempfile.TemporaryDirectory() as folder:
-            home = truth
-            if arm != "truth":
-                home = recorded(truth, Path(folder) / arm, mitigations)
-                with duckdb.connect(str(home / "warehouse.duckdb")) as con:
-                    con.execute(FORGOTTEN.get(arm, "select 1"))
-            made[arm] = fit(home, plan.learns_on, since=plan.acts_on).predictor
-    return made
+def learn(truth: Path, mitigations: Sequence[Mitigation], plan: Plan, arm: str) -> Predictor:
+    """Return what an arm makes of the record of the months in which hosts were emptied."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = recorded(truth, Path(folder), mitigations)
+        _forget(home, arm)
+        return fit(home, plan.learns_on, since=plan.acts_on).predictor
+
+
+def _forget(home: Path, arm: str) -> None:
+    with duckdb.connect(str(home / "warehouse.duckdb")) as con:
+        con.execute(FORGOTTEN.get(arm, "select 1"))
 
 
 def judge(truth: Path, predictors: Mapping[str, Predictor], plan: Plan, after: int) -> Judged:
@@ -155,12 +152,18 @@ def judge(truth: Path, predictors: Mapping[str, Predictor], plan: Plan, after: i
     return Judged(outcomes, {arm: np.concatenate(each)[counted] for arm, each in risk.items()})
 
 
-def experiment(truth: Path, plan: Plan, hosts_a_day: float, arms: Sequence[str] = ARMS) -> Mapping[str, Floats]:
-    """Return the draws of each arm after one period of acting at a budget."""
+def experiment(
+    truth: Path, plan: Plan, budgets: Sequence[float], arms: Sequence[str] = ARMS
+) -> Mapping[float, Mapping[str, Floats]]:
+    """Return the draws of the truth and of each arm after one period of acting, by budget in hosts a day."""
     first = fit(truth, plan.acts_on).predictor
+    known = fit(truth, plan.learns_on, since=plan.acts_on).predictor
     with opened(truth) as con:
-        mitigations = operate(con, first, days_of(plan.acts_on + 1, plan.learns_on + 1), hosts_a_day)
-    return judge(truth, learn(truth, mitigations, plan, arms), plan, plan.learns_on).draws()
+        asked = ask(con, first, days_of(plan.acts_on + 1, plan.learns_on + 1))
+    made = {(budget, arm): learn(truth, operate(asked, budget), plan, arm) for budget in budgets for arm in arms}
+    named = {"truth": known, **{f"{budget} {arm}": one for (budget, arm), one in made.items()}}
+    draws = judge(truth, named, plan, plan.learns_on).draws()
+    return {budget: {"truth": draws["truth"], **{arm: draws[f"{budget} {arm}"] for arm in arms}} for budget in budgets}
 
 
 def share_of_loss(draws: Sequence[Mapping[str, Floats]], arm: str, figure: int = 0) -> tuple[Measured, Measured]:
@@ -189,30 +192,30 @@ def table(draws: Sequence[Mapping[str, Floats]]) -> list[str]:
     return lines
 
 
-def generations(truth: Path, plan: Plan, arm: str, hosts_a_day: float, extra: float) -> list[str]:
-    """Rows of Markdown: models that each learn from what the ones before them left, told `extra` log-odds at first."""
-    acting = _shifted(fit(truth, plan.acts_on).predictor, extra)
-    done: list[Mitigation] = []
-    lines = []
-    with tempfile.TemporaryDirectory() as folder:
-        home = truth
-        for generation in range(1, GENERATIONS + 1):
-            until = plan.learned(generation)
-            with opened(home) as con:
-                done += operate(con, acting, days_of(plan.learned(generation - 1) + 1, until + 1), hosts_a_day)
-            shutil.rmtree(home) if home != truth else None
-            home = recorded(truth, Path(folder) / str(generation), done)
-            if arm == "naive":
-                with duckdb.connect(str(home / "warehouse.duckdb")) as con:
-                    con.execute(FORGOTTEN[arm])
-            acting = fit(home, until, since=plan.learned(generation - 1)).predictor
-            known = fit(truth, until, since=plan.learned(generation - 1)).predictor
-            draws = judge(truth, {"truth": known, arm: acting}, plan, until).draws()
-            loss, _ = share_of_loss([{**draws, "naive": draws[arm]}], arm)
-            ratios = [said(measured(float(each[0, 3]), each[1:, 3], SETTINGS)) for each in draws.values()]
-            lines.append(f"| {arm} | {extra:+.1f} | {generation} | {said(loss)} | {' | '.join(ratios)} |")
-            print(lines[-1], flush=True)
-    return lines
+def generations(truth: Path, plan: Plan, chains: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """Yield rows of Markdown: models that each learn from what the ones before them left on record.
+
+    Args:
+        truth: the untouched fleet's home.
+        plan: when each generation learns.
+        chains: an arm, and by how many log-odds the first model's risks are too high.
+    """
+    first = fit(truth, plan.acts_on).predictor
+    known = {at: fit(truth, plan.learned(at), since=plan.learned(at - 1)).predictor for at in range(1, GENERATIONS + 1)}
+    for arm, extra in chains:
+        acting, done, home = _shifted(first, extra), list[Mitigation](), truth
+        with tempfile.TemporaryDirectory() as folder:
+            for at in range(1, GENERATIONS + 1):
+                begins, ends = plan.learned(at - 1), plan.learned(at)
+                with opened(home) as con:
+                    done += operate(ask(con, acting, days_of(begins + 1, ends + 1)), GENERATIONS_HOSTS_A_DAY)
+                home = recorded(truth, Path(folder) / str(at), done)
+                _forget(home, arm)
+                acting = fit(home, ends, since=begins).predictor
+                draws = judge(truth, {"truth": known[at], arm: acting}, plan, ends).draws()
+                figures = [said(measured(float(each[0, of]), each[1:, of], SETTINGS))
+                           for of in (0, 3) for each in draws.values()]  # fmt: skip
+                yield f"| {arm} | {extra:+.1f} | {at} | {' | '.join(figures)} |"
 
 
 def _shifted(predictor: Predictor, extra: float) -> Predictor:
@@ -227,25 +230,25 @@ def main() -> None:
     asked.add_argument("--hosts-a-day", type=float, nargs="+", default=[0.5, 2.0])
     asked.add_argument("--generations", action=argparse.BooleanOptionalAction, default=True)
     given, plan = asked.parse_args(), Plan()
+    found = []
+    for seed in given.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            truth = untouched(Path(folder), plan.hosts, plan.days(), seed, plan.acceleration)
+            found.append(experiment(truth, plan, given.hosts_a_day))
+        for budget in given.hosts_a_day:
+            print(f"\n## Fleet {seed}, {budget:g} hosts emptied a day\n")
+            print("\n".join(table([found[-1][budget]])), flush=True)
     for budget in given.hosts_a_day:
-        draws = []
-        for seed in given.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                truth = untouched(Path(folder), plan.hosts, plan.days(), seed, plan.acceleration)
-                draws.append(experiment(truth, plan, budget))
-        print(f"\n## {budget:g} hosts emptied a day, {len(draws)} fleets\n\n" + "\n".join(table(draws)), flush=True)
+        print(f"\n## {budget:g} hosts emptied a day, mean of {len(found)} fleets\n")
+        print("\n".join(table([each[budget] for each in found])), flush=True)
     if given.generations:
-        names = (
-            "first model's risks, log-odds",
-            "generation",
-            "average precision lost",
-            "observed over predicted: truth",
-        )
-        print(f"\n## Generations\n\n| learned from | {' | '.join(names)} | the arm |\n" + "| --- " * 6 + "|")
+        columns = ("average precision: truth", "the arm", "observed over predicted: truth", "the arm")
+        print("\n## Generations\n\n| learned from | first model too high by (log-odds) | generation |", end="")
+        print(f" {' | '.join(columns)} |\n" + "| --- " * 7 + "|")
         with tempfile.TemporaryDirectory() as folder:
             truth = untouched(Path(folder), plan.hosts, plan.days(GENERATIONS), given.seeds[0], plan.acceleration)
-            for arm, extra in (("naive", 0.0), ("ours", 0.0), ("ours", OVERCONFIDENT), ("ours", -OVERCONFIDENT)):
-                generations(truth, plan, arm, given.hosts_a_day[0], extra)
+            for line in generations(truth, plan, (("naive", 0.0), ("ours", 0.0), ("ours", OVERCONFIDENT))):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

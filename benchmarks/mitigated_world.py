@@ -8,11 +8,12 @@ on. So no failure that was called in time is ever seen: the worst case for whoev
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from data.contracts import HORIZON_DAYS, STAYS
@@ -22,12 +23,15 @@ from data.simulator.parts import of_component
 from data.simulator.truth import failures
 from data.warehouse import Warehouse
 from features import build
+from models.examples import Floats, Ints, asof_microseconds, keys
 from models.predictor import Predictor
 from models.score import hosts
 from models.windows import end_of
 
 if TYPE_CHECKING:
     import duckdb
+
+Texts = npt.NDArray[np.object_]
 
 COMPONENT: Final = "memory"
 START: Final = date(2026, 1, 1)
@@ -77,40 +81,55 @@ def untouched(home: Path, hosts_: int, days: int, seed: int, acceleration: float
     return home
 
 
-def operate(
-    con: "duckdb.DuckDBPyConnection", predictor: Predictor, days: Sequence[date], hosts_a_day: float
-) -> list[Mitigation]:
-    """Return whom a model has emptied: each day the hosts of the riskiest parts, as many as the budget allows.
+@dataclass(frozen=True)
+class Asked:
+    """What a model told of all parts on each day, if nobody acted on it."""
 
-    Args:
-        con: on the record so far; what is still to come in it is as if nobody acted.
-        predictor: whose risks are acted upon.
-        days: asked, one after the other, each at its end.
-        hosts_a_day: the budget; a fraction is saved up.
+    at: tuple[datetime, ...]
+    host: tuple[Texts, ...]
+    entity: tuple[Ints, ...]
+    risks: tuple[Floats, ...]
+
+
+def ask(con: "duckdb.DuckDBPyConnection", predictor: Predictor, days: Sequence[date]) -> Asked:
+    """Return what a model tells of the parts on record, each day at its end; unknown ones are left out."""
+    at, host, entity, risks = [], [], [], []
+    for first in range(0, len(days), DAYS_AT_ONCE):
+        some = days[first : first + DAYS_AT_ONCE]
+        frame = build.frame(con, COMPONENT, build.spine(con, COMPONENT, some))
+        told, moment = predictor.predict(frame), asof_microseconds(frame)
+        sited = np.asarray(hosts(con, frame).to_pylist(), dtype=object)
+        for day in some:
+            rows = np.flatnonzero((moment == round(end_of(day).timestamp() * 1_000_000)) & ~np.isnan(told[:, -1]))
+            at.append(end_of(day))
+            host.append(sited[rows])
+            entity.append(keys(frame)[rows])
+            risks.append(told[rows])
+    return Asked(tuple(at), tuple(host), tuple(entity), tuple(risks))
+
+
+def operate(asked: Asked, hosts_a_day: float) -> list[Mitigation]:
+    """Return whom it empties: each day the hosts of the riskiest parts, as many as the budget allows.
+
+    A fraction of a host is saved up. A host at rest, and a part that was called before, are not called again.
     """
     done: list[Mitigation] = []
     gone: set[int] = set()
     until: dict[str, datetime] = {}
     saved = 0.0
-    for first in range(0, len(days), DAYS_AT_ONCE):
-        frame = build.frame(con, COMPONENT, build.spine(con, COMPONENT, days[first : first + DAYS_AT_ONCE]))
-        risks = predictor.predict(frame)
-        host, key = np.array(hosts(con, frame).to_pylist(), object), frame["entity_key"].to_numpy()
-        asked = np.array(frame["asof_at"].to_pylist(), object)
-        for day in days[first : first + DAYS_AT_ONCE]:
-            saved += hosts_a_day
-            rows = np.flatnonzero((asked == end_of(day)) & ~np.isnan(risks[:, -1]))
-            for row in rows[np.argsort(-risks[rows, -1], kind="stable")].tolist():
-                if saved < 1:
-                    break
-                if key[row] in gone or until.get(host[row], end_of(day)) > end_of(day):
-                    continue
-                same = rows[host[rows] == host[row]]
-                told = {int(key[one]): risks[one].tolist() for one in same.tolist() if key[one] not in gone}
-                done.append(Mitigation(host[row], int(key[row]), end_of(day), told))
-                gone.add(int(key[row]))
-                until[host[row]] = end_of(day) + timedelta(days=REST_DAYS)
-                saved -= 1
+    for at, host, entity, risks in zip(asked.at, asked.host, asked.entity, asked.risks, strict=True):
+        saved += hosts_a_day
+        for row in np.argsort(-risks[:, -1], kind="stable").tolist():
+            if saved < 1:
+                break
+            if entity[row] in gone or until.get(host[row], at) > at:
+                continue
+            same = np.flatnonzero(host == host[row]).tolist()
+            told = {int(entity[one]): risks[one].tolist() for one in same if entity[one] not in gone}
+            done.append(Mitigation(host[row], int(entity[row]), at, told))
+            gone.add(int(entity[row]))
+            until[host[row]] = at + timedelta(days=REST_DAYS)
+            saved -= 1
     return done
 
 
@@ -189,8 +208,3 @@ def _told(mitigations: Sequence[Mitigation]) -> pa.Table:
 def days_of(first: int, last: int, every: int = 1) -> list[date]:
     """Return the days numbered from `first` to before `last`."""
     return [START + timedelta(days=number) for number in range(first, last, every)]
-
-
-def at(day: date) -> datetime:
-    """Return midnight UTC at which a day begins."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
