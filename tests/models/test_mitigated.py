@@ -1,15 +1,30 @@
 """Rows whose host was emptied: what they count as when a model learns."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
 import hypothesis.strategies as st
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from models import mitigated
+from data.contracts import FAILURES, STAYS
+from data.warehouse import Warehouse
+from models import checked, mitigated, spec, train
+from models.checked import Held
 from models.examples import Fate, Floats
+from models.slices import Members
+from models.train import Learned
+from models.windows import end_of
 
 NAN = float("nan")
 HORIZON = 14.0
+GPU = replace(spec.load("gpu"), negative_share=0.1)
+START = datetime(2016, 1, 1, tzinfo=UTC)
+ASKED, UNTIL = date(2016, 1, 20), date(2016, 3, 31)
 
 
 def fate(failed_in: float, observed: float, mitigated_in: float) -> Fate:
@@ -100,3 +115,67 @@ def _risks(*each: float) -> Floats:
 def test_a_told_risk_is_read_at_any_number_of_days(ahead: float, risk: float) -> None:
     """Nothing happens in no time; between two horizons it is interpolated; past the longest no more is known."""
     assert mitigated.within(_risks(0.1, 0.2, 0.3, 0.5, 0.6), np.array([ahead]))[0] == pytest.approx(risk)
+
+
+@pytest.fixture
+def emptied(tmp_path: Path) -> Iterator[Warehouse]:
+    """Forty GPUs, each in a host of its own; one fails, and of five others the host was emptied, told 60 % before."""
+    with Warehouse.open(tmp_path) as warehouse:
+        stay = {"component": "gpu", "model": "K20X", "valid_from": START, "valid_until": None}
+        stays = [stay | {"entity_id": f"g{n}", "host_id": f"h{n}"} for n in range(40)]
+        warehouse.put_stays(pa.Table.from_pylist(stays, STAYS))
+        when = {"failed_at": end_of(ASKED) + timedelta(days=9), "ingested_at": end_of(ASKED) + timedelta(days=9)}
+        news = end_of(ASKED) + timedelta(days=31)
+        late = {"failed_at": news, "ingested_at": news}
+        failing = [
+            {"component": "gpu", "cause": "dbe", "entity_id": n} | at for n, at in (("g39", when), ("g38", late))
+        ]
+        warehouse.put_failures(pa.Table.from_pylist(failing, FAILURES))
+        warehouse.con.execute(
+            "insert into mitigation select 'o' || n, 'h' || n, 'evacuate', $at, $at from range(5) numbers(n)",
+            {"at": end_of(ASKED) + timedelta(hours=2)},
+        )
+        warehouse.con.execute(
+            "insert into risk select $at, entity_key, 'gpu', '1', 'ok', null, .1, .2, .3, .4, .6, null from entity",
+            {"at": end_of(ASKED)},
+        )
+        yield warehouse
+
+
+def learned(warehouse: Warehouse) -> Learned:
+    """What the day asked teaches; the other one has not been seen for a month."""
+    return train.learning_rows(warehouse.con, GPU, [ASKED, ASKED + timedelta(days=7)], 30, UNTIL)
+
+
+def test_training_counts_emptied_hosts_by_what_was_told(emptied: Warehouse) -> None:
+    """Five parts at 60 % are three failures and two survivors; only the one that was seen to fail is a positive."""
+    taught = learned(emptied)
+    assert taught.weight[taught.failed].sum() == pytest.approx(1 + 3)
+    assert taught.uncertain == mitigated.Uncertain(5, 0, 5.0, pytest.approx(3.0), 0)  # type: ignore[arg-type]
+    assert taught.positives == 1
+    assert taught.rows == taught.failed.size - 5
+
+
+def test_training_drops_emptied_hosts_of_which_nothing_was_told(emptied: Warehouse) -> None:
+    """Without a risk on record they are neither failing nor healthy."""
+    emptied.con.execute("delete from risk")
+    taught = learned(emptied)
+    assert taught.weight[taught.failed].sum() == 1
+    assert taught.uncertain == mitigated.Uncertain(dropped=5)
+
+
+def test_maps_count_emptied_hosts_too_and_without_any_are_the_usual(emptied: Warehouse) -> None:
+    """The parts that were called make risks higher; with no mitigation on record the maps are equal to the last bit."""
+    emptied.con.execute("update risk set risk_30d = 0.9")
+    keys = np.array([key for (key,) in emptied.con.execute("select entity_key from entity order by 1").fetchall()])
+    score = np.linspace(0.5, 0.01, keys.size)
+    seen = Fate(np.where(keys == keys[-1], 9.0, NAN), np.full(keys.size, 40.0), np.full(keys.size, NAN))
+    called = replace(seen, mitigated_in_days=np.where(np.arange(keys.size) < 5, 2 / 24, NAN))
+    nothing = np.zeros(keys.size)
+    members = Members(np.full(keys.size, "K20X", object), nothing)
+    held = Held(keys, np.zeros(keys.size, np.int64), score, nothing, nothing, called, members)
+    facts = checked.calibrated(held, GPU)
+    served = mitigated.calibrated(emptied.con, held, GPU, [ASKED], end_of(UNTIL))
+    assert served.risks(score)[:5, -1].min() > facts.risks(score)[:5, -1].max()
+    emptied.con.execute("delete from mitigation")
+    assert mitigated.calibrated(emptied.con, held, GPU, [ASKED], end_of(UNTIL)) == facts
