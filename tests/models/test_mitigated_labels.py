@@ -11,6 +11,7 @@ HOSTS_A_DAY = 2.0
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(3600)
 def test_counting_what_was_told_keeps_two_thirds_of_what_naive_labels_lose(tmp_path: Path) -> None:
     """After four months of emptying hosts early, a model from naive labels loses its ranking; ours a third of that."""
     truth = mitigated_world.untouched(tmp_path, PLAN.hosts, PLAN.days(), 11, PLAN.acceleration)
