@@ -42,6 +42,9 @@ event, no failure, and nobody was put in or taken out. Good parts can be quiet f
 UNCERTAIN_DAYS: Final = 30
 """For so long after its host was emptied, an entity that lives on proves nothing: it has been at rest."""
 
+TOLD_DAYS: Final = 3
+"""A risk told longer than this before a host was emptied is not what it was emptied for."""
+
 SHORT_HISTORY_DAYS: Final = 7
 """A risk is unknown until an entity has been watched this long."""
 
@@ -63,7 +66,7 @@ def components() -> tuple[str, ...]:
 
 @cache
 def sql(component: str, part: str | None = None) -> str:
-    """The statement that makes a component's features, loops written out; `part` names `spine` or `labels` instead."""
+    """The statement that makes a component's features, loops written out; or its `part`: `spine`, `labels`, `told`."""
     if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
         raise UsageError(msg)
@@ -78,7 +81,7 @@ def sql(component: str, part: str | None = None) -> str:
     if has_readings(component):
         columns = catalog(component)
         names |= {"counters": columns.counters, "gauges": columns.gauges, "packed": columns.packed}
-    kind = "readings" if has_readings(component) else "events"
+    kind = "mitigated" if part == "told" else "readings" if has_readings(component) else "events"
     return _templates.get_template(f"{kind}/{part}.sql" if part else f"{component}.sql").render(names)
 
 
@@ -103,9 +106,10 @@ def spine(
         asof_days: The days asked about; the moment asked is each day's end.
         lookback_days: How old the newest reading may be; 0 asks only about entities seen on the very day. An entity
             that is watched by events is live while it sits in a host, however quiet it is.
-        negative_share: Keep this share of the rows that do not fail within `positive_days`, and weight them up.
+        negative_share: Keep this share of the rows that do not fail within `positive_days`, and weight them up. Rows
+            whose host was emptied within it are all kept.
         positive_days: See above.
-        known_until: Failures after this moment are not looked at when sampling.
+        known_until: Failures and mitigations after this moment are not looked at when sampling.
         seed: Changes which negatives are kept.
     """
     values = {
@@ -149,6 +153,16 @@ def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known
     """
     values = {"known_until": known_until, "grace_hours": GRACE_HOURS, "uncertain_days": UNCERTAIN_DAYS}
     return _over_spine(con, sql(component, "labels"), rows, values)
+
+
+def told(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:
+    """The risks last told of each row's entity before its host was emptied, in order of (`asof_at`, `entity_key`).
+
+    Columns: entity_key, asof_at, told_in_days (when it was told, days after `asof_at`), risk_1d to risk_30d. Rows of
+    which nothing was told in the `TOLD_DAYS` before, or whose host nobody emptied by `known_until`, are left out.
+    """
+    values = {"component": component, "known_until": known_until, "told_days": TOLD_DAYS}
+    return _over_spine(con, sql(component, "told"), rows, values)
 
 
 @cache

@@ -57,8 +57,24 @@ def _data(trained: Trained) -> str:
             f"its parameters are the best of {found['trials']} tried on days before the later window: average "
             f"precision {found['value']:.4f} there, {found['untuned']:.4f} before the search"
         )
+    lines += _mitigated(trained)
     lines += [f"{name} `{value}`" for name, value in trained.hashes.items()]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _mitigated(trained: Trained) -> list[str]:
+    """How rows counted whose host was emptied, where there are any."""
+    named = ("rows", "dropped", "failing_weight", "weight")
+    rows, dropped, failing, weight = (trained.metrics.get(f"mitigated_{name}", 0.0) for name in named)
+    if not rows + dropped:
+        return []
+    line = (
+        f"in {rows + dropped:,.0f} rows the host was emptied before the part's fate was seen: {rows:,.0f} of these "
+        f"count as failing with the chance told before that, and as healthy with the rest (together {failing:,.1f} "
+        f"failures in {weight:,.1f}); nothing had been told of {dropped:,.0f}, which are left out. The maps served "
+        "count such rows in the same way; figures, earned precision and gates leave all of them out"
+    )
+    return [line]
 
 
 def _checked(trained: Trained) -> str:

@@ -73,15 +73,16 @@ class Fate:
     def within(self, horizon_days: float, lead_days: float = 0.0) -> tuple[Bools, Bools]:
         """Return (failed, counted): failed in (lead, horizon], and whether the row counts at all.
 
-        A row that left unfailed before the horizon's end is censored, one whose host was emptied within it is uncertain
-        whatever became of it (to keep those that failed and drop the others would flatter the ranking that had them
-        emptied), and one that failed within the lead could not have been helped: none of them is counted.
+        A row that left unfailed before the horizon's end is censored, one whose host was emptied within it, and before
+        it failed, is uncertain whatever became of it (to keep those that failed and drop the others would flatter the
+        ranking that had them emptied), and one that failed within the lead could not have been helped: none of them is
+        counted. What training makes of the uncertain ones stands in `models.mitigated`.
         """
         seen = ~np.isnan(self.failed_in_days)
         days = np.where(seen, self.failed_in_days, np.inf)
         failed = (days > lead_days) & (days <= horizon_days)
         healthy = (seen & (days > horizon_days)) | (~seen & (self.observed_days >= horizon_days))
-        mitigated = self.mitigated_in_days <= horizon_days
+        mitigated = (self.mitigated_in_days <= horizon_days) & ~(days <= self.mitigated_in_days)
         return failed & ~mitigated, (failed | healthy) & ~mitigated
 
     def take(self, rows: Ints | Bools) -> "Fate":
@@ -117,7 +118,7 @@ def fates(spine: pa.Table, labels: pa.Table) -> Fate:
     Raises:
         ModelError: a spine row has no label row.
     """
-    wanted, held = _row_ids(spine), _row_ids(labels)
+    wanted, held = row_ids(spine), row_ids(labels)
     order = np.argsort(held, kind="stable")
     found = np.searchsorted(held[order], wanted)
     safe = np.minimum(found, max(held.size - 1, 0))
@@ -131,7 +132,7 @@ def fates(spine: pa.Table, labels: pa.Table) -> Fate:
     return Fate(failed, observed, mitigated)
 
 
-def _row_ids(table: pa.Table) -> Ints:
-    """One number a row: whole hours since 1970 and the entity key, which fits 64 bits until the year 2200."""
+def row_ids(table: pa.Table) -> Ints:
+    """Return one number a row: whole hours since 1970 and the entity key, which fits 64 bits until the year 2200."""
     hours = asof_microseconds(table) // 3_600_000_000
     return np.asarray((hours << 32) | keys(table))

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,13 +23,14 @@ import pyarrow as pa
 
 from data.errors import ModelError
 from features import build
-from models import examples, holdout
+from models import examples, holdout, mitigated
 from models.averaging import average
 from models.calibrate import Calibration, carried_over, earned
-from models.checked import calibrated, check
+from models.checked import check
 from models.drift import psi
 from models.examples import Bools, Floats, Matrix
 from models.holdout import Holdout, Rival
+from models.mitigated import Uncertain
 from models.predictor import Predictor, judgeable
 from models.spec import Spec
 from models.windows import Windows, end_of, first_day, plan
@@ -54,7 +55,7 @@ class Trained:
     until: date
     rows: int
     positives: int
-    """Failing rows among `rows`, those that the served booster learned from."""
+    """Rows seen to fail among `rows`, those that the served booster learned from."""
     metrics: Mapping[str, float]
     """Figures on the calibration window; names are ready for a tracker."""
     holdout: Holdout
@@ -87,7 +88,8 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
     )
     rival = _rival(con, champion, draft, windows, until)
     held = holdout.gather(con, draft, windows.calibration_days, until, rival.predictor if rival else None)
-    calibration, seen = calibrated(held, spec), check(held, spec)
+    calibration = mitigated.calibrated(con, held, spec, windows.calibration_days, end_of(until))
+    seen = check(held, spec)
     bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
     newest = learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
     served = replace(draft, booster_text=boost(newest, spec), earned=bought)
@@ -101,12 +103,13 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
         predictor=predictor,
         windows=windows,
         until=until,
-        rows=int(newest.failed.size),
-        positives=int(newest.failed.sum()),
+        rows=newest.rows,
+        positives=newest.positives,
         metrics={
             **holdout.figures(judged),
             **({"champion_relearned": float(rival.relearned)} if rival else {}),
             **_burden(predictor, newest, live),
+            **newest.uncertain.figures(),
         },
         holdout=judged,
         sample=newest.sample,
@@ -170,7 +173,10 @@ def _burden(predictor: Predictor, learned: "Learned", live: Matrix) -> dict[str,
 
 @dataclass(frozen=True)
 class Learned:
-    """Rows for the booster; censored and unknown ones, and days not seen for a whole horizon, are already left out."""
+    """Rows for the booster; censored and unknown ones, and days not seen for a whole horizon, are already left out.
+
+    A row whose host was emptied may stand there twice, failing and healthy (`models.mitigated`).
+    """
 
     names: tuple[str, ...]
     values: Matrix
@@ -178,6 +184,11 @@ class Learned:
     weight: Floats
     sample: pa.Table
     spine_sha256: str
+    rows: int
+    """Distinct ones."""
+    positives: int
+    """Of these, how many were seen to fail."""
+    uncertain: Uncertain = field(default_factory=Uncertain)
 
     def only(self, names: Sequence[str]) -> "Learned":
         """Return the same rows with these features alone, in this order."""
@@ -207,22 +218,31 @@ def learning_rows(
     fate = examples.fates(frame, build.labels(con, spec.component, asked, known))
     names = build.feature_names(spec.component)
     values = examples.matrix(frame, names)
-    failed, counted = fate.within(rank_horizon_days, spec.minimum_lead_days)
-    counted &= judgeable(frame, values)
-    counted &= examples.on_whole_days(examples.asof_microseconds(frame), fate, rank_horizon_days)
-    if not failed[counted].any():
+    told = mitigated.told(con, spec.component, asked, known)
+    chance = told.chance(rank_horizon_days, spec.minimum_lead_days)
+    usable = judgeable(frame, values)
+    usable &= examples.on_whole_days(examples.asof_microseconds(frame), fate, rank_horizon_days)
+    kept = np.flatnonzero(usable)
+    weight = examples.doubles(frame, "weight")[kept]
+    counted = mitigated.count(fate.take(kept), weight, chance[kept], rank_horizon_days, spec.minimum_lead_days)
+    row = kept[counted.row]
+    rows, positives = np.unique(row).size, np.count_nonzero(fate.failed_in_days[np.unique(row)] <= rank_horizon_days)
+    if not positives:
         msg = (
-            f"cannot train {spec.component}: none of {int(counted.sum())} rows from {days[0]} to "
-            f"{days[-1]} failed within {rank_horizon_days} days; ingest more failures or more days"
+            f"cannot train {spec.component}: none of {rows} rows from {days[0]} to "
+            f"{days[-1]} was seen to fail within {rank_horizon_days} days; ingest more failures or more days"
         )
         raise ModelError(msg)
     return Learned(
         names=names,
-        values=values[counted],
-        failed=failed[counted],
-        weight=examples.doubles(frame, "weight")[counted],
+        values=values[row],
+        failed=counted.failed,
+        weight=counted.weight,
         sample=frame.slice(0, 200).select(list(names)),
         spine_sha256=spine_hash(frame),
+        rows=rows,
+        positives=int(positives),
+        uncertain=counted.uncertain,
     )
 
 

@@ -61,8 +61,21 @@ down as (
             and came_back.ingested_at <= last_failure.asof_at + to_hours($grace_hours)
       )
 ),
+-- Of those whose host was emptied none is spared: hardly any of them is seen to fail, and their evidence is the rarest.
+emptied as (
+    select distinct sited.asof_at, sited.entity_key, true as mitigated
+    from sited
+    join entity_host using (entity_key)
+    join mitigation using (host_id)
+    where not entity_host.simulated
+      and mitigation.started_at > sited.asof_at
+      and mitigation.started_at <= least(sited.asof_at + to_days($positive_days::integer), $known_until::timestamptz)
+      and mitigation.started_at >= entity_host.valid_from
+      and (entity_host.valid_until is null or mitigation.started_at < entity_host.valid_until)
+),
 marked as (
-    select sited.*, feed.told_day, coalesce(failing.positive, false) as positive
+    select sited.*, feed.told_day, coalesce(failing.positive, false) as positive,
+           coalesce(emptied.mitigated, false) as mitigated
     from sited
     join feed using (asof_day)
     left join (
@@ -74,6 +87,7 @@ marked as (
          and failure.failed_at <= least(sited.asof_at + to_days($positive_days::integer), $known_until::timestamptz)
          and failure.ingested_at <= $known_until::timestamptz + to_hours($grace_hours)
     ) failing using (asof_at, entity_key)
+    left join emptied using (asof_at, entity_key)
     anti join down using (asof_at, entity_key)
 )
 select entity_key,
@@ -87,9 +101,10 @@ select entity_key,
        case when told_day is null or told_day < asof_day - $silent_days::integer then 'stale_telemetry'
             when asof_day - first_day + 1 < $short_history_days::integer then 'too_little_history'
             end as reason,                                                  -- why unknown
-       case when positive then 1.0 else 1.0 / $negative_share::double end as weight  -- how many rows this one stands for
+       case when positive or mitigated then 1.0 else 1.0 / $negative_share::double end as weight  -- how many rows this one stands for
 from marked
 where positive
+   or mitigated
    or $negative_share::double >= 1
    or hash(entity_key, asof_at, $seed::integer) % 1000000 < $negative_share::double * 1000000
 order by asof_at, entity_key

@@ -28,16 +28,29 @@ live as (
        or next_failure.failed_at > (seen.asof_day + 1)::timestamptz
        or next_failure.ingested_at > (seen.asof_day + 1)::timestamptz + to_hours($grace_hours)
 ),
+-- Of those whose host was emptied none is spared: hardly any of them is seen to fail, and their evidence is the rarest.
+emptied as (
+    select distinct live.entity_key, live.asof_at, true as mitigated
+    from live
+    join entity_host using (entity_key)
+    join mitigation using (host_id)
+    where not entity_host.simulated
+      and mitigation.started_at > live.asof_at
+      and mitigation.started_at <= least(live.asof_at + to_days($positive_days::integer), $known_until::timestamptz)
+      and mitigation.started_at >= entity_host.valid_from
+      and (entity_host.valid_until is null or mitigation.started_at < entity_host.valid_until)
+),
 -- An entity's first day, as it was believed at the moment asked.
 began as (
     select entity_key, version, min(first_day) as first_day from {{ component }}_change group by entity_key, version
 ),
 marked as (
-    select live.*, began.first_day,
+    select live.*, began.first_day, coalesce(emptied.mitigated, false) as mitigated,
            coalesce(failed_at > asof_at and failed_at <= asof_at + to_days($positive_days::integer)
                     and failed_at <= $known_until::timestamptz
                     and failure_known_at <= $known_until::timestamptz + to_hours($grace_hours), false) as positive
     from live
+    left join emptied using (entity_key, asof_at)
     left join entity_version
       on entity_version.entity_key = live.entity_key
      and live.asof_at >= entity_version.known_from
@@ -56,9 +69,10 @@ select entity_key,
        case when last_day < asof_at::date - 1 - $stale_days::integer then 'stale_telemetry'
             when last_day - first_day + 1 < $short_history_days::integer then 'too_little_history'
             end as reason,                                                  -- why unknown
-       case when positive then 1.0 else 1.0 / $negative_share::double end as weight  -- how many rows this one stands for
+       case when positive or mitigated then 1.0 else 1.0 / $negative_share::double end as weight  -- how many rows this one stands for
 from marked
 where positive
+   or mitigated
    or $negative_share::double >= 1
    or hash(entity_key, asof_at, $seed::integer) % 1000000 < $negative_share::double * 1000000
 order by asof_at, entity_key

@@ -75,7 +75,16 @@ def trained(small_spec: Spec) -> Trained:
     table, fate = drives(4000, 2)
     values = train.examples.matrix(table, NAMES)
     failed, _ = fate.within(14)
-    learned = Learned(NAMES, values, failed, np.ones(failed.size), table.slice(0, 50).select(list(NAMES)), "0" * 64)
+    learned = Learned(
+        NAMES,
+        values,
+        failed,
+        np.ones(failed.size),
+        table.slice(0, 50).select(list(NAMES)),
+        "0" * 64,
+        rows=failed.size,
+        positives=int(failed.sum()),
+    )
     draft = Predictor(
         "disk", "unregistered", "2015-08-01", small_spec, NAMES, train.boost(learned, small_spec), Calibration(())
     )
