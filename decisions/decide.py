@@ -285,6 +285,7 @@ class _Cycle:
             policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
+            earned=guardrails.earned_by(case.risk, self._situation.earned),
         )
 
 
