@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from data.catalog import has_readings
 from data.errors import ModelError
 from models import baselines, examples, train
 from models.asking import batches
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 LEAST_DAYS: Final = 14
 """Fewer later days than these, their horizon over, say nothing of a model."""
 STAND_IN_DAYS: Final = 31
-"""So many later days a stand-in leaves to be judged on, and most models are judged on at most three months."""
+"""So many later days a stand-in leaves to be judged on."""
 MOST_DAYS: Final = 92
 
 
@@ -44,7 +45,36 @@ class Later:
     """It is no registered model, but its recipe learned again on less, so that days are left to judge it on."""
 
 
-def later(con: "duckdb.DuckDBPyConnection", predictor: Predictor, last_day: date) -> Later:
+def last_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
+    """Return the last day of which anything is told of the component: a reading, an event, a failure or a move.
+
+    Raises:
+        ModelError: nothing is.
+    """
+    if has_readings(component):
+        query = f"select max(day) from {component}_day"  # noqa: S608 - one of the components that the catalog knows
+        found = con.execute(query).fetchone()
+    else:
+        found = con.execute(
+            """
+            select max(told_at)::date from (
+                select entity_key, observed_at as told_at from event
+                union all
+                select entity_key, failed_at from failure
+                union all
+                select entity_key, unnest([valid_from, valid_until]) from entity_host
+            ) join entity using (entity_key)
+            where component = ?""",
+            [component],
+        ).fetchone()
+    day: date | None = found[0] if found else None
+    if day is None:
+        msg = f"nothing is told of any {component}: ingest telemetry or events first"
+        raise ModelError(msg)
+    return day
+
+
+def later(con: "duckdb.DuckDBPyConnection", predictor: Predictor, last_day: date, most_days: int = MOST_DAYS) -> Later:
     """Return the model with the days after its `until`, or a stand-in where too few of their horizons are over.
 
     A stand-in has the same recipe and has learned until two months before the last day; it is not registered.
@@ -53,6 +83,7 @@ def later(con: "duckdb.DuckDBPyConnection", predictor: Predictor, last_day: date
         con: a connection on a warehouse, read only is enough.
         predictor: the model.
         last_day: the last day held.
+        most_days: judge it on so many days at most, the first after its `until`.
 
     Raises:
         ModelError: there is too little history for a stand-in.
@@ -60,7 +91,7 @@ def later(con: "duckdb.DuckDBPyConnection", predictor: Predictor, last_day: date
     over = last_day - timedelta(days=predictor.spec.longest_days)
     first = date.fromisoformat(predictor.until) + timedelta(days=1)
     if (over - first).days >= LEAST_DAYS:
-        return Later(predictor, first, min(over, first + timedelta(days=MOST_DAYS)), stand_in=False)
+        return Later(predictor, first, min(over, first + timedelta(days=most_days)), stand_in=False)
     until = over - timedelta(days=STAND_IN_DAYS)
     logger.warning("version %s has seen too much to be judged: a stand-in until %s is", predictor.version, until)
     return Later(learned(con, predictor.spec, until), until + timedelta(days=1), over, stand_in=True)

@@ -50,7 +50,7 @@ def lost_without(
 
 def _shuffled(frame: pa.Table, predictor: Predictor, piece: str, rows: np.typing.NDArray[np.int64]) -> pa.Table:
     names = [name for name in predictor.feature_names if evidence(name) == piece]
-    taken = frame.select(names).take(pa.array(rows))
+    taken = frame.select(names).take(rows)
     for name in names:
         frame = frame.set_column(frame.column_names.index(name), name, taken[name])
     return frame
