@@ -53,7 +53,7 @@ def last_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
     """
     if has_readings(component):
         query = f"select max(day) from {component}_day"  # noqa: S608 - one of the components that the catalog knows
-        found = con.execute(query).fetchone()
+        found = con.execute(query).fetchall()
     else:
         found = con.execute(
             """
@@ -66,8 +66,8 @@ def last_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
             ) join entity using (entity_key)
             where component = ?""",
             [component],
-        ).fetchone()
-    day: date | None = found[0] if found else None
+        ).fetchall()
+    day: date | None = found[0][0]
     if day is None:
         msg = f"nothing is told of any {component}: ingest telemetry or events first"
         raise ModelError(msg)
