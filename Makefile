@@ -13,7 +13,7 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-heavy check format docs constraints clean
+.PHONY: help setup demo serve test test-fast test-heavy check format docs notebooks constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +65,14 @@ format: setup ## put the code in order
 
 docs: setup ## write the generated pages again
 	$(BIN)/python -m pipelines.reference > docs/cli.md
+
+notebooks: setup ## run docs/notebooks on FORESHOCK_HOME (else the demo's), into its folder notebooks
+	@home="$${FORESHOCK_HOME:-.foreshock/demo}"; mkdir -p "$$home/notebooks"; \
+	for page in docs/notebooks/*.py; do \
+		FORESHOCK_HOME="$$home" $(BIN)/jupytext --quiet --to ipynb --execute --run-path . \
+			--output "$$home/notebooks/$$(basename "$$page" .py).ipynb" "$$page" || exit 1; \
+	done; \
+	$(BIN)/jupyter-nbconvert --log-level WARN --to html "$$home"/notebooks/*.ipynb
 
 constraints: setup ## pin what is installed now, names and versions only
 	$(BIN)/uv pip compile --quiet --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml -o constraints.txt

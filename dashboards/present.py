@@ -66,6 +66,7 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         vms_said=words.vms(proposal.vms, place.vms if place else None),
         outcome_said=words.outcome(around.outcomes.get(listed.order_id or "", ())),
         price_said=words.price(proposal.action, proposal.prices),
+        earned_said=words.earned(proposal.earned),
         prices=_prices(proposal),
         guardrails=tuple(_guardrail(line) for line in proposal.blocked),
         reasons=proposal.reasons,

@@ -113,6 +113,8 @@ class ProposalView:
     vms_said: str
     outcome_said: str | None
     price_said: str
+    earned_said: tuple[str, ...]
+    """How good calls of such a risk have been, a sentence from each model that has measured it."""
     prices: tuple[PriceView, ...]
     guardrails: tuple[GuardrailView, ...]
     reasons: tuple[str, ...]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from decisions.actions import ladder
-from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
+from decisions.domain import Action, Earned, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 
@@ -212,6 +212,23 @@ def step(one: Step, now: datetime) -> str:
     at = f"{clock(one.at, now)}: " if one.at is not None else ""
     about = f" ({plural(one.vms, 'VM')})" if one.vms else ""
     return f"{at}{ACTIONS[one.action]}{about}, {one.when}"
+
+
+def earned(bands: Sequence[Earned]) -> tuple[str, ...]:
+    """How good calls of such a risk have been, and how many of the next ones will come true; a sentence a model."""
+    return tuple(_earned(band) for band in bands)
+
+
+def _earned(band: Earned) -> str:
+    if not band.alerts:
+        return "Nobody has measured how often such a risk comes true."
+    bounds = f"{band.precision_low:.0%} to {band.precision_high:.0%}".replace("%", " %")
+    hits = round(band.precision * band.alerts)
+    said = f"{hits} of {band.alerts} came true, {band.precision * 100:.0f} % (95 % interval {bounds})"
+    if not band.next_calls:
+        return f"{said}."
+    span = f"{band.next_low}" if band.next_low == band.next_high else f"{band.next_low} to {band.next_high}"
+    return f"{said}; of the next {band.next_calls}, about a month's, {span} will in 95 of 100 cases."
 
 
 def price(action: Action, prices: Sequence[Price]) -> str:

@@ -264,6 +264,7 @@ class _Cycle:
             remedy=remedy,
             pool=pool,
             start_rule=starts.rule,
+            earned=guardrails.earned_by(case.risk, self._situation.earned),
         )
 
     def _deadline(self, case: Case, action: Action, work: Load, not_before: datetime) -> datetime | None:

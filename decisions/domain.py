@@ -243,6 +243,24 @@ class Price:
 
 
 @dataclass(frozen=True)
+class Earned:
+    """How good calls of one risk band have been: precision with its 95 % interval, on data later than training."""
+
+    risk_from: float
+    """The band holds 30-day risks from this one, inclusive, to where the next band begins, exclusive."""
+    precision: float
+    precision_low: float
+    precision_high: float
+    alerts: int
+    """Distinct entities called in the band; where there is none, nothing has been measured."""
+    next_calls: int | None = None
+    """Calls expected in the band within the next 30 days; null where the model's version does not say."""
+    next_low: int | None = None
+    """At least so many of them come true, and at most `next_high`, in 95 of 100 cases."""
+    next_high: int | None = None
+
+
+@dataclass(frozen=True)
 class Proposal:
     """One host, one action, its reasons, and the price of every other action."""
 
@@ -275,19 +293,8 @@ class Proposal:
     """The host's cluster."""
     start_rule: StartRule = StartRule()
     """What an order that is made later must keep to as well."""
-
-
-@dataclass(frozen=True)
-class Earned:
-    """How good calls of one risk band have been: precision with its 95 % interval, on data later than training."""
-
-    risk_from: float
-    """The band holds 30-day risks from this one, inclusive, to where the next band begins, exclusive."""
-    precision: float
-    precision_low: float
-    precision_high: float
-    alerts: int
-    """Distinct entities called in the band; where there is none, nothing has been measured."""
+    earned: tuple[Earned, ...] = ()
+    """How good calls of the host's risk have been: of each model that has measured its band."""
 
 
 @dataclass(frozen=True)

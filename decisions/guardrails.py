@@ -155,6 +155,18 @@ def attempt_cap(host_id: str, attempts: Mapping[str, int], cap: int) -> str | No
     return f"host {host_id} has had {tried} orders in this episode, the most that policy allows; a person must look"
 
 
+def earned_by(risk: HostRisk, earned: Sequence[Earned]) -> tuple[Earned, ...]:
+    """What calls of the band that holds the host's 30-day risk, that of its riskiest entity, have earned.
+
+    One from each model that has measured the band; none where nobody has, or where the risk is unknown.
+    """
+    if not risk.known:
+        return ()
+    top = risk.entities[0].curve[HORIZON_DAYS[-1]]
+    begins = max((band.risk_from for band in earned if band.risk_from <= top), default=None)
+    return tuple(band for band in earned if band.risk_from == begins)
+
+
 def earned_precision(
     action: Action, risk: HostRisk, earned: Sequence[Earned], policy: EarnedPrecision, break_even: float
 ) -> str | None:
@@ -166,8 +178,7 @@ def earned_precision(
     if not policy.required or not risk.known:
         return None
     top = risk.entities[0].curve[HORIZON_DAYS[-1]]
-    begins = max((band.risk_from for band in earned if band.risk_from <= top), default=None)
-    holding = [band for band in earned if band.risk_from == begins]
+    holding = earned_by(risk, earned)
     if not holding or any(band.alerts == 0 for band in holding):
         return f"nobody has measured how often a 30-day risk of {top:.0%} comes true; evaluate the model first"
     low = min(band.precision_low for band in holding)

@@ -4,13 +4,13 @@
 -- binds: grace_hours
 with outage as (
     select failure.entity_key, failure.failed_at, failure.ingested_at, split_part(failure.cause, ':', 1) as cause,
-           entity.model as system, try_cast(regexp_extract(entity.entity_id, '([0-9]+)$', 1) as integer) as number
+           entity.model as system, try_cast(regexp_extract(entity.entity_id, '-([0-9]+)$', 1) as integer) as number
     from failure join entity using (entity_key)
     where entity.component = 'node'
 ),
 asked as (
     select spine.entity_key, spine.asof_at, entity.model as system,
-           try_cast(regexp_extract(entity.entity_id, '([0-9]+)$', 1) as integer) as number
+           try_cast(regexp_extract(entity.entity_id, '-([0-9]+)$', 1) as integer) as number
     from spine join entity using (entity_key)
 ),
 moment as (
@@ -68,7 +68,7 @@ sited as (
      and (entity_host.valid_until is null or entity_host.valid_until > moment.asof_at)
     group by moment.asof_at, moment.system
 ),
--- Nodes whose numbers are next to its own mostly stand next to it.
+-- Nodes whose numbers are next to its own mostly stand next to it; the end of a UUID is no such number.
 recent as (
     select moment.asof_at, moment.system, outage.number, count(*) as outages
     from moment

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit, logit
-from scipy.stats import beta
+from scipy.stats import beta, betabinom
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -26,6 +26,8 @@ SHIFT_EDGE: Final = 5.0
 """How far a map may be shifted when it is carried over to another booster, in log-odds."""
 THRESHOLDS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Lower edges of the risk bands whose precision is measured."""
+NEXT_DAYS: Final = 30
+"""For so many days ahead it is foretold how many calls of a band will come true."""
 LEAST_ALERTS: Final = 20
 """A band holds at least this many calls, if need be by merging: with fewer, its interval is too wide to earn much."""
 
@@ -144,6 +146,11 @@ class Earned:
     precision_high: float
     alerts: int
     """Distinct entities called in the band; where there is none, nothing has been measured."""
+    next_calls: int | None = None
+    """Calls expected within the next 30 days, from those measured; null: an older version did not say."""
+    next_low: int | None = None
+    """At least so many of them come true, and at most `next_high`, in 95 of 100 cases (`prediction_interval`)."""
+    next_high: int | None = None
 
 
 def earned(
@@ -152,8 +159,13 @@ def earned(
     failed: Bools,
     thresholds: Sequence[float] = THRESHOLDS,
     least_alerts: int = LEAST_ALERTS,
+    *,
+    span_days: float = NEXT_DAYS,
 ) -> tuple[Earned, ...]:
     """Return the precision of calls in each band of risk, lowest first; rows must be in order of time.
+
+    `span_days` is how long the rows were gathered: where it was longer than 30 days, fewer calls are expected within
+    the next 30, in proportion, and otherwise as many as were measured.
 
     Bands are disjoint, so that a low risk earns nothing by what high ones did. The unit is the entity: its first call
     in the band, right when it failed within 30 days of that call. Repeated calls of one entity are one piece of
@@ -171,7 +183,9 @@ def earned(
         _, at = np.unique(entity[called], return_index=True)
         alerts, hits = int(at.size), int(np.count_nonzero(failed[called[at]]))
         low, high = clopper_pearson(hits, alerts)
-        table.append(Earned(float(thresholds[first]), hits / alerts if alerts else 0.0, low, high, alerts))
+        calls = round(alerts * NEXT_DAYS / max(span_days, NEXT_DAYS))
+        ahead = (calls, *prediction_interval(hits, alerts, calls))
+        table.append(Earned(float(thresholds[first]), hits / alerts if alerts else 0.0, low, high, alerts, *ahead))
     return tuple(table)
 
 
@@ -199,3 +213,15 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[f
     low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
     high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
     return low, high
+
+
+def prediction_interval(hits: int, trials: int, calls: int, confidence: float = 0.95) -> tuple[int, int]:
+    """Return the least and the most of the next `calls` that come true, as `hits` of `trials` did.
+
+    The beta-binomial predictive distribution under Jeffreys' prior, Beta(1/2, 1/2): it knows both how uncertain the
+    share is and how chance scatters so few calls, and holds for calls that come true as often as those measured. Its
+    tails hold at most (1 - confidence) / 2 each, so that, numbers being whole, it covers more rather than less.
+    """
+    tail = (1 - confidence) / 2
+    chance = np.cumsum(betabinom.pmf(np.arange(calls), calls, hits + 0.5, trials - hits + 0.5))
+    return int(np.searchsorted(chance, tail)), int(np.searchsorted(chance, 1 - tail))

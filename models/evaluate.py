@@ -18,6 +18,7 @@ from models import baselines, examples, train
 from models.asking import Batch, batches
 from models.baselines import PEERS, RULE
 from models.examples import Bools, Fate, Floats, Ints
+from models.kept import Kept, kept
 from models.measure import Figures, Measured, Outcomes, Settings, measure, paired_difference, plain
 from models.predictor import Predictor
 from models.windows import end_of, first_day, plan
@@ -53,6 +54,8 @@ class Report:
     """Models that may have seen these labels, and why each is not judged here."""
     average_precision_over_rule: Mapping[str, Measured]
     """Of each other model, minus the rule's, under the same bootstrap replicates."""
+    earned: Mapping[str, tuple[Kept, ...]]
+    """What came of each predictor's calls, by band of risk, against what it had earned in training."""
     outcomes: Outcomes
     scores: Mapping[str, Floats]
 
@@ -125,6 +128,7 @@ def evaluate(
         versions={name: one.version for name, one in predictors.items()},
         left_out=left_out,
         average_precision_over_rule=gaps,
+        earned={name: kept(one.earned, outcomes, scores[name]) for name, one in predictors.items()},
         outcomes=outcomes,
         scores=scores,
     )

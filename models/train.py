@@ -90,7 +90,8 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
     held = holdout.gather(con, draft, windows.calibration_days, until, rival.predictor if rival else None)
     calibration = mitigated.calibrated(con, held, spec, windows.calibration_days, end_of(until))
     seen = check(held, spec)
-    bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed)
+    span = (windows.calibration_days[-1] - windows.calibration_days[seen.first_day]).days + 1
+    bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed, span_days=span)
     newest = learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
     served = replace(draft, booster_text=boost(newest, spec), earned=bought)
     live = _live(con, served, until)

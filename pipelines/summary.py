@@ -50,7 +50,21 @@ def evaluated(report: Mapping[str, Any]) -> str:
         cells = [figures["average_precision"], *at, figures["recall_at"].get("0.01")]
         table.append([f"{name} (version {version})" if version else name, *(_interval(cell) for cell in cells)])
     left_out = [f"  left out: {name}, {why}" for name, why in report["left_out"].items()]
-    return "\n".join([head, "", *_aligned(table), *left_out, *_simulated(report)])
+    return "\n".join([head, "", *_aligned(table), *left_out, *_kept(report["earned"]), *_simulated(report)])
+
+
+def _kept(earned: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What came of each model's calls, by band of risk, against what had been foretold of so many."""
+    for model, bands in earned.items():
+        yield from ("", f"  {model}: what came of its calls, by 30-day risk, against what training foretold (95 %)")
+        rows = [["risk from", "earned", "calls", "came true", "foretold"]]
+        for band in bands:
+            low, high = band["foretold_low"], band["foretold_high"]
+            outside = "" if low <= band["hits"] <= high else " (outside)"
+            earned_then = f"{band['earned']:.1%} of {band['alerts']:,}"
+            span = f"{low:,} to {high:,}{outside}"
+            rows.append([f"{band['risk_from']:.0%}", earned_then, f"{band['calls']:,}", f"{band['hits']:,}", span])
+        yield from _aligned(rows)
 
 
 def compared(report: Mapping[str, Any]) -> str:

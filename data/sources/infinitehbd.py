@@ -1,9 +1,10 @@
 """InfiniteHBD's fault trace: beginnings and ends of faults of 400 GPU servers over 348 days, as CSV.
 
-The trace names servers, not GPUs, so a server's GPUs together are one entity of the component `gpu`. A fault of class
-`GPU` is their failure, its end an event `returned`; a fault of another class (link, NIC, fan, power, software) is an
-event `server_fault`, whose `detail` says which. Servers without a fault are not named: they are entered by number. Time
-counts in days from a day that was not published, taken here as `EPOCH`.
+The trace names servers and not their GPUs, and a fault of any class takes the whole server out, so a server is an
+entity of the component `node`. A fault's beginning is its failure, with level and class as the cause (`Hardware: GPU,
+GPU Lost`); its end is an event `returned` (value = seconds down). Planned work (classes `Change` and `Test`) is no
+failure: its beginning and end are events `planned_work`. Servers without a fault are not named: they are entered by
+number. Time counts in days from a day that was not published, taken here as `EPOCH`.
 
 Source: the trace published with InfiniteHBD (SIGCOMM 2025), Apache-2.0.
 """
@@ -28,7 +29,9 @@ from data.warehouse import Warehouse
 SOURCE: Final = "infinitehbd"
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 SERVERS: Final = 400
-REQUIRED: Final = ("node_id", "event_time", "event_type", "Class", "Desc")
+COMPONENT: Final = "node"
+PLANNED: Final = ("Change", "Test")
+REQUIRED: Final = ("node_id", "event_time", "event_type", "Level", "Class", "Desc")
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,19 @@ class Fault:
     server: str
     at: datetime
     begins: bool
+    level: str
     kind: str
     detail: str
 
     @property
-    def of_gpu(self) -> bool:
-        """Whether it is the GPUs that failed."""
-        return self.kind == "GPU"
+    def planned(self) -> bool:
+        """Whether somebody took the server out on purpose."""
+        return self.kind in PLANNED
+
+    @property
+    def cause(self) -> str:
+        """What failed, the level first: `Hardware: Fan, Redundancy Lost`."""
+        return f"{self.level.removesuffix(' Failure')}: {self.kind}, {self.detail}"
 
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
@@ -70,8 +79,8 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
             rejects.append(Reject(line, found, "the row is not a fault of a server", json.dumps(row)))
     warehouse.put_stays(pa.Table.from_pylist(_stays(faults), STAYS))
     known = moment if arrival == "now" else None
-    failures = [_failure(one, known) for one in faults if one.of_gpu and one.begins]
-    events = [_event(one, known) for one in faults if not (one.of_gpu and one.begins)]
+    failures = [_failure(one, known) for one in faults if one.begins and not one.planned]
+    events = [*_returns(faults, known), *(_work(one, known) for one in faults if one.planned)]
     loaded = warehouse.put_failures(pa.Table.from_pylist(failures, FAILURES), SOURCE)
     loaded += warehouse.put_events(pa.Table.from_pylist(events, EVENTS))
     return tables.reported(warehouse, SOURCE, path.name, len(faults), loaded, rejects, moment)
@@ -90,7 +99,7 @@ def _fault(row: Mapping[str, str]) -> Fault | str:
     if not (math.isfinite(days) and 0 <= days < 36_500):
         return "bad_time"
     at = EPOCH + timedelta(seconds=round(days * 86_400))
-    return Fault(row["node_id"], at, row["event_type"] == "fault_start", row["Class"], row["Desc"])
+    return Fault(row["node_id"], at, row["event_type"] == "fault_start", row["Level"], row["Class"], row["Desc"])
 
 
 def _stays(faults: list[Fault]) -> list[dict[str, Any]]:
@@ -98,7 +107,7 @@ def _stays(faults: list[Fault]) -> list[dict[str, Any]]:
     quiet = [f"quiet-{number}" for number in range(max(0, SERVERS - len(named)))]
     return [
         {
-            "component": "gpu",
+            "component": COMPONENT,
             "entity_id": f"infinitehbd-{server}",
             "model": "infinitehbd",
             "host_id": f"infinitehbd-{server}",
@@ -111,21 +120,42 @@ def _stays(faults: list[Fault]) -> list[dict[str, Any]]:
 
 def _failure(one: Fault, known: datetime | None) -> dict[str, Any]:
     return {
-        "component": "gpu",
+        "component": COMPONENT,
         "entity_id": f"infinitehbd-{one.server}",
         "failed_at": one.at,
         "ingested_at": known or one.at,
-        "cause": one.detail or one.kind,
+        "cause": one.cause,
     }
 
 
-def _event(one: Fault, known: datetime | None) -> dict[str, Any]:
+def _returns(faults: list[Fault], known: datetime | None) -> list[dict[str, Any]]:
+    """The end of each fault, with how long the server was down where its beginning is known."""
+    opened: dict[str, list[datetime]] = {}
+    rows = []
+    unplanned = (one for one in faults if not one.planned)
+    for one in sorted(unplanned, key=lambda each: (each.at, not each.begins)):
+        begun = opened.setdefault(one.server, [])
+        if one.begins:
+            begun.append(one.at)
+        else:
+            seconds = (one.at - begun.pop(0)).total_seconds() if begun else None
+            rows.append(_event(one, known, "returned", seconds, {"cause": one.cause}))
+    return rows
+
+
+def _work(one: Fault, known: datetime | None) -> dict[str, Any]:
+    return _event(one, known, "planned_work", float(one.begins), {"class": one.kind, "description": one.detail})
+
+
+def _event(
+    one: Fault, known: datetime | None, kind: str, value: float | None, detail: Mapping[str, str]
+) -> dict[str, Any]:
     return {
-        "component": "gpu",
+        "component": COMPONENT,
         "entity_id": f"infinitehbd-{one.server}",
         "observed_at": one.at,
         "ingested_at": known or one.at,
-        "kind": "returned" if one.of_gpu else "server_fault",
-        "value": None if one.of_gpu else float(one.begins),
-        "detail": json.dumps({"class": one.kind, "description": one.detail}),
+        "kind": kind,
+        "value": value,
+        "detail": json.dumps(detail),
     }

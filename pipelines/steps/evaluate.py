@@ -42,9 +42,9 @@ def evaluate(
     from models.evaluate import evaluate as compare
 
     with read(settings.home) as con:
-        predictors = _predictors(settings, component)
-        report = compare(con, component, predictors, from_, to)
-        named = _named(settings, con, {name: predictors[name] for name in report.versions}, report.days)
+        judged = predictors(settings, component)
+        report = compare(con, component, judged, from_, to)
+        named = _named(settings, con, {name: judged[name] for name in report.versions}, report.days)
     if picture is not None:
         draw(report, picture)
     return {**report.as_mapping(), "simulated": (folder(settings) / TRUTH).exists(), "precursors": named}
@@ -66,8 +66,12 @@ def _named(
     }
 
 
-def _predictors(settings: Settings, component: str) -> dict[str, "Predictor"]:
-    """Champion and challenger by name; once, as the champion, where they are the same version."""
+def predictors(settings: Settings, component: str) -> dict[str, "Predictor"]:
+    """Champion and challenger by name; once, as the champion, where they are the same version.
+
+    Raises:
+        ModelError: there is neither.
+    """
     from models import registry
 
     found: dict[str, Predictor] = {}

@@ -18,6 +18,7 @@ from decisions.domain import (
     Answer,
     Autonomy,
     Breaker,
+    Earned,
     EntityRisk,
     Factor,
     HostRisk,
@@ -112,6 +113,7 @@ def proposal(host: str, action: Action, autonomy: Autonomy, **changes: object) -
         policy_version="policy-7",
         model_version="disk-4",
         simulated=True,
+        earned=(Earned(0.3, 0.56, 0.43, 0.69, 50, 20, 6, 16),),
     )
     return replace(plain, **changes)
 

@@ -1,4 +1,4 @@
-"""Faults of GPU servers become failures, returns and events, once."""
+"""Faults of GPU servers become outages of nodes and returns, once."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from data.warehouse import Warehouse
 START = "s1,3.5,fault_start,Hardware Failure,GPU,GPU Lost"
 END = "s1,4.5,fault_end,Hardware Failure,GPU,GPU Lost"
 FAN = "s2,7.25,fault_start,Hardware Failure,Fan,Fan Broken"
+WORK = "s3,8,fault_start,Other Failure,Change,Cables"
 
 
 def table(folder: Path, *rows: str) -> Path:
@@ -20,19 +21,22 @@ def table(folder: Path, *rows: str) -> Path:
     return path
 
 
-def test_a_gpu_fault_is_a_failure_and_others_are_events(tmp_path: Path) -> None:
-    """The server's GPUs fail and return; a broken fan is something that happened to them."""
+def test_a_fault_is_a_failure_with_its_cause_and_its_end_a_return(tmp_path: Path) -> None:
+    """Whatever the class, the server is out and comes back; work that was planned is no failure."""
     with Warehouse.open(tmp_path / "home") as warehouse:
-        report = infinitehbd.load(warehouse, table(tmp_path, START, END, FAN))
-        failures = warehouse.con.execute("select failed_at, cause from failure").fetchall()
+        report = infinitehbd.load(warehouse, table(tmp_path, START, END, FAN, WORK))
+        failures = warehouse.con.execute("select failed_at, cause from failure order by failed_at").fetchall()
         events = warehouse.con.execute("select observed_at, kind, value from event order by observed_at").fetchall()
         servers = warehouse.con.execute("select count(*) from entity_host").fetchall()
     epoch = infinitehbd.EPOCH
-    assert report.rows_loaded == 3
-    assert failures == [(epoch + timedelta(days=3.5), "GPU Lost")]
+    assert report.rows_loaded == 4
+    assert failures == [
+        (epoch + timedelta(days=3.5), "Hardware: GPU, GPU Lost"),
+        (epoch + timedelta(days=7.25), "Hardware: Fan, Fan Broken"),
+    ]
     assert events == [
-        (epoch + timedelta(days=4.5), "returned", None),
-        (epoch + timedelta(days=7.25), "server_fault", 1.0),
+        (epoch + timedelta(days=4.5), "returned", 86_400.0),
+        (epoch + timedelta(days=8), "planned_work", 1.0),
     ]
     assert servers == [(400,)]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, PRICED, ladder
 from decisions.decide import decide
-from decisions.domain import Action, Autonomy, Proposal, Situation
+from decisions.domain import Action, Autonomy, Earned, Proposal, Situation
 from decisions.ledger.record import order_of
 from decisions.policy import BreakerLimits, Policy, load
 from decisions.schedule import Calendar
@@ -87,6 +87,12 @@ def test_a_precision_that_is_not_earned_leaves_moves_to_a_person() -> None:
     proposal = only(fleet(20, {"h003": 0.6}, earned=()))
     assert proposal.action is Action.INVESTIGATE
     assert proposal.blocked[0].startswith("earned_precision: nobody has measured")
+
+
+def test_a_proposal_carries_what_calls_of_its_risk_have_earned() -> None:
+    """The band that holds the host's risk, with what is foretold of the next calls, and no other band."""
+    bands = (Earned(0.1, 0.9, 0.8, 1.0, 90), Earned(0.5, 0.6, 0.5, 0.7, 90, 30, 12, 24))
+    assert only(fleet(20, {"h003": 0.6}, earned=bands)).earned == bands[1:]
 
 
 def test_a_full_cluster_names_the_missing_room() -> None:

@@ -1,5 +1,6 @@
 """The ledger: what is recorded once, who may decide, how orders go their way, and what the history proves."""
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from decisions.decide import decide
 from decisions.domain import OrderState
 from decisions.ledger import Ledger, schema, store
 from decisions.ledger.orders import follows
-from decisions.ledger.values import Standing
+from decisions.ledger.values import Standing, dump_proposal, load_proposal
 from tests.decisions.fleets import ASOF, fleet, host, situation, unknown, vm
 from tests.decisions.ledgers import NOW, POLICY, answer, automatic, by_hand, dump
 
@@ -97,6 +98,14 @@ def test_proposals_come_back_as_they_were(ledger: Ledger) -> None:
     assert [each.proposal for each in listed] == list(verdict.proposals)
     assert {each.standing for each in listed} == {Standing.APPROVED}
     assert ledger.cycles()[0].proposals == 2
+
+
+def test_a_proposal_of_an_older_program_is_read() -> None:
+    """One that was written down before it carried what calls have earned carries nothing."""
+    (proposal, *_) = automatic().proposals
+    written = dump_proposal(proposal)
+    assert written.pop("earned")
+    assert load_proposal(json.dumps(written)) == replace(proposal, earned=())
 
 
 def test_an_approval_makes_an_order_and_starts_no_earlier_than_now(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from models import calibrate
 from models.calibrate import SHIFT_EDGE, BetaMap, Calibration, carried_over
@@ -131,6 +131,45 @@ def test_the_interval_is_the_exact_binomial_one(hits: int, misses: int) -> None:
     else:
         expected = binomtest(hits, hits + misses).proportion_ci(method="exact")
         assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_prediction_interval_holds_what_comes_in_95_of_100_cases() -> None:
+    """Whatever share comes true and however few were called, of 4,000 bands about 95 % keep their promise."""
+    random = np.random.default_rng(11)
+    share = random.uniform(0.02, 0.9, 4000)
+    trials, calls = random.integers(10, 200, share.size), random.integers(5, 80, share.size)
+    hits, came = random.binomial(trials, share), random.binomial(calls, share)
+    spans = np.array([calibrate.prediction_interval(*map(int, one)) for one in zip(hits, trials, calls, strict=True)])
+    held = (spans[:, 0] <= came) & (came <= spans[:, 1])
+    assert 0.94 < held.mean() < 0.98
+    assert np.mean(came < spans[:, 0]) < 0.035
+    assert np.mean(came > spans[:, 1]) < 0.035
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
+def test_a_prediction_interval_is_made_of_calls(hits: int, misses: int, calls: int) -> None:
+    """It lies among the calls, holds what is likeliest, and moves up with the hits."""
+    low, high = calibrate.prediction_interval(hits, hits + misses, calls)
+    assert 0 <= low <= (hits + 0.5) / (hits + misses + 1) * calls <= high + 1
+    assert high <= calls
+    more = calibrate.prediction_interval(hits + 1, hits + misses + 1, calls)
+    assert (low, high) <= more
+
+
+def test_where_much_was_measured_chance_alone_remains() -> None:
+    """After a million calls the interval is the binomial one; after twenty it is wider."""
+    few, many = calibrate.prediction_interval(6, 20, 40), calibrate.prediction_interval(300_000, 1_000_000, 40)
+    assert many == (binom.ppf(0.025, 40, 0.3), binom.ppf(0.975, 40, 0.3))
+    assert few[0] < many[0] < many[1] < few[1]
+
+
+def test_the_next_month_is_as_long_as_a_month() -> None:
+    """Ninety calls in ninety days make thirty in the next thirty; what took a day is not multiplied."""
+    entity, risk, failed = np.arange(90), np.full(90, 0.6), np.arange(90) < 45
+    (month,) = calibrate.earned(entity, risk, failed, [0.5], span_days=90)
+    (day,) = calibrate.earned(entity, risk, failed, [0.5], span_days=1)
+    assert (month.next_calls, day.next_calls) == (30, 90)
+    assert (month.next_low, month.next_high) == calibrate.prediction_interval(45, 90, 30)
 
 
 @given(st.integers(0, 10_000), st.floats(-3, 3))

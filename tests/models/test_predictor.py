@@ -1,5 +1,7 @@
 """The predictor: unknown is never low, JSON loses nothing, reasons are reasons."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -78,6 +80,17 @@ def test_json_and_text_bring_the_predictor_back(trained: Trained, world: World) 
     again = predictor.from_json(made.to_json(), made.booster_text, made.version)
     assert again == made
     np.testing.assert_array_equal(again.predict(world[0]), made.predict(world[0]))
+
+
+def test_a_version_that_foretold_no_calls_is_read(trained: Trained) -> None:
+    """Versions older than the prediction interval keep their precision, and say nothing of the next calls."""
+    raw = json.loads(trained.predictor.to_json())
+    for one in raw["earned"]:
+        for name in ("next_calls", "next_low", "next_high"):
+            del one[name]
+    again = predictor.from_json(json.dumps(raw), trained.predictor.booster_text, "1")
+    assert [one.precision for one in again.earned] == [one.precision for one in trained.predictor.earned]
+    assert {one.next_calls for one in again.earned} == {None}
 
 
 def test_a_table_without_a_feature_is_refused(trained: Trained, world: World) -> None:

@@ -63,12 +63,17 @@ def test_an_evaluation_stands_side_by_side_with_intervals() -> None:
         "champion": {"average_precision": figure, "precision_at": {"0.001": figure}, "recall_at": {"0.01": figure}},
         "rule": {"average_precision": nothing, "precision_at": {}, "recall_at": {}},
     }
+    band = {"earned": 0.5, "alerts": 60, "calls": 30, "foretold_low": 9, "foretold_high": 21}
+    bands = [{**band, "risk_from": 0.2, "hits": 15}, {**band, "risk_from": 0.5, "hits": 3}]
     text = summary.evaluated(
         {
-            "component": "disk", "rows": 10, "days": ["2016-01-01"], "failing_entities": 2, "horizon_days": 30,
+            "component": "disk", "earned": {"champion": bands},
+            "rows": 10, "days": ["2016-01-01"], "failing_entities": 2, "horizon_days": 30,
             "models": models, "versions": {"champion": "3"}, "left_out": {"challenger": "it has seen the days"},
         }
     )  # fmt: skip
     assert "champion (version 3)  0.500 [0.400, 0.600]" in text
     assert "  rule                  -" in text
     assert "left out: challenger, it has seen the days" in text
+    assert "20%        50.0% of 60  30     15         9 to 21\n" in text
+    assert "3          9 to 21 (outside)" in text
