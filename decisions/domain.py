@@ -102,6 +102,11 @@ class Host:
     memory_bytes: int
     state: str
     simulated: bool
+    power_feed: str | None = None
+    switch: str | None = None
+    kernel: str | None = None
+    dedicated_to: str | None = None
+    """The owner whom the whole host serves alone; null: shared."""
 
 
 @dataclass(frozen=True)

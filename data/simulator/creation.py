@@ -14,7 +14,7 @@ from data.simulator.motion import WorldSpec
 from data.simulator.state import RANK
 
 SCHEMA: Final = Path(__file__).with_name("world.sql")
-FORMAT: Final = "foreshock-world-1"
+FORMAT: Final = "foreshock-world-2"
 
 
 def fill(
