@@ -59,7 +59,8 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
     in_force = policy_in_force(policy, situation.stopped_by)
-    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()))
+    breakers = tuple(opened.values())
+    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, breakers, situation.incidents)
 
 
 def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
@@ -116,6 +117,7 @@ def _forbidden(situation: Situation, policy: Policy, host: Host, risk: HostRisk,
     """What no budget can change: the guardrails that look at the host, its prediction and its history alone."""
     asof, fresh, limits = situation.asof_at, policy.freshness, policy.limits
     now = situation.now or asof
+    incident = guardrails.incident_of(risk, situation.incidents)
     acting = (
         ("kill_switch", guardrails.kill_switch(situation.stopped_by)),
         ("stale_telemetry", guardrails.stale_telemetry(now, situation.telemetry_at, fresh.telemetry_hours)),
@@ -128,6 +130,7 @@ def _forbidden(situation: Situation, policy: Policy, host: Host, risk: HostRisk,
         *acting,
         ("cool_down", guardrails.cool_down(host.host_id, asof, situation.recent_actions, limits.cool_down_hours)),
         ("attempt_cap", guardrails.attempt_cap(host.host_id, situation.attempts, limits.attempts_per_episode)),
+        ("correlation_veto", guardrails.correlation_veto(incident, holds_moves=policy.incidents.holds_moves)),
     )
     found: dict[Action, tuple[str, str]] = {}
     for action in PRICED:
@@ -266,6 +269,7 @@ class _Cycle:
         expires_at: datetime,
     ) -> Proposal:
         asof = self._situation.asof_at
+        incident = guardrails.incident_of(case.risk, self._situation.incidents)
         question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
@@ -285,6 +289,7 @@ class _Cycle:
             policy_version=self._in_force,
             model_version=self._version,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
+            incident_id=incident.incident_id if incident else None,
         )
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from data.contracts import HORIZON_DAYS
+from decisions.incidents.values import Incident
 
 
 class Action(StrEnum):
@@ -180,6 +181,8 @@ class Proposal:
     propensity: float = 1.0
     """Probability that this policy picks this action here; 1 where nothing is random."""
     simulated: bool = False
+    incident_id: str | None = None
+    """The incident that the host's riskiest part belongs to."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,8 @@ class Situation:
     """Hosts emptied in the breaker's window, and when."""
     stopped_by: str | None = None
     """Who threw the kill switch, or null."""
+    incidents: tuple[Incident, ...] = ()
+    """What hosts that fail have in common, the most telling first."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
 
@@ -244,6 +249,7 @@ class Verdict:
     proposals: tuple[Proposal, ...]
     blocked: Mapping[str, int]
     breakers: tuple[Breaker, ...]
+    incidents: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,20 @@ class BreakerLimits:
 
 
 @dataclass(frozen=True)
+class Incidents:
+    """When what failing hosts share is called an incident, and whether that holds single moves back."""
+
+    holds_moves: bool
+    window_days: float = _between(1.0, 365.0)
+    at_risk_from: float = _between(0.01, 1.0)
+    false_discovery_share: float = _between(0.0001, 0.5)
+    minimum_affected: int = _between(2, 1000)
+    minimum_relative_risk: float = _between(1.0, 100.0)
+    separate_below: float = _between(0.0001, 0.5)
+    most: int = _between(1, 50)
+
+
+@dataclass(frozen=True)
 class Policy:
     """All that the decision engine may weigh, and a version that names this very content."""
 
@@ -138,6 +152,7 @@ class Policy:
     freshness: Freshness
     earned: EarnedPrecision
     breaker: BreakerLimits
+    incidents: Incidents
     autonomy: Mapping[Action, Autonomy]
     version: str = ""
     """sha256 of the content in canonical form: the same numbers give the same version, whatever the file looks like."""
