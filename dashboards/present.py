@@ -73,6 +73,7 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         vms=_vms(listed, around),
         order_id=listed.order_id,
         order_state=listed.order_state.value if listed.order_state else None,
+        incident_id=proposal.incident_id,
         commands=_commands(listed, section),
         policy_version=proposal.policy_version,
         model_version=proposal.model_version,

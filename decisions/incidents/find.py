@@ -5,7 +5,8 @@
    smallest of these times their number.
 2. Benjamini-Hochberg over all factors, single ones and pairs apart with half the share each.
 3. Of what is left the factor with the largest deviance leads. A pair leads only if each half still shows while the
-   other is held fixed. The others are tested with the leading one held fixed, and the other way round.
+   other is held fixed, and neither shows outside the pair. The others that the same parts have are tested with the
+   leading one held fixed, and the other way round.
 4. The leading factor becomes a stratum, and the search goes on for causes besides it.
 """
 
@@ -30,6 +31,8 @@ NAMESPACE: Final = UUID("0f0a4a86-9c0b-5e53-9f0a-3d1f5d6f7b21")
 PAIRED: Final = ("hardware_model", "firmware", "kernel", "model", "part_firmware", "batch", "age")
 """Attributes of which two at a time are looked at."""
 SHOWN_FACTORS: Final = 6
+OVERLAP: Final = 0.5
+"""Of the affected parts of the smaller of two factors, those that must have both for one to tell of the other."""
 PARTS_PER_AFFECTED: Final = 2
 """A factor that holds fewer parts than this times the fewest affected is not looked at."""
 
@@ -85,12 +88,19 @@ class _Study:
         inverse: Ints = np.unique(words_, return_inverse=True)[1]
         return inverse
 
+    def place(self, pair: tuple[str, str]) -> int:
+        """The value's code in its column."""
+        return self._places[pair[0]][pair[1]]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, int]]:
+        return {name: {value: n for n, value in enumerate(values)} for name, (_, values) in self.columns.items()}
+
     def mask(self, shared: Shared) -> Flags:
         """The stays that have all of it."""
         inside = np.ones(len(self.population), dtype=np.bool_)
         for name, value in shared:
-            column, values = self.columns[name]
-            inside &= column == values.index(value)
+            inside &= self.columns[name][0] == self.place((name, value))
         return inside
 
     def told(self, shared: Shared) -> Flags:
@@ -154,7 +164,10 @@ def _telling(study: _Study, held: Ints, policy: Incidents) -> list[_Found]:
         )
     ]
     strong = [each for each in found if (ratio(each.group)[0] or np.inf) >= policy.minimum_relative_risk]
-    return sorted(strong, key=lambda each: (-each.group.deviance, len(each.shared), each.shared))
+    order = list(words.NAMES)
+    return sorted(
+        strong, key=lambda each: (-each.group.deviance, len(each.shared), [order.index(n) for n, _ in each.shared])
+    )
 
 
 def _adjusted(tested: list[_Found], share: float) -> list[_Found]:
@@ -181,10 +194,13 @@ def _tested(study: _Study, names: tuple[str, ...], held: Ints, policy: Incidents
     days = _summed(cell, study.population.days[told], size).reshape(strata, count)
     hits = np.bincount(cell[study.hit[told]], minlength=size).reshape(strata, count)
     parts = np.bincount(combined[told], minlength=count)
+    halves = [np.bincount(study.columns[name][0] + 1)[1:] for name in names] if len(names) > 1 else []
     kind_of = np.zeros(strata, dtype=np.int64)
     kind_of[held] = study.components
     scopes = [-1, *range(len(study.kinds))] if len(study.kinds) > 1 else [-1]
     for nth in np.nonzero(parts >= PARTS_PER_AFFECTED * policy.minimum_affected)[0].tolist():
+        if any(parts[nth] == half[study.place(pair)] for half, pair in zip(halves, values[nth], strict=False)):
+            continue  # all that have this half have the other one too: no more than the half by itself
         groups = [_group(days, hits, nth, kind_of, scope) for scope in scopes]
         best = min(
             (
@@ -221,16 +237,21 @@ def _combined(study: _Study, names: tuple[str, ...]) -> tuple[Ints, list[Shared]
 
 
 def _leads(study: _Study, found: _Found, held: Ints, policy: Incidents) -> bool:
-    """Whether a factor may lead: a pair only if each half shows while the other is held fixed."""
+    """Whether a factor may lead. A pair only if it is the pair that matters, and not a half of it.
+
+    Each half must show while the other is held fixed, and neither may still show outside the pair: a make that fails
+    at any age, and most when it is old, is a bad make.
+    """
     if len(found.shared) == 1:
         return True
-    among = study.scoped(found.scope)
-    halves = [(half,) for half in found.shared]
-    return all(
-        p_value(study.group(found.shared, held, among & study.mask(half) & study.told(found.shared)))
-        <= policy.separate_below / 2
-        for half in halves
-    )
+    among = study.scoped(found.scope) & study.told(found.shared)
+    apart = _split(held, study.mask(found.shared))
+    for half in found.shared:
+        matters = p_value(study.group(found.shared, held, among & study.mask((half,))))
+        outside = p_value(study.group((half,), apart, among))
+        if matters > policy.separate_below / 2 or outside <= policy.separate_below:
+            return False
+    return True
 
 
 def _incident(study: _Study, leading: _Found, telling: list[_Found], held: Ints, earlier: list[Incident]) -> Incident:
@@ -240,10 +261,10 @@ def _incident(study: _Study, leading: _Found, telling: list[_Found], held: Ints,
     about = inside & np.isin(population.component, components)
     hit = about & ~np.isnat(population.event_at)
     first = _factor(study, leading, leading, held)
-    others = [each for each in telling if each is not leading and not set(each.shared) >= set(leading.shared)]
+    others = [each for each in telling if _about_the_same(study, each, leading)]
     factors = (first, *(_factor(study, each, leading, held) for each in others[: SHOWN_FACTORS - 1]))
     again = next((each for each in earlier if each.leading.shared == leading.shared), None)
-    began = min(first.first_at, again.first_at) if again else first.first_at
+    began = again.first_at if again else _onset(study, leading)
     affected = _names(population.host[hit])
     now = about & population.current
     kind = words.kind(leading.shared)
@@ -264,6 +285,25 @@ def _incident(study: _Study, leading: _Found, telling: list[_Found], held: Ints,
         ),
         simulated=population.simulated,
     )
+
+
+def _about_the_same(study: _Study, found: _Found, leading: _Found) -> bool:
+    """Whether a factor is worth telling beside the leading one: another, of much the same affected parts."""
+    if set(found.shared) >= set(leading.shared):
+        return False
+    both = int((study.hit & study.mask(found.shared) & study.mask(leading.shared)).sum())
+    return both >= OVERLAP * min(found.group.hits, leading.group.hits)
+
+
+def _onset(study: _Study, leading: _Found) -> datetime:
+    """The event from which on the factor's parts have exceeded what is expected the most, by deviance."""
+    population = study.population
+    inside = study.mask(leading.shared) & study.scoped(leading.scope) & study.hit
+    moments = np.sort(population.event_at[inside])
+    window = np.timedelta64(round(study.policy.window_days * 86_400), "s")
+    left = (np.datetime64(population.asof_at.replace(tzinfo=None)) - moments + np.timedelta64(1, "D")) / window
+    count, expected = np.arange(len(moments), 0, -1), leading.group.expected * left
+    return _moment(moments[int(np.argmax(count * np.log(count / expected) - (count - expected)))])
 
 
 def _id(shared: Shared, began: datetime) -> str:

@@ -7,12 +7,12 @@ a common rate ratio (Breslow and Day, Statistical Methods in Cancer Research, vo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, log1p
 from typing import Final
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom
+from scipy.special import bdtrc, gammaln
 
 from decisions.incidents.population import Floats, Ints
 
@@ -81,11 +81,19 @@ def _at_least(group: Group, theta: float, more: int = 0) -> float:
         return 1.0
     events, shares = group.events[open_], shares[open_]
     if len(events) <= 1:
-        return float(binom.sf(hits - 1, int(events[0]), float(shares[0]))) if len(events) else 0.0
+        return float(bdtrc(hits - 1, int(events[0]), float(shares[0]))) if len(events) else 0.0
     mass: Floats = np.ones(1)
     for count, share in zip(events.tolist(), shares.tolist(), strict=True):
-        mass = np.convolve(mass, binom.pmf(np.arange(count + 1), count, share))
+        mass = np.convolve(mass, _mass(count, share))
     return min(1.0, float(mass[hits:].sum()))
+
+
+def _mass(count: int, share: float) -> Floats:
+    """The binomial chances of 0 to `count` events."""
+    hits = np.arange(count + 1)
+    ways = gammaln(count + 1) - gammaln(hits + 1) - gammaln(count - hits + 1)
+    mass: Floats = np.exp(ways + hits * log(share) + (count - hits) * log1p(-share))
+    return mass
 
 
 def _solve(rising: Callable[[float], float]) -> float:

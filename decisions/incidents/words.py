@@ -71,7 +71,7 @@ def stance_text(stance: Stance, leading: str, p_given: float, leading_p: float) 
     """Why the leading factor is preferred, or that the data cannot tell."""
     if stance is Stance.EXPLAINED:
         return (
-            f"; with {leading} held fixed nothing is left of it (p {p_text(p_given)}), "
+            f"; with {leading} held fixed nothing sure is left of it (p {p_text(p_given)}), "
             f"and {leading} still shows beside it (p {p_text(leading_p)})"
         )
     if stance is Stance.INSEPARABLE:
