@@ -22,10 +22,10 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.contracts import FAILURES
 from data.simulator.fleet import Fleet, FleetSpec, plan
+from data.simulator.parts import of_component, texts
 from data.simulator.plants import Plant, members
 from data.simulator.topology import stream
 from data.simulator.truth import failures
@@ -76,20 +76,16 @@ def outcomes(seed: int, extra: float) -> Iterator[tuple[str, str]]:
 def draw(fleet: Fleet, cause: str, extra: float, rng: np.random.Generator) -> tuple[Plant, Shared] | None:
     """A cause of that sort with what `find` should call it; null when no value has enough parts."""
     names = ("model", "lot") if cause == "batch" else tuple(cause.split(" x "))
-    parts = (
-        fleet.entities if "model" not in names else fleet.entities.filter(pc.equal(fleet.entities["component"], "disk"))
-    )
+    parts = of_component(fleet.entities, "disk") if "model" in names else fleet.entities
     one = parts.slice(int(rng.integers(parts.num_rows)), 1).to_pylist()[0]
-    host = fleet.hosts.filter(pc.equal(fleet.hosts["host_id"], one["host_id"])).to_pylist()[0]
+    host = next(row for row in fleet.hosts.to_pylist() if row["host_id"] == one["host_id"])
     values = {"model": one["model"], "lot": one["entity_id"][:4]}
     named = tuple((name, str(values.get(name) or host[name])) for name in names)
     inside = fleet.entities.filter(pa.array(members(Plant(named, 1.0, 0.0), fleet.hosts, fleet.entities)))
     if inside.num_rows < FEWEST_PARTS:
         return None
-    annual = sum(
-        count["count"] * SPEC.acceleration * getattr(SPEC, f"{count['values']}_annual_failure_rate")
-        for count in pc.value_counts(inside["component"]).to_pylist()
-    )
+    kinds = Counter(texts(inside, "component"))
+    annual = sum(n * SPEC.acceleration * getattr(SPEC, f"{kind}_annual_failure_rate") for kind, n in kinds.items())
     usual = annual * (ASKED_DAY - PLANTED_DAY) / 365.25
     factor = min(1_000.0, max(LEAST_FACTOR, 1.0 + extra / usual))
     return Plant(named, factor, PLANTED_DAY), expected(cause, named, host["zone"])

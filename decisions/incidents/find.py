@@ -197,7 +197,9 @@ def _tested(study: _Study, names: tuple[str, ...], held: Ints, policy: Incidents
     halves = [np.bincount(study.columns[name][0] + 1)[1:] for name in names] if len(names) > 1 else []
     kind_of = np.zeros(strata, dtype=np.int64)
     kind_of[held] = study.components
-    scopes = [-1, *range(len(study.kinds))] if len(study.kinds) > 1 else [-1]
+    by_kind = np.bincount(kind_of, hits.sum(axis=1), minlength=len(study.kinds))
+    enough = np.nonzero(by_kind >= policy.minimum_affected)[0].tolist()
+    scopes = [-1, *enough] if len(enough) > 1 else [-1]
     for nth in np.nonzero(parts >= PARTS_PER_AFFECTED * policy.minimum_affected)[0].tolist():
         if any(parts[nth] == half[study.place(pair)] for half, pair in zip(halves, values[nth], strict=False)):
             continue  # all that have this half have the other one too: no more than the half by itself
