@@ -19,6 +19,9 @@ sited as (
     from entity_host
     where valid_from <= $at
 ),
+placed as (
+    select entity_key, min(valid_from) as since from entity_host where valid_from <= $at group by entity_key
+),
 broken as (
     select entity_key, min(failed_at) as failed_at from failure
     where ingested_at <= $asof_at and failed_at <= $asof_at group by entity_key
@@ -32,12 +35,12 @@ reading as (
 ),
 lived as (                                     -- drives while they were read; other parts while they sat somewhere
     select entity.*, reading.hours, broken.failed_at,
-           greatest($begins, reading.begins) as begins, least($asof_at, reading.ends, broken.failed_at) as ends
+           greatest($begins, coalesce(reading.begins, placed.since)) as begins, least($asof_at, reading.ends, broken.failed_at) as ends
     from entity left join reading using (entity_key) left join broken using (entity_key)
+         left join placed using (entity_key)
     where (list_contains($components, component)) and (broken.failed_at is null or broken.failed_at > $begins)
       and (reading.entity_key is not null
-           or (entity_key in (select entity_key from sited)
-               and (component <> 'disk' or not exists (select 1 from reading))))
+           or (placed.since < $asof_at and (component <> 'disk' or not exists (select 1 from reading))))
 ),
 believed as (
     select unnest($models) as component, unnest($versions) as model_version

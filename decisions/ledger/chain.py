@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from decisions.ledger.schema import history, orders, proposal
+from decisions.ledger.schema import history, incident, orders, proposal
 
 GENESIS: Final = "0" * 64
 
@@ -72,9 +72,11 @@ def append(con: Connection, at: datetime, entries: Iterable[Entry]) -> None:
 
 
 def verify(con: Connection) -> Verified:
-    """Whether every record is as it was written, in place, and the proposals and orders it vouches for are too."""
+    """Whether every record is as it was written, in place, and what it vouches for (incidents, proposals, orders) is too."""
     held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
     held |= {row.order_id: digest(row.body) for row in con.execute(select(orders.c.order_id, orders.c.body))}
+    found = select(incident.c.incident_id, incident.c.cycle_id, incident.c.body)
+    held |= {f"{row.incident_id}/{row.cycle_id}": digest(row.body) for row in con.execute(found)}
     previous, count = GENESIS, 0
     for row in con.execute(select(history).order_by(history.c.record)):
         count += 1

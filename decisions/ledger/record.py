@@ -83,7 +83,7 @@ def _put_incidents(con: Connection, cycle_id: str, verdict: Verdict) -> list[cha
     ]
     if rows:
         con.execute(insert(tables.incident), rows)
-    return [chain.Entry("incident", incident_id, {"sha256": chain.digest(body)}) for incident_id, body in bodies]
+    return [chain.Entry("incident", f"{name}/{cycle_id}", {"sha256": chain.digest(body)}) for name, body in bodies]
 
 
 def _put_proposals(con: Connection, cycle_id: str, proposals: Sequence[Proposal]) -> list[chain.Entry]:

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from decisions.incidents.find import find
 from decisions.incidents.population import Population
+from decisions.incidents.values import Incident
 from decisions.incidents.words import NAMES
+from decisions.policy import load
 
 ASOF = datetime(2026, 3, 1, tzinfo=UTC)
 RACKS, HOSTS_PER_RACK, DRIVES = 12, 10, 4
@@ -55,3 +58,8 @@ def population(rows: list[Row], hit: list[bool], days: list[float]) -> Populatio
         attributes={name: words for name, words in told.items() if (words != None).any()},  # noqa: E711
         since={},
     )
+
+
+def feed_incident() -> Incident:
+    """The incident of a fleet whose power feed f1 fails."""
+    return find(fleet(lambda one: one["power_feed"] == "f1" and str(one["part"]).endswith("d0")), load().incidents)[0]
