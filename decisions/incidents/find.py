@@ -33,6 +33,7 @@ PAIRED: Final = ("hardware_model", "firmware", "kernel", "model", "part_firmware
 SHOWN_FACTORS: Final = 6
 OVERLAP: Final = 0.5
 """Of the affected parts of the smaller of two factors, those that must have both for one to tell of the other."""
+_NOBODY: Final = Group(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), 0)
 PARTS_PER_AFFECTED: Final = 2
 """A factor that holds fewer parts than this times the fewest affected is not looked at."""
 
@@ -175,11 +176,7 @@ def _adjusted(tested: list[_Found], share: float) -> list[_Found]:
     if not tested:
         return []
     adjusted = false_discovery_control([each.p for each in tested], method="bh")
-    return [
-        replace(each, p_adjusted=float(p))
-        for each, p in zip(tested, adjusted, strict=True)
-        if p <= share and each.group.hits >= 1
-    ]
+    return [replace(each, p_adjusted=float(p)) for each, p in zip(tested, adjusted, strict=True) if p <= share]
 
 
 def _tested(study: _Study, names: tuple[str, ...], held: Ints, policy: Incidents) -> Iterator[_Found]:
@@ -203,15 +200,19 @@ def _tested(study: _Study, names: tuple[str, ...], held: Ints, policy: Incidents
     for nth in np.nonzero(parts >= PARTS_PER_AFFECTED * policy.minimum_affected)[0].tolist():
         if any(parts[nth] == half[study.place(pair)] for half, pair in zip(halves, values[nth], strict=False)):
             continue  # all that have this half have the other one too: no more than the half by itself
+        if hits[:, nth].sum() < policy.minimum_affected:
+            yield _Found(values[nth], -1, _NOBODY, 1.0)
+            continue
         groups = [_group(days, hits, nth, kind_of, scope) for scope in scopes]
-        best = min(
+        p, scope, group = min(
             (
-                (p_value(g) if g.hits >= policy.minimum_affected else 1.0, s, g)
-                for s, g in zip(scopes, groups, strict=True)
+                (p_value(group), scope, group)
+                for scope, group in zip(scopes, groups, strict=True)
+                if group.hits >= policy.minimum_affected
             ),
             key=lambda each: (each[0], -each[2].deviance, each[1]),
         )
-        yield _Found(values[nth], best[1], best[2], min(1.0, best[0] * len(scopes)))
+        yield _Found(values[nth], scope, group, min(1.0, p * len(scopes)))
 
 
 def _group(days: Floats, hits: Ints, nth: int, kind_of: Ints, scope: int) -> Group:

@@ -72,7 +72,7 @@ def append(con: Connection, at: datetime, entries: Iterable[Entry]) -> None:
 
 
 def verify(con: Connection) -> Verified:
-    """Whether every record is as it was written, in place, and what it vouches for (incidents, proposals, orders) is too."""
+    """Whether every record is as it was written, in place, and so is all that it vouches for."""
     held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
     held |= {row.order_id: digest(row.body) for row in con.execute(select(orders.c.order_id, orders.c.body))}
     found = select(incident.c.incident_id, incident.c.cycle_id, incident.c.body)
