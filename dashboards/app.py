@@ -17,12 +17,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dashboards.api import Health, ProposalPage, page
 from dashboards.ledger_view import LedgerView
-from dashboards.pages import queue_page, refusal_page
-from dashboards.queue import Clock, Room
+from dashboards.pages import incident_page, queue_page, refusal_page
+from dashboards.queue import Clock, Look, Room
 from dashboards.security import SecurityHeaders
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
+from decisions.incidents.values import Incident
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 PROBLEM: Final = "application/problem+json"
@@ -71,6 +72,11 @@ def _pages(app: FastAPI, room: Room) -> None:
         with room.look() as look:
             return HTMLResponse(queue_page(look.queue(on), room.home, on, show))
 
+    @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
+    def incident(incident_id: str) -> HTMLResponse:
+        with room.look() as look:
+            return HTMLResponse(incident_page(_incident(look, incident_id), look.now))
+
     @app.get("/healthz", tags=["service"])
     def healthz() -> Health:
         """Whether snapshot and ledger are there and can be read."""
@@ -92,6 +98,15 @@ def _api(app: FastAPI, room: Room) -> None:
         with room.look() as look:
             return page(look, on, after, limit)
 
+    @app.get("/v1/incidents", tags=["incidents"])
+    def incidents(
+        on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
+    ) -> list[Incident]:
+        """What hosts that fail had in common when the cycle was decided, the most telling first, with evidence."""
+        with room.look() as look:
+            cycle = look.cycle(on)
+            return look.book.incidents(cycle.cycle_id) if look.book and cycle else []
+
     @app.get("/v1/proposals/{proposal_id}", tags=["proposals"])
     def proposal(proposal_id: str) -> ProposalView:
         """One proposal with its reasons, prices, VMs and what became of it."""
@@ -100,6 +115,13 @@ def _api(app: FastAPI, room: Room) -> None:
             if listed is None:
                 raise HTTPException(404, f"There is no proposal {proposal_id}. /v1/proposals lists them.")
             return look.views([listed])[0]
+
+
+def _incident(look: Look, incident_id: str) -> Incident:
+    found = look.book.incident(incident_id) if look.book else None
+    if found is None:
+        raise HTTPException(404, f"There is no incident {incident_id}. /v1/incidents lists those of the newest cycle.")
+    return found
 
 
 def _refusals(app: FastAPI) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from data.errors import LedgerError
 from decisions.domain import Order, VmOutcome
+from decisions.incidents.values import Incident
 from decisions.ledger import queries
 from decisions.ledger import schema as tables
 from decisions.ledger.record import last_control
@@ -93,6 +94,15 @@ class Reader:
             blocked=json.loads(row.blocked),
             breakers=load_breakers(row.breakers),
         )
+
+    def incidents(self, cycle_id: str) -> list[Incident]:
+        """The incidents that were found before the cycle was decided, the most telling first."""
+        return queries.incidents(self.con, [tables.incident.c.cycle_id == cycle_id])
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """The incident as it was found last, or None."""
+        found = queries.incidents(self.con, [tables.incident.c.incident_id == incident_id], 1)
+        return found[0] if found else None
 
     def nights(self, limit: int) -> list[datetime]:
         """The moments that the newest cycles asked about, the newest first."""

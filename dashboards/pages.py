@@ -12,9 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from dashboards import words
 from dashboards.views import FactorView, ProposalView, Queue
 from dashboards.words import Section
+from decisions.incidents.values import Incident
 
 GIB: Final = 1024**3
 SHOWN: Final = 50
+SHOWN_NAMES: Final = 200
+"""Hosts or parts of an incident; the command names them all."""
 SHOWN_BRIEF: Final = 15
 """More than this of one part of the page are a link away: fewer where there is nothing to do."""
 BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
@@ -54,6 +57,17 @@ def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None =
         show=show,
         nights=[day_of(night) for night in queue.nights],
     )
+
+
+def incident_page(incident: Incident, now: datetime) -> str:
+    """An incident with its ranked factors, evidence, and whom it is about, as HTML."""
+    groups = (
+        ("Hosts affected", incident.hosts_affected),
+        ("Hosts that share it and are well", incident.hosts_at_stake),
+        ("Parts at risk now", incident.parts_at_risk),
+        ("Parts that failed", incident.parts_failed),
+    )
+    return _template("incident.html").render(incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
 
 
 def refusal_page(title: str, detail: str) -> str:

@@ -75,6 +75,7 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         steps=tuple(words.step(each, around.now) for each in proposal.steps),
         order_id=listed.order_id,
         order_state=listed.order_state.value if listed.order_state else None,
+        incident_id=proposal.incident_id,
         commands=_commands(listed, section),
         policy_version=proposal.policy_version,
         model_version=proposal.model_version,

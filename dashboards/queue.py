@@ -129,6 +129,7 @@ class Look:
             vms=fresh.vms,
             stopped=StopView(stop.by, stop.reason, stop.at) if stop else None,
             breakers=tuple(BreakerView(**asdict(breaker)) for breaker in cycle.breakers) if cycle else (),
+            incidents=tuple(self.book.incidents(cycle.cycle_id)) if self.book and cycle else (),
             notices=self._notices(cycle) if newest else (),
         )
 

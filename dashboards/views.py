@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboards.words import Section
+from decisions.incidents.values import Incident
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class ProposalView:
     """The whole plan, a sentence for each step."""
     order_id: str | None
     order_state: str | None
+    incident_id: str | None
     commands: tuple[CommandView, ...]
     policy_version: str
     model_version: str
@@ -191,6 +193,8 @@ class StandingView:
     vms: int
     stopped: StopView | None
     breakers: tuple[BreakerView, ...]
+    incidents: tuple[Incident, ...]
+    """What hosts that fail have in common, the most telling first."""
     notices: tuple[str, ...]
     """What a person should know before anything else, such as a cycle that is overdue."""
 

@@ -67,9 +67,17 @@ HOSTS: Final = pa.schema(
         _field("memory_bytes", pa.int64(), "B", nullable=False),
         _field("state", pa.string(), nullable=False),
         _field("simulated", pa.bool_(), nullable=False),
+        _field("power_feed", pa.string()),
+        _field("switch", pa.string()),
+        _field("kernel", pa.string()),
+        _field("dedicated_to", pa.string()),
     ]
 )
-"""Machines that run VMs. `state` is one of `HOST_STATES`."""
+"""Machines that run VMs. `state` is one of `HOST_STATES`; `dedicated_to` the owner whom the host serves alone (null:
+shared). Power feed, switch and kernel are what hosts may have in common when several fail; null: not told."""
+
+UNTOLD: Final = frozenset({"power_feed", "switch", "kernel", "dedicated_to"})
+"""Columns of hosts that an inventory may leave out altogether: then they are null."""
 
 HOST_STATES: Final = ("in_service", "blocked", "draining", "empty", "repair", "probation", "retired")
 

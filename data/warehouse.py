@@ -432,7 +432,10 @@ def _replace_current(
         f"where {table}.{key} = moved.{key} and not moved.opened and {table}.valid_until is null",
         {"at": at},
     )
-    con.execute(f"insert into {table} select {listed}, $at, null from moved where opened order by {key}", {"at": at})  # noqa: S608
+    con.execute(
+        f"insert into {table} ({listed}, valid_from) select {listed}, $at from moved where opened order by {key}",  # noqa: S608
+        {"at": at},
+    )
     rows = con.execute("select count(*) from moved").fetchall()
     return int(rows[0][0])
 

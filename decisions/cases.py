@@ -42,7 +42,8 @@ def find(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk]) ->
         vms = tuple(situation.vms.get(host_id, ()))
         if host is None or (host.state in {"repair", "retired"} and not vms):
             continue
-        helps = service(host, situation.causes.get(host_id), policy.remedies, situation.asof_at)
+        incident = guardrails.incident_of(risk, situation.incidents)
+        helps = service(host, incident, situation.incidents, policy.remedies, situation.asof_at)
         at_risk = risk.known and risk.within(policy.horizon.decision_days) >= policy.risk.minimum_risk
         due = risk.known and helps is not None and helps.due and bool(vms)
         if at_risk or due or (risk.unknown and (vms or host.state != "empty")):
@@ -118,6 +119,9 @@ def _forbidden(
             precision = guardrails.earned_precision(action, risk, situation.earned, policy.earned, bar)
             checks.append(("earned_precision", precision))
         if action in MOVES:
+            incident = guardrails.incident_of(risk, situation.incidents)
+            veto = guardrails.correlation_veto(incident, holds_moves=policy.incidents.holds_moves)
+            checks.append(("correlation_veto", veto))
             cures = [each for each in SERVICES if helps is not None and helps.offers(each) and each not in found]
             checks.append(("cure_first", guardrails.cure_first(cures, helps, policy.service.cure_first_share)))
         first = next(((name, why) for name, why in checks if why is not None), None)

@@ -29,6 +29,7 @@ from decisions.domain import (
     Verdict,
     Vm,
 )
+from decisions.incidents.response import responded
 from decisions.load import Load, live_seconds, load
 from decisions.placement import Assignment, Occupancy, assign
 from decisions.plans import steps
@@ -57,7 +58,8 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
     in_force = policy_in_force(policy, situation.stopped_by)
-    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()))
+    breakers, incidents = tuple(opened.values()), responded(situation.incidents, policy)
+    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, breakers, incidents)
 
 
 def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
@@ -235,6 +237,7 @@ class _Cycle:
         expires_at: datetime,
     ) -> Proposal:
         asof, pool = self._situation.asof_at, case.host.cluster
+        incident = guardrails.incident_of(case.risk, self._situation.incidents)
         question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
         bound = _bound(action, priced, forbidden)
         marked = tuple(blocked(priced[a], forbidden[a][0] if a in forbidden else None) for a in PRICED if a in priced)
@@ -265,6 +268,7 @@ class _Cycle:
             pool=pool,
             start_rule=starts.rule,
             earned=guardrails.earned_by(case.risk, self._situation.earned),
+            incident_id=incident.incident_id if incident else None,
         )
 
     def _deadline(self, case: Case, action: Action, work: Load, not_before: datetime) -> datetime | None:

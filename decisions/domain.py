@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from data.contracts import HORIZON_DAYS
+from decisions.incidents.values import Incident
 
 
 class Action(StrEnum):
@@ -160,29 +161,6 @@ class Step:
     when: str
 
 
-class CauseKind(StrEnum):
-    """What kind of thing puts a host at risk, which decides what helps against it."""
-
-    HARDWARE = "hardware"
-    FIRMWARE = "firmware"
-    SOFTWARE = "software"
-    FACILITY = "facility"
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What a host is at risk for together with others: a value of one of its attributes."""
-
-    kind: CauseKind
-    attribute: str
-    """Name of a host attribute, such as `firmware`."""
-    value: str
-    share: float
-    """Share of the host's risk that comes from it: 1 - 1 / relative risk."""
-    sentence: str
-    incident_id: str | None = None
-
-
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -295,6 +273,8 @@ class Proposal:
     """What an order that is made later must keep to as well."""
     earned: tuple[Earned, ...] = ()
     """How good calls of the host's risk have been: of each model that has measured its band."""
+    incident_id: str | None = None
+    """The incident that the host's riskiest part belongs to."""
 
 
 @dataclass(frozen=True)
@@ -323,10 +303,10 @@ class Situation:
     """Who threw the kill switch, or null."""
     told_hosts: frozenset[str] = frozenset()
     """Hosts whose owners have been told in the current episode."""
-    causes: Mapping[str, Cause] = field(default_factory=dict)
-    """By host, what it is at risk for together with others."""
     opt_outs: tuple[OptOut, ...] = ()
     """Hosts and pools that people keep out for now."""
+    incidents: tuple[Incident, ...] = ()
+    """What hosts that fail have in common, the most telling first."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
 
@@ -352,6 +332,7 @@ class Verdict:
     proposals: tuple[Proposal, ...]
     blocked: Mapping[str, int]
     breakers: tuple[Breaker, ...]
+    incidents: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True)

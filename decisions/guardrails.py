@@ -7,6 +7,7 @@ from typing import Final
 from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, ladder
 from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, OptOut, Vm
+from decisions.incidents.values import Incident, Kind
 from decisions.policy import EarnedPrecision, Owners
 from decisions.remedies import Service
 
@@ -284,6 +285,23 @@ def looks_left(asked: int, cap: int) -> str | None:
         if asked < cap
         else f"people have been asked to look at {asked} hosts this cycle, the most that policy allows"
     )
+
+
+def incident_of(risk: HostRisk, incidents: Sequence[Incident]) -> Incident | None:
+    """The incident that puts the host at risk: the one to which its riskiest part belongs, the most telling first."""
+    if not risk.entities:
+        return None
+    return next((each for each in incidents if risk.entities[0].entity_id in each.parts_at_risk), None)
+
+
+def correlation_veto(incident: Incident | None, *, holds_moves: bool) -> str | None:
+    """Whether the host is at risk for what many share: then the cause is seen to, not one host after another.
+
+    A bad make or batch of parts is no reason to wait: their moves go on.
+    """
+    if incident is None or incident.kind is Kind.HARDWARE or not holds_moves:
+        return None
+    return f"many hosts, one cause: {incident.sentence} (incident {incident.incident_id})"
 
 
 def open_breaker(action: Action, breakers: Sequence[Breaker]) -> str | None:

@@ -202,6 +202,20 @@ class BreakerLimits:
 
 
 @dataclass(frozen=True)
+class Incidents:
+    """When what failing hosts share is called an incident, and whether that holds single moves back."""
+
+    holds_moves: bool
+    window_days: float = _between(1.0, 365.0)
+    at_risk_from: float = _between(0.01, 1.0)
+    false_discovery_share: float = _between(0.0001, 0.5)
+    minimum_affected: int = _between(2, 1000)
+    minimum_relative_risk: float = _between(1.0, 100.0)
+    separate_below: float = _between(0.0001, 0.5)
+    most: int = _between(1, 50)
+
+
+@dataclass(frozen=True)
 class Pool:
     """What holds in one pool (a cluster), its own settings laid over everybody's."""
 
@@ -231,6 +245,7 @@ class Policy:
     opt_outs: OptOuts
     earned: EarnedPrecision
     breaker: BreakerLimits
+    incidents: Incidents
     autonomy: Mapping[Action, Autonomy]
     remedies: tuple[Remedy, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)

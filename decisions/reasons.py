@@ -47,7 +47,8 @@ def _helps(service: Service) -> str:
     change = f"{remedy.attribute} {remedy.value} to {remedy.becomes}"
     if service.cured:
         return f"{remedy.name} ({change}) takes {service.cured:.0%} of the risk away."
-    return f"It is due for {remedy.name} ({change}) until the end of {remedy.due}."
+    until = f" until the end of {remedy.due}" if remedy.due is not None else ": hosts like it fail for want of it"
+    return f"It is due for {remedy.name} ({change}){until}."
 
 
 def _carrier(entity: EntityRisk) -> str:

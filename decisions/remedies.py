@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from data.errors import SettingsError
-from decisions.domain import Action, Cause, CauseKind, Change, Host
+from decisions.domain import Action, Change, Host
+from decisions.incidents.values import Incident, Kind
 
 ATTRIBUTES: Final = ("firmware", "kernel")
 """Host attributes that a service can change."""
-CURABLE: Final = frozenset({CauseKind.FIRMWARE, CauseKind.SOFTWARE})
+CURABLE: Final = frozenset({Kind.FIRMWARE, Kind.SOFTWARE})
 TECHNIQUES: Final = (Action.HOT_PATCH, Action.PRESERVE_MEMORY)
 """Ways to service a host with its VMs on it; without either it must be emptied first."""
 
@@ -47,29 +48,47 @@ class Service:
     cured: float
     """Share of the host's whole risk that is gone afterwards; 0 for planned maintenance of a host without the cause."""
     due: bool
-    """Planned: the host needs it whatever its risk is."""
+    """The host needs it whatever its risk is: it is planned, or others like it fail for want of it."""
 
     def offers(self, technique: Action) -> bool:
         """Whether the technique can carry it."""
         return technique in self.remedy.techniques
 
 
-def service(host: Host, cause: Cause | None, remedies: Sequence[Remedy], asof_at: datetime) -> Service | None:
-    """What would help this host where it stands: the remedy for its cause, else the planned one that is due first."""
-    found = [_service(remedy, cause, asof_at) for remedy in remedies if getattr(host, remedy.attribute) == remedy.value]
+def service(
+    host: Host, incident: Incident | None, incidents: Sequence[Incident], remedies: Sequence[Remedy], asof_at: datetime
+) -> Service | None:
+    """What would help this host where it stands: the remedy for its cause, else the planned one that is due first.
+
+    Args:
+        host: as it is now.
+        incident: the one that puts the host at risk, or null.
+        incidents: all that are known: a host that shares what one of them is about is due for its remedy, too.
+        remedies: those that the policy names.
+        asof_at: the moment asked.
+    """
+    found = [
+        _service(remedy, incident, incidents, asof_at)
+        for remedy in remedies
+        if getattr(host, remedy.attribute) == remedy.value
+    ]
     useful = [one for one in found if one.cured > 0 or one.due]
     return min(useful, key=lambda one: (-one.cured, one.remedy.due or date.max, one.remedy.name), default=None)
 
 
-def _service(remedy: Remedy, cause: Cause | None, asof_at: datetime) -> Service:
-    meant = (
-        cause is not None
-        and cause.kind in CURABLE
-        and (cause.attribute, cause.value) == (remedy.attribute, remedy.value)
-    )
-    return Service(
-        remedy, remedy.cured_share * cause.share if cause is not None and meant else 0.0, _due(remedy, asof_at)
-    )
+def remedy_for(incident: Incident, remedies: Sequence[Remedy]) -> Remedy | None:
+    """What cures the incident's cause: only software and firmware can be cured."""
+    if incident.kind not in CURABLE:
+        return None
+    shared = set(incident.leading.shared)
+    return next((remedy for remedy in remedies if (remedy.attribute, remedy.value) in shared), None)
+
+
+def _service(remedy: Remedy, incident: Incident | None, incidents: Sequence[Incident], asof_at: datetime) -> Service:
+    own = incident is not None and remedy_for(incident, [remedy]) is not None
+    cured = remedy.cured_share * incident.share if incident is not None and own else 0.0
+    due = _due(remedy, asof_at) or any(remedy_for(each, [remedy]) is not None for each in incidents)
+    return Service(remedy, cured, due)
 
 
 def _due(remedy: Remedy, asof_at: datetime) -> bool:

@@ -42,6 +42,7 @@ _PEOPLE: Final = Group("People", sort_key=4)
 _COMMANDS: Final = (
     (_NIGHT, "demo", "night:demo", "The whole job on a simulated fleet, from empty."),
     (_NIGHT, "run", "night:run", "One cycle: ingest, settle, score, decide, dispatch, settle. Safe to repeat."),
+    (_NIGHT, "incidents", "night:incidents", "What failing hosts have in common, with evidence."),
     (_NIGHT, "decide", "night:decide", "Proposals from risks, fleet and policy."),
     (_NIGHT, "dispatch", "night:dispatch", "Drain the outbox to the executor."),
     (_NIGHT, "settle", "night:settle", "Read outcomes and failures back; close episodes."),

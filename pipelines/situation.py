@@ -28,7 +28,7 @@ def hosts(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, Host]:
         con,
         """
         select host_id, cluster, zone, rack, fault_domain, hardware_model, firmware, vcpus, memory_bytes, state,
-               simulated
+               simulated, power_feed, switch, kernel, dedicated_to
         from host where valid_from <= $at and (valid_until is null or valid_until > $at) order by host_id""",
         at=at,
     )

@@ -35,6 +35,23 @@ def decided(report: Mapping[str, Any]) -> str:
     return "\n".join([_title(report), "", f"  {_decided(report)}", *_acting(report)])
 
 
+def incidents(report: Mapping[str, Any]) -> str:
+    """Incidents, each with its factors and their evidence."""
+    note = "; the fleet is simulated" if report["simulated"] else ""
+    counts = f"{report['affected']:,} of {report['parts']:,} parts failed in the last {report['window_days']:g} days"
+    lines = [f"As of {str(report['asof_at'])[:10]}: {counts} or are at risk{note}"]
+    for one in report["incidents"]:
+        lines += ["", f"  {one['kind'].upper()}  {one['sentence']}"]
+        lines += [f"    {nth}. {factor['sentence']}" for nth, factor in enumerate(one["factors"], start=1)]
+        lines.append(
+            f"    {len(one['hosts_affected']):,} hosts affected, {len(one['hosts_at_stake']):,} more share it; "
+            f"incident {one['incident_id']}"
+        )
+    return "\n".join(
+        lines if report["incidents"] else [*lines, "", "  They have nothing in common that chance would not give."]
+    )
+
+
 def evaluated(report: Mapping[str, Any]) -> str:
     """Models and baselines side by side, each figure with its 95 % interval."""
     days = report["days"]
@@ -153,6 +170,8 @@ def _acting(report: Mapping[str, Any]) -> Iterator[str]:
             "  KILL SWITCH   this was decided while the kill switch was thrown, so nothing acts on it; run it again "
             "after the release (foreshock start) to have the night decided anew"
         )
+    for incident in report["incidents"]:
+        yield f"  INCIDENT      {incident['sentence']}"
     for breaker in report["breaker"]:
         yield f"  BREAKER OPEN  {breaker['sentence']}"
     acting = [one for one in report["listed"] if one["action"] not in QUIET]

@@ -39,6 +39,16 @@ HOST_FIRMWARE: Final = (Firmware("3.1.4", 0.60), Firmware("3.2.0", 0.28), Firmwa
 """DIMMs on hosts with the flawed firmware fail `FleetSpec.flaw_factor` times as often."""
 
 
+KERNELS: Final = (("6.1.90", 0.55), ("6.1.112", 0.33), ("6.6.51", 0.12))
+"""Kernels and the shares of hosts that run them: each newer one has reached an earlier wave only."""
+RACKS_PER_FEED, RACKS_PER_SWITCH = 3, 2
+"""Neighbouring racks on one power feed, and on one switch: the two cut the row differently."""
+DEDICATED_EVERY: Final = 30
+"""In every third cluster, one host in so many belongs to one owner alone."""
+LOTS: Final = 16
+"""Lots that drives were delivered in, which their serial numbers begin with; a host's are mostly of one lot."""
+
+
 @dataclass(frozen=True)
 class DriveModel:
     """A make of drive. `family` decides which SMART attributes it reports."""

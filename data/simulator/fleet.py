@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from data.errors import SettingsError
 from data.simulator.parts import entities
+from data.simulator.plants import Plant
 from data.simulator.population import place
 from data.simulator.topology import arrange, host_table
 
@@ -66,6 +67,8 @@ class FleetSpec:
     flaw_factor: float = 4.0
     """How many times as often the flawed drive model fails, and DIMMs under the flawed host firmware."""
     repair_days: float = 3.0
+    planted: tuple[Plant, ...] = ()
+    """Shared causes of failures, each from its day on."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.contracts import ENTITIES
-from data.simulator.catalogue import DIMM_BYTES, DIMM_MODEL, DRIVE_MODELS, GPU_BYTES, GPU_MODEL
+from data.simulator.catalogue import DIMM_BYTES, DIMM_MODEL, DRIVE_MODELS, GPU_BYTES, GPU_MODEL, LOTS
 from data.simulator.topology import Floats, Ints, Layout, host_id, pick, stream
 
 STRAY_SHARE = 0.15
@@ -37,16 +37,19 @@ def texts(table: pa.Table, column: str) -> list[str]:
 
 
 def _disks(host: Ints, hosts: int, seed: int) -> pa.Table:
-    """Drives are bought by the host: most of a host's drives share a model."""
+    """Drives are bought by the host: most of a host's drives share a model and a lot."""
     shares = tuple(m.share for m in DRIVE_MODELS)
     draws: Floats = stream(seed, 10).random((len(host), 3))
     of_host = pick(stream(seed, 11).random(hosts), shares)[host]
     model = np.where(draws[:, 0] < STRAY_SHARE, pick(draws[:, 1], shares), of_host)
     makes = [DRIVE_MODELS[m] for m in model.tolist()]
+    even = (1.0,) * LOTS
+    lots = stream(seed, 12).random(hosts), stream(seed, 13).random(len(host))
+    lot = np.where(draws[:, 0] < STRAY_SHARE, pick(lots[1], even), pick(lots[0], even)[host])
     return pa.Table.from_pydict(
         {
             "component": ["disk"] * len(host),
-            "entity_id": [f"SIMD{n:07d}" for n in range(len(host))],
+            "entity_id": [f"SD{nth:02d}{n:07d}" for n, nth in enumerate(lot.tolist())],
             "model": [m.model for m in makes],
             "capacity_bytes": [m.capacity_bytes for m in makes],
             "firmware": [

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from data.contracts import VMS
 from data.simulator.catalogue import GIB
-from data.simulator.topology import Flags, Floats, Ints, Layout, host_id, pick, stream
+from data.simulator.topology import Flags, Floats, Ints, Layout, host_id, pick, sole_owner, stream
 
 SERIES: Final = ("D", "E", "M", "H", "N")
 """General, general with more memory, large memory, high-performance, passthrough GPU; the last three not live."""
@@ -50,7 +50,7 @@ def place(layout: Layout, per_host: float, seed: int) -> pa.Table:
         {
             "vm_id": [f"sim-v{h:05d}-{s:02d}" for h, s in zip(layout.index[row].tolist(), slot.tolist(), strict=True)],
             "host_id": [host_id(h) for h in layout.index[row].tolist()],
-            "owner": [_owner(group, owner) for group, owner in zip(groups, owners.tolist(), strict=True)],
+            "owner": _owners(layout, row, groups, owners.tolist()),
             "series": [SERIES[s] for s in kept_series.tolist()],
             "vcpus": vcpus[keep].astype(np.int32),
             "memory_bytes": memory[keep],
@@ -88,8 +88,11 @@ def _fits(layout: Layout, vcpus: Ints, memory: Ints, per_host: float, draws: Flo
 
 
 def _availability_sets(layout: Layout, row: Ints, series: Ints, draws: Floats) -> list[str | None]:
-    """A set takes at most one VM from each fault domain of its cluster; null for VMs in no set."""
-    chosen = np.nonzero((draws < GROUPED_SHARE) & (series < GENERAL_SERIES))[0]
+    """A set takes at most one VM from each fault domain of its cluster; null for VMs in no set.
+
+    VMs on dedicated hosts are in none, because a set would share them with another owner's host.
+    """
+    chosen = np.nonzero((draws < GROUPED_SHARE) & (series < GENERAL_SERIES) & ~layout.dedicated[row])[0]
     names: list[str | None] = [None] * len(row)
     if not len(chosen):
         return names
@@ -104,6 +107,14 @@ def _availability_sets(layout: Layout, row: Ints, series: Ints, draws: Floats) -
     for at, group, nth, real in zip(chosen.tolist(), cluster.tolist(), rank.tolist(), shared.tolist(), strict=True):
         names[at] = f"sim-as-{group:02d}-{nth:04d}" if real else None
     return names
+
+
+def _owners(layout: Layout, row: Ints, groups: list[str | None], draws: list[int]) -> list[str]:
+    """Each VM's owner: on a dedicated host the one whom it serves."""
+    return [
+        sole_owner(int(layout.index[host])) if layout.dedicated[host] else _owner(group, draw)
+        for host, group, draw in zip(row.tolist(), groups, draws, strict=True)
+    ]
 
 
 def _owner(group: str | None, draw: int) -> str:

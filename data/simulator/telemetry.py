@@ -1,10 +1,11 @@
 """A simulated fleet written to files, as real fleets arrive: daily drive readings, events, failures, inventory."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +15,12 @@ from data.contracts import FAILURES
 from data.simulator.disks import readings
 from data.simulator.events import events
 from data.simulator.fleet import Fleet
+from data.simulator.parts import texts
+from data.simulator.plants import members
 from data.simulator.truth import failures
 
 DAY: Final = timedelta(days=1)
+PLANTED: Final = "planted.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def write(fleet: Fleet, out_dir: Path) -> Written:
     - `inventory/{hosts,vms,entities}.parquet`: the fleet as the first day begins.
     - `truth.parquet`: every failure to come with what announces it (`data.simulator.truth.TRUTH`), beside the
       telemetry so that no ingest of `telemetry/` can see it.
+    - `planted.json`: the planted causes with the parts and hosts that have what each one names, where there are any.
     """
     truth = failures(fleet)
     folders = {name: out_dir / "telemetry" / name for name in ("disk", "events", "failures")}
@@ -55,9 +60,25 @@ def write(fleet: Fleet, out_dir: Path) -> Written:
     _by_day(fleet, _reported(truth), "failed_at", folders["failures"])
     write_tables(fleet.tables(), out_dir / "inventory")
     pq.write_table(truth, out_dir / "truth.parquet")
+    if fleet.spec.planted:
+        (out_dir / PLANTED).write_text(json.dumps(_planted(fleet), indent=1) + "\n", encoding="utf-8")
     ends = fleet.spec.start_at + fleet.spec.days * DAY
     seen = sum(row["failed_at"] < ends for row in truth.to_pylist())
     return Written(disk_rows, all_events.num_rows, seen, fleet.spec.days, out_dir / "truth.parquet")
+
+
+def _planted(fleet: Fleet) -> list[dict[str, Any]]:
+    """Each planted cause as JSON, with what it is about."""
+    told = []
+    for plant in fleet.spec.planted:
+        parts = fleet.entities.filter(pa.array(members(plant, fleet.hosts, fleet.entities)))
+        from_at = (fleet.spec.start_at + plant.from_day * DAY).isoformat()
+        hosts = sorted(set(texts(parts, "host_id")))
+        told.append(
+            {"shared": dict(plant.shared), "factor": plant.factor, "from_at": from_at, "parts": parts.num_rows}
+            | {"hosts": hosts}
+        )
+    return told
 
 
 def write_tables(tables: Mapping[str, pa.Table], out_dir: Path) -> None:

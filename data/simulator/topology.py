@@ -1,4 +1,4 @@
-"""Where hosts stand: zone, cluster, rack and fault domain, and what hardware each one is."""
+"""Where hosts stand: zone, cluster, rack, feed and switch, and what hardware and software each one is."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.contracts import HOSTS
-from data.simulator.catalogue import GENERAL, GPU_EVERY, GPU_HOST, HOST_FIRMWARE, SPARE_EVERY
+from data.simulator.catalogue import (
+    DEDICATED_EVERY,
+    GENERAL,
+    GPU_EVERY,
+    GPU_HOST,
+    HOST_FIRMWARE,
+    KERNELS,
+    RACKS_PER_FEED,
+    RACKS_PER_SWITCH,
+    SPARE_EVERY,
+)
 
 ZONES: Final = 3
 
@@ -27,6 +37,10 @@ class Layout:
     fault_domain: Ints
     firmware: Ints
     """Position in `HOST_FIRMWARE`."""
+    kernel: Ints
+    """Position in `KERNELS`."""
+    dedicated: Flags
+    """Whether one owner alone has the host."""
     gpu: Flags
     spare: Flags
     vcpus: Ints
@@ -41,6 +55,8 @@ class Layout:
             cluster=self.cluster[keep],
             fault_domain=self.fault_domain[keep],
             firmware=self.firmware[keep],
+            kernel=self.kernel[keep],
+            dedicated=self.dedicated[keep],
             gpu=self.gpu[keep],
             spare=self.spare[keep],
             vcpus=self.vcpus[keep],
@@ -65,6 +81,11 @@ def host_id(index: int) -> str:
     return f"sim-h{index:05d}"
 
 
+def sole_owner(index: int) -> str:
+    """The name of the owner who has the dedicated host number `index`."""
+    return f"sim-owner-d{index // DEDICATED_EVERY:02d}"
+
+
 def arrange(hosts: int, hosts_per_rack: int, racks_per_cluster: int, seed: int) -> Layout:
     """`hosts` hosts in racks; the first hosts of a larger fleet are those of a smaller one, spares apart."""
     index = np.arange(hosts, dtype=np.int64)
@@ -81,6 +102,8 @@ def arrange(hosts: int, hosts_per_rack: int, racks_per_cluster: int, seed: int) 
         cluster=cluster,
         fault_domain=rack % racks_per_cluster,
         firmware=per_rack[rack],
+        kernel=pick(stream(seed, 9).random(hosts), tuple(share for _, share in KERNELS)),
+        dedicated=(cluster % 3 == 1) & (index % DEDICATED_EVERY == DEDICATED_EVERY // 2) & ~gpu,
         gpu=gpu,
         spare=last_of_cluster | (index % SPARE_EVERY == SPARE_EVERY - 1),
         vcpus=np.array([h.vcpus for h in hardware], dtype=np.int64),
@@ -105,6 +128,13 @@ def host_table(layout: Layout) -> pa.Table:
             "memory_bytes": layout.memory_bytes,
             "state": ["in_service"] * len(clusters),
             "simulated": [True] * len(clusters),
+            "power_feed": [f"sim-f{r // RACKS_PER_FEED:03d}" for r in layout.rack.tolist()],
+            "switch": [f"sim-s{r // RACKS_PER_SWITCH:03d}" for r in layout.rack.tolist()],
+            "kernel": [KERNELS[k][0] for k in layout.kernel.tolist()],
+            "dedicated_to": [
+                sole_owner(i) if alone else None
+                for i, alone in zip(layout.index.tolist(), layout.dedicated.tolist(), strict=True)
+            ],
         },
         schema=HOSTS,
     )

@@ -11,6 +11,7 @@ from data.contracts import UTC
 from data.simulator.catalogue import DRIVE_MODELS, HOST_FIRMWARE, PRECURSORS, SILENT_CAUSE, Precursor
 from data.simulator.fleet import Fleet, FleetSpec
 from data.simulator.parts import of_component
+from data.simulator.plants import days_to_failure, members
 from data.simulator.topology import Floats, pick, stream
 
 _COLUMNS: Final[dict[str, tuple[pa.DataType, bool]]] = {
@@ -41,7 +42,8 @@ def failures(fleet: Fleet) -> pa.Table:
     """Every failure from the first day to `BEYOND_DAYS` past the last, by `TRUTH`, in order of time.
 
     Each part has a constant hazard: its annual rate times `acceleration`, times `flaw_factor` for the flawed drive
-    model and for DIMMs under the flawed firmware. A part fails once; its replacement does not fail again.
+    model and for DIMMs under the flawed firmware, and times the factor of each plant from its day on. A part fails
+    once; its replacement does not fail again.
     """
     tables = [_component(fleet, component) for component in _STREAM]
     return pa.concat_tables(tables).sort_by([("failed_at", "ascending"), ("entity_id", "ascending")])
@@ -53,7 +55,8 @@ def _component(fleet: Fleet, component: str) -> pa.Table:
     rng = stream(spec.seed, _STREAM[component])
     per_day = _annual(spec, component) * _hazard(fleet, parts, component) / 365.25
     draws = rng.standard_exponential(parts.num_rows)
-    days = np.divide(draws, per_day, out=np.full(parts.num_rows, np.inf), where=per_day > 0)
+    planted = [members(plant, fleet.hosts, parts) for plant in spec.planted]
+    days, hastened = days_to_failure(draws, per_day, spec.planted, planted)
     failing = np.nonzero(days < spec.days + BEYOND_DAYS)[0]
     chance = rng.random((len(failing), 2))
     leads = _leads(component, rng.standard_normal(len(failing)))
@@ -61,7 +64,8 @@ def _component(fleet: Fleet, component: str) -> pa.Table:
     for nth, part in enumerate(parts.take(failing).to_pylist()):
         precursor = None if chance[nth, 0] < spec.silent_share else _precursor(component, part["model"], chance[nth, 1])
         failed_at = spec.start_at + timedelta(seconds=int(days[failing[nth]] * 86_400))
-        begins_at = max(spec.start_at, failed_at - timedelta(seconds=int(leads[nth] * 86_400)))
+        earliest = spec.start_at + timedelta(days=float(hastened[failing[nth]]))
+        begins_at = max(earliest, failed_at - timedelta(seconds=int(leads[nth] * 86_400)))
         rows.append(
             {
                 "component": component,

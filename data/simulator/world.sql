@@ -18,6 +18,10 @@ create table host (
     memory_bytes           integer not null,
     state                  text not null,
     simulated              integer not null,
+    power_feed             text,
+    switch                 text,
+    kernel                 text,
+    dedicated_to           text,
     free_vcpus             integer not null check (free_vcpus >= 0),         -- neither used nor promised to a move
     free_memory_bytes      integer not null check (free_memory_bytes >= 0),
     epoch                  integer not null default 0                        -- counts changes of state

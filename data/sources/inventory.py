@@ -1,7 +1,8 @@
 """Inventory: hosts, VMs and where entities sit, from Parquet or JSON.
 
 A folder with `hosts`, `vms` and `entities`, each `.parquet`, `.json` (an array) or `.jsonl`. The three are one picture
-of the fleet at one moment and are taken together: what is no longer in them is closed, not deleted.
+of the fleet at one moment and are taken together: what is no longer in them is closed, not deleted. A host's power
+feed, switch, kernel and whom it is dedicated to may be left out.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from data.contracts import HOST_STATES, INVENTORY
+from data.contracts import HOST_STATES, INVENTORY, UNTOLD
 from data.errors import InputError
 from data.readings import Absorbed
 from data.warehouse import Warehouse, arrow
@@ -70,6 +71,8 @@ def _table(folder: Path, name: str) -> pa.Table:
     con = duckdb.connect()
     try:
         table = arrow(con, f"from {_READERS[paths[0].suffix]}($path)", {"path": str(paths[0])})
+        for column in sorted(UNTOLD.intersection(INVENTORY[name].names).difference(table.column_names)):
+            table = table.append_column(column, pa.nulls(table.num_rows, INVENTORY[name].field(column).type))
         return table.select(INVENTORY[name].names).cast(INVENTORY[name])
     except (duckdb.Error, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
         msg = f"{paths[0]} does not fit the {name} contract ({', '.join(INVENTORY[name].names)}): {error}"

@@ -6,7 +6,7 @@ cycle sees what the first one saw; another policy or model asking about the same
 All moments are aware and come back in UTC.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +14,7 @@ from sqlalchemy import insert, update
 
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Verdict, VmOutcome
+from decisions.incidents.values import Incident
 from decisions.ledger import chain, opt_outs, orders, queries, record
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
@@ -86,6 +87,17 @@ class Ledger:
             msg = f"There is no cycle {cycle_id} in the ledger. `foreshock decide` records one."
             raise LedgerError(msg)
         return found[0]
+
+    def incidents(self, cycle_id: str) -> list[Incident]:
+        """The incidents that were found before the cycle was decided, the most telling first."""
+        with reading(self._engine) as con:
+            return queries.incidents(con, [tables.incident.c.cycle_id == cycle_id])
+
+    def earlier_incidents(self, before: datetime, days: float) -> list[Incident]:
+        """The incidents of questions in the days before that moment, the newest first."""
+        asked = tables.incident.c.asof_at
+        with reading(self._engine) as con:
+            return queries.incidents(con, [asked < before, asked >= before - timedelta(days=days)])
 
     def proposals(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from decisions.ledger.schema import history, opt_out, orders, proposal
+from decisions.ledger.schema import history, incident, opt_out, orders, proposal
 
 GENESIS: Final = "0" * 64
 
@@ -74,7 +74,7 @@ def append(con: Connection, at: datetime, entries: Iterable[Entry]) -> None:
 def verify(con: Connection) -> Verified:
     """Whether every record is as it was written, in place, and what it vouches for is too: no more and no less.
 
-    It vouches for proposals, orders, opt-outs and their removals.
+    It vouches for proposals, incidents, orders, opt-outs and their removals.
     """
     held = _held(con)
     vouched: set[str] = set()
@@ -102,6 +102,8 @@ def _held(con: Connection) -> dict[str, str]:
     """The digests of all that the history vouches for, by subject."""
     held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
     held |= {row.order_id: digest(row.body) for row in con.execute(select(orders.c.order_id, orders.c.body))}
+    found = select(incident.c.incident_id, incident.c.cycle_id, incident.c.body)
+    held |= {f"{row.incident_id}/{row.cycle_id}": digest(row.body) for row in con.execute(found)}
     for row in con.execute(select(opt_out)):
         held[row.opt_out_id] = digest(row.body)
         if row.removal is not None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import Action, Autonomy, Order, OrderState, VmOutcome
+from decisions.incidents.values import Incident
 from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN
 from decisions.ledger.values import (
@@ -20,6 +21,7 @@ from decisions.ledger.values import (
     OrderEvent,
     Standing,
     load_breakers,
+    load_incident,
     load_order,
     load_proposal,
 )
@@ -47,6 +49,13 @@ def cycles(con: Connection, limit: int, where: Iterable[Any] = ()) -> list[Cycle
         )
         for row in con.execute(newest)
     ]
+
+
+def incidents(con: Connection, where: Iterable[Any], limit: int | None = None) -> list[Incident]:
+    """Incidents as they were found, of the newest question first, then the most telling."""
+    held = tables.incident.c
+    query = select(held.body).where(*where).order_by(held.asof_at.desc(), held.rank).limit(limit)
+    return [load_incident(body) for body in con.execute(query).scalars()]
 
 
 def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int | None) -> list[ListedProposal]:

@@ -13,7 +13,7 @@ from decisions.actions import ladder
 from decisions.domain import UNDER_WAY, Autonomy, Order, OrderState, Proposal, Verdict
 from decisions.ledger import chain, opt_outs
 from decisions.ledger import schema as tables
-from decisions.ledger.values import Recorded, Standing, dump_order, dump_proposal, load_proposal
+from decisions.ledger.values import Recorded, Standing, dump_incident, dump_order, dump_proposal, load_proposal
 from decisions.windows import earliest
 
 NAMESPACE = UUID("a6f0c1de-3f5b-5a57-8f6e-0a6f2b1f9d55")
@@ -34,6 +34,7 @@ def record(con: Connection, verdict: Verdict, now: datetime) -> Recorded:
         return Recorded(cycle_id, new=(), existing=existing, orders=(), repeated=True)
     _put_cycle(con, cycle_id, verdict, now)
     history = [chain.Entry("cycle", cycle_id, {"asof_at": verdict.asof_at.isoformat(), "proposals": len(ids)})]
+    history += _put_incidents(con, cycle_id, verdict)
     history += _put_proposals(con, cycle_id, verdict.proposals)
     history += _open_episodes(con, verdict.proposals)
     automatic, held_back = _free(con, verdict.proposals)
@@ -74,6 +75,17 @@ def _put_cycle(con: Connection, cycle_id: str, verdict: Verdict, now: datetime) 
         "breakers": chain.canonical([asdict(breaker) for breaker in verdict.breakers]),
     }
     con.execute(insert(tables.cycle), row)
+
+
+def _put_incidents(con: Connection, cycle_id: str, verdict: Verdict) -> list[chain.Entry]:
+    bodies = [(each.incident_id, chain.canonical(dump_incident(each))) for each in verdict.incidents]
+    rows = [
+        {"cycle_id": cycle_id, "rank": rank, "incident_id": incident_id, "asof_at": verdict.asof_at, "body": body}
+        for rank, (incident_id, body) in enumerate(bodies)
+    ]
+    if rows:
+        con.execute(insert(tables.incident), rows)
+    return [chain.Entry("incident", f"{name}/{cycle_id}", {"sha256": chain.digest(body)}) for name, body in bodies]
 
 
 def _put_proposals(con: Connection, cycle_id: str, proposals: Sequence[Proposal]) -> list[chain.Entry]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration."""
 
 
@@ -59,6 +59,18 @@ cycle = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("blocked", Text, nullable=False),  # JSON: how often each guardrail bit
     Column("breakers", Text, nullable=False),  # JSON: the breakers that were open
+)
+
+incident = Table(
+    "incident",
+    METADATA,
+    Column("cycle_id", ForeignKey("cycle.cycle_id"), primary_key=True),
+    Column("rank", Integer, primary_key=True),  # 0 the most telling
+    Column("incident_id", String, nullable=False),
+    Column("asof_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: the whole incident
+    Index("incident_by_id", "incident_id", "asof_at"),
+    Index("incident_by_moment", "asof_at"),
 )
 
 proposal = Table(

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
+from decisions.incidents.values import Incident
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -166,6 +167,16 @@ def load_opt_out(body: str) -> OptOut:
     return _opt_outs().validate_json(body)
 
 
+def dump_incident(incident: Incident) -> Any:
+    """The incident as plain JSON types."""
+    return _incidents().dump_python(incident, mode="json")
+
+
+def load_incident(body: str) -> Incident:
+    """The incident that was written down."""
+    return _incidents().validate_json(body)
+
+
 def load_breakers(body: str) -> tuple[Breaker, ...]:
     """The breakers that were written down."""
     return tuple(Breaker(**each) for each in json.loads(body))
@@ -176,6 +187,13 @@ def _proposals() -> "TypeAdapter[Proposal]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(Proposal)
+
+
+@cache
+def _incidents() -> "TypeAdapter[Incident]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Incident)
 
 
 @cache

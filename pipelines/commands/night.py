@@ -1,4 +1,4 @@
-"""Commands of the night: demo, run, decide, dispatch, settle."""
+"""Commands of the night: demo, run, incidents, decide, dispatch, settle."""
 
 import time
 from dataclasses import asdict
@@ -69,6 +69,28 @@ def run(*, on: date | None = None, common: Common = COMMON) -> Output:
 
     report = flow(on=on, config=common.config)
     return Output(report, text=summary.cycle(report))
+
+
+def incidents(
+    *,
+    on: date | None = None,
+    component: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    common: Common = COMMON,
+) -> Output:
+    """What failing hosts have in common: incidents with their ranked factors and evidence.
+
+    Args:
+        on: Day to ask about, at its end; by default the clock's moment.
+        component: Look at this kind of part only; may be repeated. By default at all.
+        common: See every command.
+    """
+    from data.contracts import COMPONENTS
+    from pipelines.cycle import now_of
+    from pipelines.steps.incidents import incidents as step
+
+    settings = common.settings()
+    report = as_object(step(settings, now_of(settings, on), component or COMPONENTS))
+    return Output(report, text=summary.incidents(report))
 
 
 def decide(*, on: date | None = None, dry_run: _Flag = False, common: Common = COMMON) -> Output:

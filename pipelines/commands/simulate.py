@@ -17,6 +17,7 @@ def fleet(
     acceleration: float = 10.0,
     disks_per_host: int = 8,
     dimms_per_host: int = 16,
+    plant: tuple[str, ...] = (),
     common: Common = COMMON,
 ) -> Output:
     """A seeded fleet with ground truth: telemetry, inventory, and a world that carries orders out.
@@ -30,9 +31,13 @@ def fleet(
         acceleration: How many times as often as ordinary parts its parts fail.
         disks_per_host: Drives in each host.
         dimms_per_host: DIMMs in each host.
+        plant: A shared cause, NAME=VALUE[+NAME=VALUE]*FACTOR@DAY: parts with that rack, power_feed, switch, firmware,
+            kernel, hardware_model, model, part_firmware or lot fail FACTOR times as often from that day on. May be
+            repeated.
         common: See every command.
     """
     from data.simulator.fleet import FleetSpec
+    from data.simulator.plants import parse
     from pipelines.steps import simulate
 
     spec = FleetSpec(
@@ -44,6 +49,7 @@ def fleet(
         acceleration=acceleration,
         disks_per_host=disks_per_host,
         dimms_per_host=dimms_per_host,
+        planted=tuple(parse(text) for text in plant),
     )
     return Output(asdict(simulate.fleet(common.settings(), spec)))
 

@@ -23,6 +23,7 @@ from decisions.policy import load as load_policy
 from pipelines import ledgers, situation
 from pipelines.clock import asked
 from pipelines.settings import Settings
+from pipelines.steps import incidents
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +45,16 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class ListedIncident:
+    """One incident in a line."""
+
+    incident_id: str
+    kind: str
+    hosts_affected: int
+    sentence: str
+
+
+@dataclass(frozen=True)
 class DecideReport:
     """Proposals by action, how often each guardrail bit, the breakers that are open, and the proposals one by one."""
 
@@ -51,6 +62,8 @@ class DecideReport:
     proposals: Mapping[str, int]
     blocked: Mapping[str, int]
     breaker: tuple[Breaker, ...]
+    incidents: tuple[ListedIncident, ...]
+    """What hosts that fail have in common, the most telling first."""
     orders: int
     """Orders that policy let happen by itself."""
     recorded: bool
@@ -108,6 +121,10 @@ def decide(
         proposals=by_action(verdict),
         blocked=dict(verdict.blocked),
         breaker=verdict.breakers,
+        incidents=tuple(
+            ListedIncident(each.incident_id, each.kind, len(each.hosts_affected), each.sentence)
+            for each in verdict.incidents
+        ),
         orders=0 if dry_run else len(recorded.orders),
         recorded=not (dry_run or recorded.repeated),
         already_decided=recorded.repeated,
@@ -125,7 +142,8 @@ def stored(ledger: Ledger, verdict: Verdict, cycle_id: str) -> Verdict:
     cycle = ledger.cycle(cycle_id)
     listed = ledger.proposals(verdict.asof_at, cycle_id=cycle_id)
     proposals = tuple(each.proposal for each in listed)
-    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers)
+    found = tuple(ledger.incidents(cycle_id))
+    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers, incidents=found)
 
 
 def look(
@@ -152,6 +170,9 @@ def look(
         risks=risks,
         earned=earned(predictors.values()),
         telemetry_at=situation.telemetry_at(con, asof_at),
+        incidents=incidents.found(
+            con, asof_at, policy, versions, ledger.earlier_incidents(asof_at, policy.incidents.window_days)
+        ),
     )
     return remembering(blank, ledger, policy)
 

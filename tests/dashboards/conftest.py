@@ -29,7 +29,9 @@ from decisions.domain import (
     VmOutcome,
     VmPlan,
 )
+from decisions.incidents.values import Incident
 from decisions.ledger import Ledger
+from tests.decisions.populations import feed_incident
 
 ASOF = datetime(2026, 3, 3, tzinfo=UTC)
 GIB = 1024**3
@@ -132,7 +134,7 @@ def verdict() -> Verdict:
             reasons=(SCRIPT,),
             blocked=(f"earned_precision: {SCRIPT}",),
         ),
-        proposal("r12-08", Action.EVACUATE, ask),
+        proposal("r12-08", Action.EVACUATE, ask, incident_id=feed_incident().incident_id),
         proposal("r04-11", Action.LIVE_MIGRATE, auto),
         proposal("r05-02", Action.LIVE_MIGRATE, auto),
         proposal("r06-03", Action.LIVE_MIGRATE, auto),
@@ -156,7 +158,15 @@ def verdict() -> Verdict:
         proposals,
         {"earned_precision": 6, "breaker": 1},
         (Breaker("rack r12", 3, 12, 2, sentence),),
+        (hostile_incident(),),
     )
+
+
+def hostile_incident() -> Incident:
+    """A real incident whose power feed is called what no feed should be called."""
+    plain = feed_incident()
+    leading = replace(plain.leading, named=f"power feed {SCRIPT}", sentence=f"power feed {SCRIPT}: 20 of 80 parts")
+    return replace(plain, factors=(leading, *plain.factors[1:]), hosts_affected=(SCRIPT, "r12-07"))
 
 
 def _fleet(home: Path, hosts: list[str]) -> None:

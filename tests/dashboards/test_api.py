@@ -123,7 +123,7 @@ def test_nothing_can_be_changed(client: TestClient, method: str) -> None:
 def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> None:
     """/openapi.json describes the API; the pages that load scripts from elsewhere are off."""
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
+    assert set(described["paths"]) == {"/v1/incidents", "/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
     assert client.get("/docs").status_code == 404
     assert client.get("/redoc").status_code == 404
     assert 'href="/openapi.json"' in client.get("/").text

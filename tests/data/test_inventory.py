@@ -1,6 +1,7 @@
 """Inventory is read from Parquet or JSON, and rows that cannot be are set aside."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from facts import DAY, entities, hosts, vms
 
+from data.contracts import UNTOLD
 from data.errors import InputError
 from data.readings import Absorbed
 from data.sources.inventory import Picture, load, read_picture
@@ -87,3 +89,17 @@ def test_a_file_outside_the_contract_is_named(tmp_path: Path) -> None:
     tmp_path.joinpath("hosts.json").write_text('[{"host_id": "h1"}]')
     with pytest.raises(InputError, match=r"hosts\.json does not fit"):
         read_picture(tmp_path)
+
+
+def test_an_inventory_may_leave_out_what_it_does_not_know(home: Path) -> None:
+    """Hosts without power feed, switch, kernel and owner load as before; told later, nothing is lost."""
+    told = Picture(hosts("h1"), vms(v1="h1"), entities(a="h1"))
+    before = replace(told, hosts=told.hosts.drop_columns(sorted(UNTOLD)))
+    with Warehouse.open(home) as warehouse:
+        load(warehouse, read_picture(write(home / "before", "parquet", before)), at=DAY)
+        load(warehouse, read_picture(write(home / "before", "json", before)), at=DAY + timedelta(days=1))
+        held = "select power_feed, switch, kernel, dedicated_to from host where valid_until is null"
+        assert warehouse.con.execute(held).fetchall() == [(None, None, None, None)]
+        feeds = told.hosts.set_column(told.hosts.schema.get_field_index("power_feed"), "power_feed", pa.array(["f1"]))
+        load(warehouse, replace(told, hosts=feeds), at=DAY + timedelta(days=2))
+        assert warehouse.con.execute(held).fetchall() == [("f1", None, None, None)]

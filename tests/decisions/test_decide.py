@@ -15,11 +15,13 @@ from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, PRICED, ladder
 from decisions.decide import decide
 from decisions.domain import Action, Autonomy, Earned, Proposal, Situation
+from decisions.incidents.values import Kind
 from decisions.ledger.record import order_of
 from decisions.policy import BreakerLimits, Policy, load
 from decisions.schedule import Calendar
 from decisions.windows import opening
 from tests.decisions.fleets import ASOF, fleet, host, policies, risk, situation, situations, unknown, vm
+from tests.decisions.populations import feed_incident
 
 POLICY = load()
 USUAL = timedelta(minutes=POLICY.notice.live_migrate_usual_minutes)
@@ -375,3 +377,19 @@ def test_facts_are_aged_by_the_moment_of_deciding(hours: float, guardrail: str) 
     assert decide(fleet(50, {"h001": 0.8}), POLICY).proposals[0].action in MOVES
     assert {p.action for p in late.proposals} & (MOVES | {Action.BLOCK_PLACEMENTS}) == set()
     assert any(guardrail in line for p in late.proposals for line in (*p.reasons, *p.blocked)), late.blocked
+
+
+def test_moves_wait_while_a_shared_cause_is_seen_to() -> None:
+    """A host at risk for its feed is not moved, says why, and names the incident; a bad make's hosts are moved."""
+    incident = replace(feed_incident(), parts_at_risk=("h001-disk",))
+    at_risk = {"h001": 0.8, "h022": 0.8}
+    held = decide(fleet(50, at_risk, incidents=(incident,)), POLICY)
+    by_host = {each.host_id: each for each in held.proposals}
+    assert by_host["h001"].action not in MOVES
+    assert by_host["h022"].action in MOVES
+    assert any(line.startswith("correlation_veto: many hosts, one cause") for line in by_host["h001"].blocked)
+    assert (by_host["h001"].incident_id, by_host["h022"].incident_id) == (incident.incident_id, None)
+    assert [each.incident_id for each in held.incidents] == [incident.incident_id]
+    bad_make = decide(fleet(50, at_risk, incidents=(replace(incident, kind=Kind.HARDWARE),)), POLICY)
+    assert {each.host_id for each in bad_make.proposals if each.action in MOVES} == {"h001", "h022"}
+    assert bad_make.proposals[0].incident_id == incident.incident_id

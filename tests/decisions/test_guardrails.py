@@ -8,9 +8,11 @@ import pytest
 from decisions import guardrails
 from decisions.breakers import trip
 from decisions.domain import Action, Autonomy, Breaker, Earned
+from decisions.incidents.values import Kind
 from decisions.policy import load
 from decisions.risk import host_risks
 from tests.decisions.fleets import ASOF, GIB, fleet, host, risk, unknown, vm
+from tests.decisions.populations import feed_incident
 
 POLICY = load()
 
@@ -217,3 +219,22 @@ def test_recovered() -> None:
     assert guardrails.recovered(low, later, 14, 0.02, 30) is None
     assert guardrails.recovered(known(0.4), ASOF, 14, 0.02, 30) is None
     assert guardrails.recovered(host_risks([unknown("h1")])["h1"], ASOF, 14, 0.02, 30) is None
+
+
+def test_correlation_veto() -> None:
+    """Many hosts, one cause: moves wait for the cause, unless the parts themselves are bad or policy does not wait."""
+    incident = feed_incident()
+    assert guardrails.correlation_veto(None, holds_moves=True) is None
+    assert guardrails.correlation_veto(replace(incident, kind=Kind.HARDWARE), holds_moves=True) is None
+    assert guardrails.correlation_veto(incident, holds_moves=False) is None
+    why = str(guardrails.correlation_veto(incident, holds_moves=True))
+    assert why.startswith("many hosts, one cause: power feed f1 is shared by")
+    assert incident.incident_id in why
+
+
+def test_the_riskiest_part_says_which_incident_a_host_is_in() -> None:
+    """A host on the feed whose own drive is the riskiest is not held for the feed."""
+    incident = replace(feed_incident(), parts_at_risk=("h1-disk",))
+    assert guardrails.incident_of(known(), [incident]) == incident
+    assert guardrails.incident_of(host_risks([risk("h1", entity_id="own")])["h1"], [incident]) is None
+    assert guardrails.incident_of(host_risks([unknown("h1")])["h1"], [incident]) is None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from decisions.actions import MOVES
 from decisions.decide import decide
-from decisions.domain import Action, Autonomy, Cause, CauseKind, Earned, Host, Proposal, Situation, Vm
+from decisions.domain import Action, Autonomy, Earned, Host, Proposal, Situation, Vm
+from decisions.incidents.values import Factor, Incident, Kind, Stance
 from decisions.policy import Policy, load
 from decisions.remedies import Remedy
 from tests.decisions.fleets import ASOF, curve, host, risk, situation, vm
@@ -18,10 +19,50 @@ SHIPPED = load()
 KERNEL = Remedy("lockup", "kernel", "5.10.1", "5.10.2", (Action.HOT_PATCH, Action.PRESERVE_MEMORY), 0.9)
 PAUSE_ONLY = replace(KERNEL, techniques=(Action.PRESERVE_MEMORY,))
 RESTART_ONLY = replace(KERNEL, techniques=())
-BAD_KERNEL = Cause(CauseKind.SOFTWARE, "kernel", "5.10.1", 0.9, "kernel 5.10.1 locks up")
 IMMINENT = {1: 0.9, 3: 0.95, 7: 0.97, 14: 0.98, 30: 0.99}
 SLOW = {1: 0.0, 3: 0.0, 7: 0.05, 14: 0.85, 30: 0.95}
 """Sure to fail, but not this week."""
+
+
+def shared(kind: Kind, attribute: str, value: str) -> Incident:
+    """An incident that host h1 is in: thirty parts affected, of which three by chance."""
+    factor = Factor(
+        shared=((attribute, value),),
+        named=f"{attribute} {value}",
+        stance=Stance.LEADING,
+        affected=30,
+        parts=100,
+        rest_affected=3,
+        rest_parts=100,
+        expected=3.0,
+        relative_risk=10.0,
+        low=5.0,
+        high=20.0,
+        p_adjusted=1e-6,
+        p_given_leading=None,
+        leading_p_given=None,
+        since=None,
+        first_at=ASOF,
+        last_at=ASOF,
+        sentence="",
+    )
+    return Incident(
+        incident_id="i1",
+        kind=kind,
+        components=("disk",),
+        factors=(factor,),
+        first_at=ASOF,
+        last_at=ASOF,
+        hosts_affected=("h1",),
+        parts_at_risk=("h1-disk",),
+        parts_failed=(),
+        hosts_at_stake=("h9",),
+        parts_at_stake=70,
+        sentence=f"{attribute} {value} is shared by what fails",
+    )
+
+
+BAD_KERNEL = shared(Kind.SOFTWARE, "kernel", "5.10.1")
 
 
 def policy(*remedies: Remedy, **changes: object) -> Policy:
@@ -111,28 +152,28 @@ def test_investigate_is_refused_where_people_have_enough_to_look_at() -> None:
 
 def test_hot_patch_is_chosen_for_a_software_cause_that_can_be_patched() -> None:
     """A kernel that locks up is patched where it runs, without touching a VM, by approval."""
-    proposal = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), causes={"h1": BAD_KERNEL})
+    proposal = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), incidents=(BAD_KERNEL,))
     assert (proposal.action, proposal.autonomy, proposal.remedy) == (Action.HOT_PATCH, Autonomy.APPROVE, KERNEL.change)
     assert any("takes 81% of the risk away" in reason for reason in proposal.reasons)
 
 
 def test_hot_patch_is_refused_for_degrading_hardware() -> None:
     """No patch helps a dying drive, even on a host whose kernel has one: its VMs are moved."""
-    dying = Cause(CauseKind.HARDWARE, "kernel", "5.10.1", 0.9, "a bad batch of drives")
-    proposal = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), causes={"h1": dying})
+    dying = replace(BAD_KERNEL, kind=Kind.HARDWARE)
+    proposal = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), incidents=(dying,))
     assert proposal.action is Action.LIVE_MIGRATE
     assert price_of(proposal, Action.HOT_PATCH) is None
 
 
 def test_hot_patch_is_refused_where_the_remedy_needs_the_host_to_stand_still() -> None:
     """A remedy that cannot be applied to running code is not priced as if it could."""
-    proposal = asked(movable(), policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), causes={"h1": BAD_KERNEL})
+    proposal = asked(movable(), policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), incidents=(BAD_KERNEL,))
     assert price_of(proposal, Action.HOT_PATCH) is None
 
 
 def test_preserve_memory_is_chosen_where_a_pause_is_enough() -> None:
     """A cause that needs the host serviced costs pauses of seconds, less than leaving pinned VMs behind."""
-    proposal = asked(pinned(), policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), causes={"h1": BAD_KERNEL})
+    proposal = asked(pinned(), policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), incidents=(BAD_KERNEL,))
     assert proposal.action is Action.PRESERVE_MEMORY
     assert {plan.technique for plan in proposal.vms} == {Action.PRESERVE_MEMORY}
 
@@ -141,7 +182,7 @@ def test_preserve_memory_is_chosen_where_a_pause_is_enough() -> None:
 def test_preserve_memory_is_refused_for_series_that_cannot_be_paused(series: str) -> None:
     """One VM of the series M, N or H on the host rules it out, by name."""
     mixed = [*movable(2), vm("big", series=series, live_migratable=False)]
-    proposal = asked(mixed, policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), causes={"h1": BAD_KERNEL})
+    proposal = asked(mixed, policy(PAUSE_ONLY), host("h1", kernel="5.10.1"), incidents=(BAD_KERNEL,))
     assert price_of(proposal, Action.PRESERVE_MEMORY) == "compatibility"
 
 
@@ -283,6 +324,35 @@ def test_an_empty_host_of_little_risk_is_left_as_it_is() -> None:
     assert asked([], at=host("h1", state="empty"), risk_curve=curve(0.08)).action is Action.MONITOR
 
 
+# a cause that many hosts share
+
+
+def test_single_moves_wait_where_power_or_a_switch_is_the_cause() -> None:
+    """Many hosts, one cause: no host is moved for its feed by itself, and a person is asked to look at the feed."""
+    found = situation([host("h1"), host("h2"), host("h3")], movable(10), [risk("h1", 0.6)])
+    verdict = decide(replace(found, incidents=(shared(Kind.FACILITY, "power_feed", "f1"),)), SHIPPED)
+    (proposal,) = verdict.proposals
+    assert proposal.action is Action.INVESTIGATE
+    assert price_of(proposal, Action.LIVE_MIGRATE) == "correlation_veto"
+    assert proposal.incident_id == "i1"
+    assert verdict.incidents[0].response.startswith("Hold:")
+
+
+def test_the_hosts_are_drained_in_order_where_policy_says_so() -> None:
+    """A policy that does not hold moves drains the hosts of the incident within the rack's budget."""
+    drains = policy(incidents=replace(SHIPPED.incidents, holds_moves=False))
+    found = situation([host("h1"), host("h2"), host("h3")], movable(4), [risk("h1", 0.6)])
+    verdict = decide(replace(found, incidents=(shared(Kind.FACILITY, "power_feed", "f1"),)), drains)
+    assert verdict.proposals[0].action is Action.LIVE_MIGRATE
+    assert verdict.incidents[0].response.startswith("Drain in order, 1 at a time in a rack")
+
+
+def test_hosts_that_share_a_curable_cause_are_serviced_before_they_fail() -> None:
+    """A host without any sign of its own is due for the remedy of what others like it fail for."""
+    sound = asked(movable(), policy(KERNEL), host("h1", kernel="5.10.1"), curve(0.001), incidents=(BAD_KERNEL,))
+    assert (sound.action, sound.planned) == (Action.HOT_PATCH, True)
+
+
 # what holds of all
 
 
@@ -309,7 +379,7 @@ def test_a_greater_risk_as_a_whole_never_leaves_more_exposed(
     vms = [*movable(live), *pinned(stuck)]
     shares = []
     for chance in (low, min(1.0, low * times)):
-        proposal = asked(vms, by, at, curve(chance), causes={"h1": BAD_KERNEL})
+        proposal = asked(vms, by, at, curve(chance), incidents=(BAD_KERNEL,))
         (price,) = (p for p in proposal.prices if p.action is proposal.action)
         shares.append(price.failing_first / chance)
     assert shares[1] <= shares[0] + 1e-9

@@ -25,6 +25,7 @@ from decisions.ledger.orders import follows
 from decisions.ledger.values import Standing, dump_proposal, load_proposal
 from tests.decisions.fleets import ASOF, fleet, host, situation, unknown, vm
 from tests.decisions.ledgers import NOW, POLICY, answer, automatic, by_hand, dump
+from tests.decisions.populations import feed_incident
 
 LATE = ASOF + timedelta(hours=31)
 
@@ -421,3 +422,16 @@ def test_readers_are_not_kept_waiting_by_a_writer(ledger: Ledger) -> None:
     ledger.record(automatic(), NOW)
     with store.writing(ledger._engine):
         assert len(ledger.proposals(NOW)) == 2
+
+
+def test_incidents_are_kept_with_their_cycle(ledger: Ledger) -> None:
+    """What was found before deciding comes back whole, is in the history, and is known to later nights for a while."""
+    incident = feed_incident()
+    verdict = replace(automatic(), incidents=(incident,))
+    cycle_id = ledger.record(verdict, NOW).cycle_id
+    assert ledger.incidents(cycle_id) == [incident]
+    assert ledger.earlier_incidents(ASOF, 30) == []
+    assert ledger.earlier_incidents(ASOF + timedelta(days=1), 30) == [incident]
+    assert ledger.earlier_incidents(ASOF + timedelta(days=31), 30) == []
+    ledger.record(replace(verdict, policy_version="another", proposals=()), NOW)
+    assert ledger.verify().ok

@@ -19,7 +19,20 @@ from pipelines.steps import promote
 
 HEAVY = ("duckdb", "lightgbm", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "sqlalchemy")
 COMMANDS = (
-    *("demo", "run", "decide", "dispatch", "settle", "ingest", "sql", "doctor", "train", "score", "evaluate"),
+    *(
+        "demo",
+        "run",
+        "incidents",
+        "decide",
+        "dispatch",
+        "settle",
+        "ingest",
+        "sql",
+        "doctor",
+        "train",
+        "score",
+        "evaluate",
+    ),
     *("compare", "drift", "watch", "promote", "rollback", "review", "stop", "start"),
 )
 GROUPS = {

@@ -1,0 +1,106 @@
+"""Is a group hit more often than its share of the time watched? Exact, and within strata of unlike base rates.
+
+Given how many events fell into a stratum, those that fell into the group are binomial with the group's share of the
+stratum's time, if the group is like the rest. Over several strata their sum is compared: the exact conditional test of
+a common rate ratio (Breslow and Day, Statistical Methods in Cancer Research, volume II, chapter 3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, log, log1p
+from typing import Final
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import bdtrc, gammaln
+
+from decisions.incidents.population import Floats, Ints
+
+TAIL: Final = 0.025
+"""Outside either end of a 95 % interval."""
+_LOG_RATIOS: Final = (-12.0, 12.0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group and the rest, stratum by stratum."""
+
+    events: Ints
+    """In group and rest together."""
+    inside: Floats
+    """Time watched in the group."""
+    outside: Floats
+    hits: int
+    """Events in the group, over all strata."""
+
+    @property
+    def expected(self) -> float:
+        """Events that the group would have if it were like the rest of each stratum."""
+        return float((self.events * _share(self, 1.0)).sum())
+
+    @property
+    def deviance(self) -> float:
+        """How far the hits exceed what is expected: hits x ln(hits / expected) - (hits - expected)."""
+        expected = self.expected
+        return self.hits * log(self.hits / expected) - (self.hits - expected) if self.hits and expected else 0.0
+
+
+def p_value(group: Group) -> float:
+    """The chance of at least so many hits if the group is like the rest: one-sided."""
+    return _at_least(group, 1.0)
+
+
+def ratio(group: Group) -> tuple[float | None, float, float | None]:
+    """The rate ratio of group to rest and its exact 95 % interval; null for what nothing bounds from above."""
+    most = int(group.events[group.inside > 0].sum())
+    least = int(group.events[(group.outside <= 0) & (group.inside > 0)].sum())
+    if group.hits <= least:
+        return 0.0, 0.0, None
+    low = _solve(lambda theta: _at_least(group, theta) - TAIL)
+    if group.hits >= most:
+        return None, low, None
+    estimate = _solve(lambda theta: float((group.events * _share(group, theta)).sum()) - group.hits)
+    high = _solve(lambda theta: TAIL - (1.0 - _at_least(group, theta, more=1)))
+    return estimate, low, high
+
+
+def _share(group: Group, theta: float) -> Floats:
+    """The group's share of each stratum's events when it is hit `theta` times as often as the rest."""
+    weight = theta * group.inside
+    whole = weight + group.outside
+    share: Floats = np.divide(weight, whole, out=np.zeros(len(whole)), where=whole > 0)
+    return share
+
+
+def _at_least(group: Group, theta: float, more: int = 0) -> float:
+    """The chance of at least `hits` + `more` events in the group."""
+    hits, shares = group.hits + more, _share(group, theta)
+    open_ = (group.events > 0) & (shares > 0) & (shares < 1)
+    hits -= int(group.events[shares >= 1].sum())
+    if hits <= 0:
+        return 1.0
+    events, shares = group.events[open_], shares[open_]
+    if len(events) <= 1:
+        return float(bdtrc(hits - 1, int(events[0]), float(shares[0]))) if len(events) else 0.0
+    mass: Floats = np.ones(1)
+    for count, share in zip(events.tolist(), shares.tolist(), strict=True):
+        mass = np.convolve(mass, _mass(count, share))
+    return min(1.0, float(mass[hits:].sum()))
+
+
+def _mass(count: int, share: float) -> Floats:
+    """The binomial chances of 0 to `count` events."""
+    hits = np.arange(count + 1)
+    ways = gammaln(count + 1) - gammaln(hits + 1) - gammaln(count - hits + 1)
+    mass: Floats = np.exp(ways + hits * log(share) + (count - hits) * log1p(-share))
+    return mass
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """The ratio at which a function that rises with it is zero; the end of what is looked at, if it is nowhere."""
+    least, most = _LOG_RATIOS
+    if rising(exp(least)) >= 0.0:
+        return 0.0
+    if rising(exp(most)) <= 0.0:
+        return exp(most)
+    return exp(float(brentq(lambda at: rising(exp(at)), least, most, xtol=1e-4)))
