@@ -14,10 +14,11 @@ from hypothesis import given
 from data.contracts import FAILURES, STAYS
 from data.warehouse import Warehouse
 from models import checked, mitigated, spec, train
+from models.card import card
 from models.checked import Held
 from models.examples import Fate, Floats
 from models.slices import Members
-from models.train import Learned
+from models.train import Learned, Trained
 from models.windows import end_of
 
 NAN = float("nan")
@@ -179,3 +180,12 @@ def test_maps_count_emptied_hosts_too_and_without_any_are_the_usual(emptied: War
     assert served.risks(score)[:5, -1].min() > facts.risks(score)[:5, -1].max()
     emptied.con.execute("delete from mitigation")
     assert mitigated.calibrated(emptied.con, held, GPU, [ASKED], end_of(UNTIL)) == facts
+
+
+def test_the_card_says_how_emptied_hosts_counted(trained: Trained) -> None:
+    """How many rows, what they count as, and of how many nothing was told; without any it is silent."""
+    figures = mitigated.Uncertain(rows=5, dropped=2, weight=5.0, failing_weight=3.0).figures()
+    said = card(replace(trained, metrics={**trained.metrics, **figures}), (), simulated=False)
+    assert "in 7 rows the host was emptied" in said
+    assert "together 3.0 failures in 5.0" in said
+    assert "the host was emptied" not in card(trained, (), simulated=False)
