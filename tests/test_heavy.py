@@ -73,3 +73,10 @@ def test_three_nights_over_real_drives(history: Path) -> None:
     assert again["dispatch"]["sent"] == 0
     assert again["settle"]["outcomes"] == {}
     assert foreshock(history, "ledger", "verify")["verified"]
+
+
+def test_the_bad_model_of_2014_is_named_unprompted(history: Path) -> None:
+    """Shown the drives alone, the incidents of July 2014 begin with ST3000DM001, and its own risk is many times."""
+    leading = foreshock(history, "incidents", "--on", "2014-07-31", "--component", "disk")["incidents"][0]["factors"][0]
+    assert leading["shared"] == [["model", "ST3000DM001"]]
+    assert leading["low"] > 10
