@@ -3,6 +3,9 @@
 The map is beta calibration (Kull, Silva Filho and Flach, AISTATS 2017): logit p = c + a ln s - b ln(1 - s), with
 a, b >= 0 so that a higher score never means a lower risk. Three numbers a horizon stay honest with few failures, and a
 pull towards a = b = 1 (the identity) decides when the window holds hardly any.
+
+Months of failures shape the maps, but how often things fail moves faster than that: so all maps are raised or lowered
+together to the level of the newest weeks, whose short-horizon labels are known first.
 """
 
 import math
@@ -24,6 +27,10 @@ PULL: Final = 2.0
 """Strength of the pull of a and b towards 1, in log-likelihood per squared unit: a handful of failures outweigh it."""
 SHIFT_EDGE: Final = 5.0
 """How far a map may be shifted when it is carried over to another booster, in log-odds."""
+HALF_LIFE_DAYS: Final = 14.0
+"""Failures so long ago count half in the level."""
+LEVEL_PULL: Final = 5.0
+"""Strength of the pull of the level towards 1: so many failures, just as foretold, stand beside those of late."""
 THRESHOLDS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Lower edges of the risk bands whose precision is measured."""
 NEXT_DAYS: Final = 30
@@ -97,6 +104,26 @@ def fit_map(score: Floats, failed: Bools, weight: Floats, horizon_days: int) -> 
     )
     a, b, c = (float(value) for value in found.x)
     return BetaMap(horizon_days, a, b, c)
+
+
+def level(risk: Floats, failed: Bools, weight: Floats, days_ago: Floats) -> float:
+    """Return how many times as often as foretold things have failed of late; 1 where nothing is known.
+
+    The posterior mean of a Poisson rate with a Gamma prior whose evidence fades, as in Harvey and Fernandes (1989).
+
+    Args:
+        risk: what was foretold within a short horizon; shape (n,), as the others.
+        failed: within that horizon.
+        weight: what each row counts, so that all rows of one failure count one together.
+        days_ago: how long before the newest row each was asked.
+    """
+    kept = weight * 0.5 ** (days_ago / HALF_LIFE_DAYS)
+    return float((kept @ failed + LEVEL_PULL) / (kept @ risk + LEVEL_PULL))
+
+
+def raised(calibration: Calibration, factor: float) -> Calibration:
+    """Return the maps with all odds multiplied by a factor."""
+    return Calibration(tuple(replace(one, c=one.c + math.log(factor)) for one in calibration.maps))
 
 
 def carried_over(calibration: Calibration, learned_on: Floats, served: Floats) -> Calibration:

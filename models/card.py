@@ -51,6 +51,7 @@ def _data(trained: Trained) -> str:
         f"healthy rows are sampled at {spec.negative_share:g} and weighted up",
         f"the booster measured learned from {fit[0]} to {fit[-1]}",
         f"ranking measured and maps fitted on {later[0]} to {later[-1]}, unsampled, after a gap of the label's horizon",
+        f"level of all risks: that of the newest weeks, asked until {(*later, *windows.newest_days)[-1]}",
     ]
     if trained.tuned:
         found = trained.tuned.as_mapping()

@@ -132,7 +132,12 @@ def _within(spec: Spec, metrics: Mapping[str, float]) -> tuple[Gate, ...]:
             "of its gain is in features that have shifted",
         ),
         ("small", "booster_megabytes", spec.gates.most_megabytes, "MB is the booster's text"),
-        ("fast", "microseconds_a_row", spec.gates.most_microseconds_a_row, "microseconds score a row"),
+        (
+            "fast",
+            "microseconds_a_row",
+            spec.gates.most_microseconds_a_row,
+            "microseconds of processor time score a row",
+        ),
     )
     return tuple(
         Gate(

@@ -29,7 +29,7 @@ from models.metrics import desk
 from models.predictor import Predictor, judgeable
 from models.slices import Members, Scored, Slice, cut, hardware_models
 from models.spec import Spec
-from models.windows import end_of
+from models.windows import LEVEL_DAYS, end_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,20 +79,23 @@ class Holdout:
 def gather(
     con: "duckdb.DuckDBPyConnection", draft: Predictor, days: Sequence[date], until: date, rival: Predictor | None
 ) -> Held:
-    """Return the window's rows, scored batch by batch so that memory holds a few days' features only."""
+    """Return the rows of evenly spaced days, scored batch by batch so that memory holds a few days' features only.
+
+    Raises:
+        ModelError: none can be judged, or no day has been seen for the longest horizon.
+    """
     parts = [_held(con, batch, draft, rival) for batch in batches(con, draft.component, days, end_of(until))]
     if not any(part.score.size for part in parts):
         msg = f"cannot calibrate {draft.component}: nothing can be judged from {days[0]} to {days[-1]}; ingest them"
         raise ModelError(msg)
-    held = joined(parts)
-    whole = examples.on_whole_days(held.day, held.fate, draft.spec.longest_days)
-    if not whole.any():
+    held = replace(joined(parts), every_days=(days[1] - days[0]).days if len(days) > 1 else LEVEL_DAYS)
+    if not held.seen_for(draft.spec.longest_days).score.size:
         msg = (
             f"cannot calibrate {draft.component}: no day from {days[0]} to {days[-1]} has been seen for "
             f"{draft.spec.longest_days} days afterwards; ingest later facts or choose an earlier --until"
         )
         raise ModelError(msg)
-    return held.take(whole)
+    return held
 
 
 def _held(con: "duckdb.DuckDBPyConnection", batch: Batch, draft: Predictor, rival: Predictor | None) -> Held:

@@ -29,7 +29,7 @@ from models.calibrate import Calibration, fit_map
 from models.checked import Held
 from models.examples import Bools, Fate, Floats, Ints
 from models.spec import Spec
-from models.windows import end_of
+from models.windows import LEVEL_DAYS, end_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -173,11 +173,25 @@ def calibrated(
     known = told(con, spec.component, pa.table({"entity_key": pa.array(held.entity), "asof_at": stamp}), known_until)
     if np.isnan(known.after_days).all():
         return checked.calibrated(held, spec)
-    maps, ones = [], np.ones(held.score.size)
+    whole = np.flatnonzero(examples.on_whole_days(held.day, held.fate, spec.longest_days))
+    maps = []
     for ahead in spec.horizon_days:
-        counted = count(held.fate, ones, known.chance(ahead), ahead)
-        maps.append(fit_map(held.score[counted.row], counted.failed, counted.weight, ahead))
-    return Calibration(tuple(maps))
+        row, failed, weight = _counted(held, known, whole, ahead)
+        maps.append(fit_map(held.score[row], failed, weight, ahead))
+    row, failed, weight = _counted(held, known, _weeks(held), LEVEL_DAYS)
+    return checked.at_level(Calibration(tuple(maps)), held.take(row), failed, weight)
+
+
+def _weeks(held: Held) -> Ints:
+    """The rows whose labels within `LEVEL_DAYS` are known."""
+    return np.flatnonzero(examples.on_whole_days(held.day, held.fate, LEVEL_DAYS))
+
+
+def _counted(held: Held, known: Told, rows: Ints, horizon_days: int) -> tuple[Ints, Bools, Floats]:
+    """Of the rows chosen, each that counts (twice where its fate is a chance), whether it failed, and its weight."""
+    chance = known.chance(horizon_days)[rows]
+    counted = count(held.fate.take(rows), np.ones(rows.size), chance, horizon_days)
+    return rows[counted.row], counted.failed, counted.weight
 
 
 def within(risks: Floats, days: Floats) -> Floats:

@@ -87,9 +87,10 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
         spec.component, "unregistered", until.isoformat(), spec, learned.names, booster_text, Calibration(())
     )
     rival = _rival(con, champion, draft, windows, until)
-    held = holdout.gather(con, draft, windows.calibration_days, until, rival.predictor if rival else None)
-    calibration = mitigated.calibrated(con, held, spec, windows.calibration_days, end_of(until))
-    seen = check(held, spec)
+    days = (*windows.calibration_days, *windows.newest_days)
+    known = holdout.gather(con, draft, days, until, rival.predictor if rival else None)
+    held = known.seen_for(spec.longest_days)
+    calibration, seen = mitigated.calibrated(con, known, spec, days, end_of(until)), check(held, spec)
     span = (windows.calibration_days[-1] - windows.calibration_days[seen.first_day]).days + 1
     bought = earned(seen.outcomes.entity, seen.risk, seen.outcomes.failed, span_days=span)
     newest = learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
@@ -156,9 +157,9 @@ def _burden(predictor: Predictor, learned: "Learned", live: Matrix) -> dict[str,
     """
     if not live.size:
         return {"booster_megabytes": len(predictor.booster_text) / 1e6}
-    started = time.perf_counter()
+    started = time.process_time()
     predictor.scores(live)
-    spent = time.perf_counter() - started
+    spent = time.process_time() - started
     gain = np.asarray(predictor.booster.feature_importance("gain"), dtype=np.float64)
     newest = learned.values[-max(1, len(learned.values) // NEWEST) :]
     moved = [

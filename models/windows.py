@@ -14,6 +14,8 @@ LEAST_FIT_DAYS: Final = 28
 """A fit window shorter than this makes the rank horizon, and with it the gap, shrink."""
 LEAST_SPAN_DAYS: Final = 14
 """Fit and calibration windows together are never shorter than this."""
+LEVEL_DAYS: Final = 7
+"""The horizon whose labels tell today's level of failures: the shorter the sooner known, the longer the calmer."""
 SNAPSHOTS_WANTED: Final = 8
 """A short window is asked about more often than the spec says, until it holds about this many snapshots."""
 
@@ -27,6 +29,8 @@ class Windows:
     calibration_days: tuple[date, ...]
     refit_days: tuple[date, ...]
     """What the served booster learns from once its way of learning has been measured: all whose labels are known."""
+    newest_days: tuple[date, ...] = ()
+    """After the calibration window and as dense, as far as a week's labels are known: they tell today's level."""
 
 
 def plan(spec: Spec, first: date, until: date) -> Windows:
@@ -61,11 +65,13 @@ def plan(spec: Spec, first: date, until: date) -> Windows:
     rank = max((days for days in choices if span - days >= LEAST_FIT_DAYS), default=choices[0])
     window = min(spec.calibration_days, (span - rank) // 3)
     latest_fit = last - timedelta(days=window + rank)
+    calibration_days = _backwards(last, last - timedelta(days=window), spec.snapshot_every_days)
     return Windows(
         rank_horizon_days=rank,
         fit_days=_backwards(latest_fit, start, spec.snapshot_every_days),
-        calibration_days=_backwards(last, last - timedelta(days=window), spec.snapshot_every_days),
+        calibration_days=calibration_days,
         refit_days=_backwards(until - timedelta(days=rank), start, spec.snapshot_every_days),
+        newest_days=_onwards(calibration_days, until - timedelta(days=LEVEL_DAYS)),
     )
 
 
@@ -74,6 +80,12 @@ def _backwards(last: date, first: date, every_days: int) -> tuple[date, ...]:
     length = (last - first).days
     step = max(1, min(every_days, length // SNAPSHOTS_WANTED))
     return tuple(last - timedelta(days=back) for back in reversed(range(0, length + 1, step)))
+
+
+def _onwards(days: tuple[date, ...], last: date) -> tuple[date, ...]:
+    """Days after the last of `days`, as far apart as they are, up to `last`."""
+    step = (days[-1] - days[-2]).days
+    return tuple(days[-1] + timedelta(days=on) for on in range(step, (last - days[-1]).days + 1, step))
 
 
 def end_of(day: date) -> datetime:

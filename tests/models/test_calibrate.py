@@ -122,6 +122,30 @@ def test_two_right_calls_out_of_two_earn_little() -> None:
     assert one.precision_low == pytest.approx(0.158, abs=0.001)
 
 
+def test_the_level_follows_the_newest_failures() -> None:
+    """A thousand rows failing twice as often as foretold double the risks; a hundred days ago they would not."""
+    failed, risk, once = np.arange(1000) < 200, np.full(1000, 0.1), np.ones(1000)
+    assert calibrate.level(risk, failed, once, np.zeros(1000)) == pytest.approx(2, abs=0.1)
+    assert calibrate.level(risk, failed, once, np.full(1000, 100.0)) == pytest.approx(1, abs=0.15)
+
+
+@given(st.integers(0, 20), st.floats(0, 20))
+def test_few_failures_move_the_level_little(failures: int, foretold: float) -> None:
+    """It lies between 1 and what was observed over predicted, and one failure never moves it by more than a fifth."""
+    rows = np.ones(20)
+    found = calibrate.level(rows * foretold / 20, np.arange(20) < failures, rows, np.zeros(20))
+    off = failures - foretold
+    assert (found - 1) * off >= 0
+    assert abs(found - 1) <= abs(off) / calibrate.LEVEL_PULL + 1e-9
+
+
+def test_raised_maps_multiply_the_odds() -> None:
+    """Twice the odds at each horizon."""
+    before = Calibration((BetaMap(7, 1.0, 1.0, -1.0), BetaMap(30, 0.9, 1.1, 0.0)))
+    score = np.array([0.01, 0.3, 0.9])
+    assert logit(calibrate.raised(before, 2.0).risks(score)) == pytest.approx(logit(before.risks(score)) + np.log(2))
+
+
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_the_interval_is_the_exact_binomial_one(hits: int, misses: int) -> None:
     """Clopper and Pearson's bounds, as SciPy has them; everything is possible without a trial."""

@@ -87,6 +87,19 @@ def test_too_few_failures_in_a_half_are_said() -> None:
     assert "fewer than 10 failing entities" in gate.sentence
 
 
+@pytest.mark.parametrize(("times", "expected"), [(1, 1), (3, 2)])
+def test_the_newest_week_sets_the_level(times: float, expected: float) -> None:
+    """Days seen for a week only change no map's shape; where they fail more often, all risks rise towards that."""
+    held = _held(0.4, 0.4)
+    newest = held.day >= DAYS - 2
+    week = np.full(held.day.size, np.nan)
+    week[newest & (np.arange(held.day.size) % 60 < times)] = 3.0
+    seen = Fate(np.where(newest, week, held.fate.failed_in_days), np.where(newest, 8.0, 60.0), _never(held.day.size))
+    before, after = calibrated(held, DISK, ~newest), calibrated(replace(held, fate=seen), DISK)
+    assert [(m.a, m.b) for m in after.maps] == [(m.a, m.b) for m in before.maps]
+    assert after.risks(held.score).mean() / before.risks(held.score).mean() == pytest.approx(expected, rel=0.3)
+
+
 def test_a_fleet_of_one_is_judged_by_its_score() -> None:
     """Without another entity to fit a map to, the score itself stands for the risk."""
     fate = Fate(np.array([3.0, np.nan]), np.full(2, 60.0), _never(2))

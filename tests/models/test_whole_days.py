@@ -53,12 +53,13 @@ def test_a_day_whose_horizon_was_not_seen_teaches_nothing(quiet_evening: Warehou
 
 
 def test_a_day_whose_horizon_was_not_seen_calibrates_nothing(quiet_evening: Warehouse) -> None:
-    """The window keeps the days that were seen to their end, and says so where there is none."""
+    """Maps are fitted to the days that were seen to their end alone; where there is none, that is said."""
     gpu = spec.load("gpu")
     learned = train.learning_rows(quiet_evening.con, gpu, [LAST - timedelta(days=back) for back in (21, 14)], 30, UNTIL)
     draft = Predictor("gpu", "draft", "2016-03-31", gpu, learned.names, train.boost(learned, gpu), Calibration(()))
     held = holdout.gather(quiet_evening.con, draft, [LAST - timedelta(days=7), LAST], UNTIL, None)
-    assert set(held.day.tolist()) == {0}
+    assert set(held.seen_for(30).day.tolist()) == {0}
+    assert set(held.seen_for(7).day.tolist()) == {0, 1}
     with pytest.raises(ModelError, match="has been seen for 30 days"):
         holdout.gather(quiet_evening.con, draft, [LAST], UNTIL, None)
 

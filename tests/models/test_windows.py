@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,17 @@ def test_no_label_reaches_over_a_border(days: int, rank: int, calibration: int, 
     assert made.fit_days[-1] + gap <= made.calibration_days[0]
     assert made.calibration_days[-1] + timedelta(days=30) <= until
     assert made.rank_horizon_days <= rank
+
+
+@given(st.integers(51, 900), st.integers(1, 30))
+def test_the_newest_days_go_on_as_the_window_does(days: int, every: int) -> None:
+    """They follow it at its own pace, up to the last day whose week is known by `until`."""
+    until = FIRST + timedelta(days=days)
+    made = windows.plan(replace(DISK, snapshot_every_days=every), FIRST, until)
+    asked = (*made.calibration_days, *made.newest_days)
+    steps = {(after - before).days for before, after in pairwise(asked)}
+    (step,) = steps
+    assert windows.LEVEL_DAYS <= (until - asked[-1]).days < windows.LEVEL_DAYS + step
 
 
 def test_three_years_use_the_spec_as_it_stands() -> None:
