@@ -54,12 +54,13 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     version = model_version(situation.risks)
     cases = _cases(situation, policy, risks)
     opened = trip(situation, risks, {c.host.host_id for c in cases if c.wants in MOVES}, policy.breaker)
-    cycle = _Cycle(situation, policy, version, opened, _place(situation, policy, risks, cases, opened))
+    placed = _place(situation, policy, risks, cases, opened)
+    cycle = _Cycle(situation, policy, version, opened, placed)
     proposals = tuple(cycle.propose(case) for case in cases)
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
     in_force = policy_in_force(policy, situation.stopped_by)
-    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()))
+    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()), placed.placement)
 
 
 def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
@@ -153,19 +154,23 @@ def _place(
     cases: Sequence[_Case],
     opened: Mapping[Scope, Breaker],
 ) -> Assignment:
-    """Targets for the VMs of every host that wants to move them and may, in the order of the cases."""
-    requests = []
+    """Targets for the VMs of every host that wants to move them and may, each worth its share of the host's gain."""
+    requests: list[Vm] = []
+    values: dict[str, float] = {}
     for case in cases:
         if case.wants not in MOVES or _covering(case, opened):
             continue
         at_once = policy.limits.live_moves_at_once_per_source
         movable = [vm for vm in case.vms if case.wants is Action.EVACUATE or live_seconds(vm, policy.moves, at_once)]
         requests += sorted(movable, key=lambda vm: (-vm.memory_bytes, vm.vm_id))
+        values |= {vm.vm_id: max(0.0, case.gain) / len(movable) for vm in movable}
     closed = {case.host.host_id for case in cases} | situation.owned_hosts | {o.host_id for o in situation.open_orders}
     closed |= {host_id for host_id, risk in risks.items() if risk.unknown}
     spare = policy.limits.spare_hosts_per_cluster
-    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare)
-    return assign(requests, situation.hosts, occupancy)
+    days, floor = policy.horizon.decision_days, policy.risk.minimum_risk
+    chances = {host_id: risk.within(days) for host_id, risk in risks.items() if risk.known and host_id not in closed}
+    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare, chances, floor)
+    return assign(requests, situation.hosts, occupancy, policy.placement, values)
 
 
 def _under_way(situation: Situation) -> list[tuple[Vm, str]]:

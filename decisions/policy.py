@@ -94,6 +94,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Placing:
+    """What a VM's target costs besides its own risk, in VM interruptions."""
+
+    rack_crossing_interruptions_per_tib: float = _between(0.0, 10.0)
+    free_room_interruptions_per_tib: float = _between(0.0, 10.0)
+
+
+@dataclass(frozen=True)
 class Freshness:
     """How old a fact may be to act on it."""
 
@@ -135,6 +143,7 @@ class Policy:
     people: People
     churn: Churn
     limits: Limits
+    placement: Placing
     freshness: Freshness
     earned: EarnedPrecision
     breaker: BreakerLimits

@@ -15,7 +15,7 @@ from data.errors import UsageError
 from data.warehouse import read
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
-from decisions.domain import Breaker, Earned, Situation, Verdict
+from decisions.domain import Breaker, Earned, Placement, Situation, Verdict
 from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
@@ -44,6 +44,20 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """VMs that needed a target and that got one, at which cost in expected interruptions, and how near to the least."""
+
+    vms: int
+    placed: int
+    objective: float
+    bound: float
+    """What no assignment can go below."""
+    gap: float
+    """By what share of the bound the objective may be above the least that is possible."""
+    method: str
+
+
+@dataclass(frozen=True)
 class DecideReport:
     """Proposals by action, how often each guardrail bit, the breakers that are open, and the proposals one by one."""
 
@@ -59,6 +73,8 @@ class DecideReport:
     """The ledger held the cycle: what is reported is what was decided then."""
     under_kill_switch: bool
     """It was decided while the kill switch was thrown, so that nothing could be proposed to act."""
+    placement: Placed | None
+    """How well the VMs were placed; null when the ledger held the cycle."""
     listed: tuple[Listed, ...]
     policy_version: str
     model_version: str
@@ -112,6 +128,7 @@ def decide(
         recorded=not (dry_run or recorded.repeated),
         already_decided=recorded.repeated,
         under_kill_switch="kill_switch" in verdict.blocked,
+        placement=_placed(verdict.placement),
         listed=tuple(_lines(verdict)),
         policy_version=verdict.policy_version,
         model_version=verdict.model_version,
@@ -125,7 +142,7 @@ def stored(ledger: Ledger, verdict: Verdict, cycle_id: str) -> Verdict:
     cycle = ledger.cycle(cycle_id)
     listed = ledger.proposals(verdict.asof_at, cycle_id=cycle_id)
     proposals = tuple(each.proposal for each in listed)
-    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers)
+    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers, placement=None)
 
 
 def look(
@@ -185,6 +202,10 @@ def earned(predictors: Iterable["Predictor"]) -> tuple[Earned, ...]:
 def by_action(verdict: Verdict) -> dict[str, int]:
     """How many proposals there are of each action."""
     return dict(sorted(Counter(proposal.action.value for proposal in verdict.proposals).items()))
+
+
+def _placed(found: Placement | None) -> Placed | None:
+    return None if found is None else Placed(**asdict(found), gap=round(found.gap, 6))
 
 
 def _lines(verdict: Verdict) -> Iterable[Listed]:

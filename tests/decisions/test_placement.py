@@ -6,13 +6,14 @@ import pytest
 
 from decisions.domain import Host, Vm
 from decisions.placement import Assignment, Occupancy, assign
+from decisions.policy import load
 from tests.decisions.fleets import GIB, host, vm
 
 
 def place(requests: list[Vm], hosts: list[Host], vms: dict[str, tuple[Vm, ...]], **changes: object) -> Assignment:
     """The assignment without hosts to spare, unless asked for."""
     occupancy = Occupancy(vms, **{"spare_hosts_per_cluster": 0, **changes})  # type: ignore[arg-type]
-    return assign(requests, {h.host_id: h for h in hosts}, occupancy)
+    return assign(requests, {h.host_id: h for h in hosts}, occupancy, load().placement)
 
 
 def test_the_tightest_host_that_fits_is_taken() -> None:
