@@ -60,7 +60,9 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
     in_force = policy_in_force(policy, situation.stopped_by)
-    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()), placed.placement)
+    return Verdict(
+        situation.asof_at, in_force, version, proposals, blocked_by, tuple(opened.values()), placed.placement
+    )
 
 
 def policy_in_force(policy: Policy, stopped_by: str | None) -> str:

@@ -1,7 +1,8 @@
 """Where VMs go: one assignment problem a cycle, its cost, and a bound that says how good the answer is.
 
-Clusters are apart, so each is solved by itself: a fast assignment always, an exact one where the problem is small, and of
-the two the cheaper. What is left behind gets the first guardrail that stands in its way when all others have their place.
+Clusters are apart, so each is solved by itself. First come, first served is enough where every VM gets its cheapest
+target; otherwise a small problem is solved exactly, and a large one fast, and the cheapest answer counts. A VM left
+behind gets the first guardrail that stands in its way when all others have their places.
 """
 
 from collections import defaultdict
@@ -14,7 +15,6 @@ import numpy as np
 from decisions.domain import Host, Placement, Vm
 from decisions.guardrails import destination_capacity, fault_domain_spread, spare_capacity
 from decisions.placement import exact, fast
-from decisions.placement.prices import Market
 from decisions.placement.problem import Cluster, Floor, Ints, Occupancy, clusters, domain_of
 from decisions.policy import Placing
 
@@ -67,26 +67,41 @@ def assign(
             else:
                 unplaced[vm.vm_id] = _why(floor, v)
     method = BOTH if len(methods) > 1 else next(iter(methods), NONE)
-    return Assignment(targets, unplaced, Placement(len(requests), len(targets), objective, min(bound, objective), method))
+    return Assignment(
+        targets, unplaced, Placement(len(requests), len(targets), objective, min(bound, objective), method)
+    )
 
 
 def _solve(cluster: Cluster) -> tuple[Floor, float, str]:
     """The cluster's floor with targets given out, the best bound, and how the targets were found."""
-    floor = Floor(cluster)
-    if not any(floor.within_spare(v) and cluster.permitted(v).any() for v in range(len(cluster.vms))):
-        return floor, float(cluster.left.sum()), EXACT
-    market = Market(cluster)
-    floor, bound = fast.fill(cluster, market, market.climb())
-    fast.finish(floor, market)
-    method = FAST
-    if len(cluster.vms) * len(cluster.targets) <= EXACT_MOST:
+    floor, bound = Floor(cluster), _alone(cluster)
+    fast.insert(floor, np.arange(len(cluster.vms)))
+    if not _close(floor, bound) and len(cluster.vms) * len(cluster.targets) <= EXACT_MOST:
         solved = exact.solve(cluster)
         bound = max(bound, solved.bound)
-        if solved.chosen is not None and cluster.objective(solved.chosen) < cluster.objective(floor.chosen):
-            floor = _replay(cluster, solved.chosen)
-        if cluster.objective(floor.chosen) <= bound + CLOSE * max(1.0, abs(bound)):
-            method = EXACT
+        floor = floor if solved.chosen is None else _cheaper(floor, _replay(cluster, solved.chosen))
+    if not _close(floor, bound) and len(cluster.targets):
+        filled, found = fast.solve(cluster)
+        floor, bound = _cheaper(floor, filled), max(bound, found)
+    method = EXACT if _close(floor, bound) else FAST
     return _replay(cluster, _in_order(cluster, floor.chosen)), bound, method
+
+
+def _alone(cluster: Cluster) -> float:
+    """What VMs would cost if each had the cluster to itself: a bound that is met where room is no matter."""
+    floor, total = Floor(cluster), 0.0
+    for v, left in enumerate(cluster.left.tolist()):
+        allowed = floor.within_spare(v) & cluster.permitted(v)
+        total += min(left, cluster.cost(v)[allowed].min(initial=np.inf))
+    return total
+
+
+def _close(floor: Floor, bound: float) -> bool:
+    return floor.cluster.objective(floor.chosen) <= bound + CLOSE * max(1.0, abs(bound))
+
+
+def _cheaper(one: Floor, other: Floor) -> Floor:
+    return min(one, other, key=lambda floor: floor.cluster.objective(floor.chosen))
 
 
 def _replay(cluster: Cluster, chosen: Ints) -> Floor:
@@ -95,7 +110,7 @@ def _replay(cluster: Cluster, chosen: Ints) -> Floor:
     for v in np.flatnonzero(chosen >= 0).tolist():
         if floor.may(v, int(chosen[v])):
             floor.take(v, int(chosen[v]))
-    fast.insert(floor, np.arange(len(chosen)))
+    fast.insert(floor, np.arange(len(cluster.vms)))
     return floor
 
 
@@ -116,7 +131,7 @@ def _why(floor: Floor, v: int) -> str:
     cluster, vm, source = floor.cluster, floor.cluster.vms[v], floor.cluster.sources[v]
     why = spare_capacity(vm, source.cluster, floor.spare_vcpus, floor.spare_bytes)
     if why is None:
-        roomy = np.flatnonzero(floor.roomy(v)).tolist()
+        roomy = np.flatnonzero(floor.fits(v)).tolist()
         taken = {(source.cluster, number) for number in floor.taken(v)} if roomy else set()
         near = (fault_domain_spread(vm, domain_of(source), domain_of(cluster.targets[t]), taken) for t in roomy)
         why = next(filter(None, near), None)

@@ -61,8 +61,8 @@ def _spread(cluster: Cluster, vm: Ints, target: Ints) -> list[LinearConstraint]:
     if not places:
         return []
     row = np.repeat(np.arange(len(places)), [len(columns) for columns in places.values()])
-    column = np.concatenate([np.array(columns) for columns in places.values()])
-    return [_rows(row, column, np.ones(len(column)), np.ones(len(places)), len(vm))]
+    members = np.concatenate([np.array(columns) for columns in places.values()])
+    return [_rows(row, members, np.ones(len(members)), np.ones(len(places)), len(vm))]
 
 
 def _rows(row: Ints, column: Ints, value: Any, most: Any, columns: int) -> LinearConstraint:

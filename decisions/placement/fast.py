@@ -1,7 +1,7 @@
 """A good assignment in seconds: hosts choose bundles of sizes at shadow prices, VMs fill them, then it is tidied up.
 
-Hosts are let in a part at a time, and before each part the prices follow what is left: a size that the rest of the hosts
-would take more of than there is gets dearer to hosts, and the other way round.
+Hosts are let in a part at a time, and before each part the prices follow what is left: a slot of which the other hosts
+would sell more than are wanted gets cheaper, and one of which they would sell fewer gets dearer.
 """
 
 from collections import defaultdict
@@ -11,14 +11,23 @@ import numpy as np
 
 from decisions.placement.bundles import Grid
 from decisions.placement.prices import Market, Prices
-from decisions.placement.problem import Cluster, Floor, Floats, Ints
+from decisions.placement.problem import Cluster, Floats, Floor, Ints
 
-PARTS: Final = 6
+SMALL_PARTS: Final = 16
+LARGE_PARTS: Final = 4
 FIRST_ROUNDS: Final = 2
 """Price rounds before the first part of the hosts; before each other part there is one."""
 ROUNDS: Final = 2
-STEP: Final = 0.01
+STEP: Final = 0.03
 """By what share a price follows, at most, in one round."""
+
+
+def solve(cluster: Cluster) -> tuple[Floor, float]:
+    """An assignment, and a bound that none can beat."""
+    market = Market(cluster)
+    floor, bound = fill(cluster, market, market.climb())
+    finish(floor, market)
+    return floor, bound
 
 
 def fill(cluster: Cluster, market: Market, prices: Prices) -> tuple[Floor, float]:
@@ -42,13 +51,14 @@ class _Filling:
             self._waiting[int(market.size[v])][int(cluster.source_racks[v])].append(v)
 
     def run(self) -> None:
-        hosts = np.arange(len(self._cluster.targets))
-        for n in range(FIRST_ROUNDS):
+        """Let the hosts in, those of small rooms in more parts."""
+        hosts, parts = np.arange(len(self._cluster.targets)), SMALL_PARTS if self._grid.exact else LARGE_PARTS
+        for n in range(FIRST_ROUNDS if self._grid.exact else 0):
             self._follow(hosts, STEP / (n + 1), first=True)
-        for part in range(PARTS):
+        for part in range(parts):
             if part:
-                self._follow(hosts[hosts % PARTS >= part], STEP)
-            mine = hosts[hosts % PARTS == part]
+                self._follow(hosts[hosts % parts >= part], STEP)
+            mine = hosts[hosts % parts == part]
             self._seat(mine, self._bundles(mine)[1])
         self._seat(hosts, self._bundles(hosts)[1])
 
@@ -63,7 +73,7 @@ class _Filling:
         pays = self._price[self._market.size, self._cluster.source_racks]
         willing = (self._cluster.left > pays) & (self.floor.chosen < 0)
         wanted = np.bincount(self._market.size, willing, minlength=len(self._price))
-        if first and self._grid.exact:
+        if first:
             self.bound = max(self.bound, self._market.bound(self._price, self._spare, float(worth.sum())))
         over = np.clip((wanted - counts.sum(axis=1)) / np.maximum(1, wanted), -1.0, 1.0)
         self._price *= 1 + step * over[:, None]
@@ -120,22 +130,21 @@ def insert(floor: Floor, order: Ints) -> None:
 
 def relocate(floor: Floor, market: Market) -> None:
     """Move each placed VM to the cheapest target that has room now, if that is cheaper than where it is."""
-    cluster = floor.cluster
+    racks, home = floor.cluster.racks, floor.cluster.source_racks
     ranked = market.cost.argsort(axis=1, kind="stable")
-    sorted_cost = np.take_along_axis(market.cost, ranked, axis=1)
+    dearer = np.take_along_axis(market.cost, ranked, axis=1)
     for v in np.flatnonzero(floor.chosen >= 0).tolist():
-        s, before = market.size[v], int(floor.chosen[v])
-        now = market.cost[s, before] + market.crossing[s] * (cluster.racks[before] != cluster.source_racks[v])
-        far = ranked[s, : int(sorted_cost[s].searchsorted(now - market.crossing[s]))]
-        near = market.hosts_of(int(cluster.source_racks[v]))
-        candidates = np.concatenate([near[market.cost[s, near] < now], far])
-        roomy = (floor.vcpus[candidates] >= cluster.vcpus[v]) & (floor.memory_bytes[candidates] >= cluster.memory_bytes[v])
-        candidates = candidates[roomy & (candidates != before)]
-        if not len(candidates):
+        s, before = int(market.size[v]), int(floor.chosen[v])
+        now = market.cost[s, before] + market.crossing[s] * (racks[before] != home[v])
+        far = ranked[s, : int(dearer[s].searchsorted(now - market.crossing[s]))]
+        hosts = np.concatenate([market.hosts_of(int(home[v])), far])
+        cost = market.cost[s, hosts] + market.crossing[s] * (racks[hosts] != home[v])
+        better = (cost < now) & floor.fits(v, hosts)
+        if not better.any():
             continue
         floor.release(v)
-        cost = market.cost[s, candidates] + market.crossing[s] * (cluster.racks[candidates] != cluster.source_racks[v])
-        after = next((int(candidates[k]) for k in cost.argsort(kind="stable") if cost[k] < now and floor.may(v, int(candidates[k]))), before)
+        order = cost[better].argsort(kind="stable")
+        after = next((t for t in hosts[better][order].tolist() if floor.may(v, t)), before)
         floor.take(v, after)
 
 

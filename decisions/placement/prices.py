@@ -1,13 +1,13 @@
 """Shadow prices of room, and with them a bound that no assignment can beat.
 
-The Lagrangian dual of the problem's linear relaxation without availability sets. A slot for a VM of one size has a price
-in each rack; VMs pay it, and hosts sell what they have room for. Prices of one size differ between racks by at most what
-crossing costs. Any prices give a valid bound:
+The Lagrangian dual of the problem without availability sets, its VMs divisible. A slot for a VM of one size has a price
+in each rack; VMs pay it, and hosts sell what they have room for. Prices of one size differ between racks by at most
+what crossing costs. Any prices q give a valid bound:
 
-    L(q) = sum over VMs min(left, q) - sum over hosts max(sum over sizes n (q - cost)) - spare room at its price
+    sum over VMs min(left, q) - sum over hosts max(sum over sizes n (q - cost)) - spare room at its own price
 
-where the inner maximum is over fractional n within the host's vCPU and memory (Geoffrion 1974). Prices climb by a
-preconditioned subgradient with Polyak's step (Polyak 1969), a fixed number of times.
+where the inner maximum is over fractional n within the host's vCPU and memory (Geoffrion 1974). Prices begin with those
+of a small linear program and climb by a preconditioned subgradient, a fixed number of times.
 """
 
 from collections import Counter, defaultdict

@@ -21,6 +21,8 @@ from decisions.policy import Placing
 GIB: Final = 1024**3
 TIB: Final = 1024**4
 
+EVERY: Final = slice(None)
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -70,7 +72,7 @@ class Cluster:
     domains: Ints
     source_domains: Ints
     barred: Mapping[int, frozenset[int]]
-    """By VM of an availability set, the fault domains that others of its set are in, or may be in."""
+    """By VM of an availability set, fault domains but its own that others of its set are in, or may be in."""
     weights: Placing
 
     @cached_property
@@ -91,11 +93,18 @@ class Cluster:
         placed = self.risk[at] + self.memory_bytes[gone] / TIB * (self._room[at] + crossing)
         return float(placed.sum() + self.left[chosen < 0].sum())
 
+    def clear(self, taken: Iterable[int]) -> Flags:
+        """Targets outside the fault domains."""
+        outside = np.ones(int(self.domains.max(initial=0)) + 1, dtype=np.bool_)
+        outside[[number for number in taken if number < len(outside)]] = False
+        found: Flags = outside[self.domains]
+        return found
+
     def permitted(self, v: int) -> Flags:
         """Targets that may ever take the VM: room for it alone, another host, a domain that no sibling holds."""
         fits = (self.free_vcpus >= self.vcpus[v]) & (self.free_bytes >= self.memory_bytes[v])
         if v in self.barred:
-            fits &= (self.domains == self.source_domains[v]) | ~np.isin(self.domains, list(self.barred[v]))
+            fits &= self.clear(self.barred[v])
         found: Flags = fits
         return found
 
@@ -112,28 +121,26 @@ class Floor:
 
     def within_spare(self, v: int) -> bool:
         """Whether the cluster keeps its spare room if the VM takes its part."""
-        return bool(
-            self.cluster.vcpus[v] <= self.spare_vcpus and self.cluster.memory_bytes[v] <= self.spare_bytes
-        )
+        return bool(self.cluster.vcpus[v] <= self.spare_vcpus and self.cluster.memory_bytes[v] <= self.spare_bytes)
 
-    def roomy(self, v: int) -> Flags:
-        """Targets with room for the VM now."""
-        found: Flags = (self.vcpus >= self.cluster.vcpus[v]) & (self.memory_bytes >= self.cluster.memory_bytes[v])
+    def fits(self, v: int, targets: Ints | slice = EVERY) -> Flags:
+        """Which of the targets have room for the VM now."""
+        vcpus, memory = self.vcpus[targets], self.memory_bytes[targets]
+        found: Flags = (vcpus >= self.cluster.vcpus[v]) & (memory >= self.cluster.memory_bytes[v])
         return found
 
     def open(self, v: int) -> Flags:
         """Targets that may take the VM now."""
-        fits = self.roomy(v)
+        fits = self.fits(v)
         if v in self.cluster.barred:
-            own = self.cluster.source_domains[v]
-            taken = self.taken(v)
-            fits &= (self.cluster.domains == own) | ~np.isin(self.cluster.domains, list(taken))
+            fits &= self.cluster.clear(self.taken(v))
         return fits
 
     def taken(self, v: int) -> frozenset[int]:
         """The fault domains in which the VM would meet another of its availability set."""
         new = self._newcomers[self.cluster.vms[v].availability_set]
-        return self.cluster.barred.get(v, frozenset()).union(domain for domain, by in new.items() if by != v)
+        others = (domain for domain, by in new.items() if by != v and domain != self.cluster.source_domains[v])
+        return self.cluster.barred.get(v, frozenset()).union(others)
 
     def may(self, v: int, t: int) -> bool:
         """Whether the VM may go to the target now."""
@@ -141,8 +148,7 @@ class Floor:
         if self.vcpus[t] < cluster.vcpus[v] or self.memory_bytes[t] < cluster.memory_bytes[v]:
             return False
         domain = int(cluster.domains[t])
-        near = v in cluster.barred and domain != cluster.source_domains[v] and domain in self.taken(v)
-        return not near and self.within_spare(v)
+        return self.within_spare(v) and not (v in cluster.barred and domain in self.taken(v))
 
     def take(self, v: int, t: int) -> None:
         """Give the VM the target."""
