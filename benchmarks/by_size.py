@@ -16,7 +16,7 @@ from decisions.placement.problem import GIB, Cluster, Ints
 
 @dataclass(frozen=True)
 class Solved:
-    """What HiGHS reached, all VMs left behind if nothing better, and a bound on every assignment."""
+    """What HiGHS reached, and a bound on every assignment."""
 
     objective: float
     bound: float
@@ -39,8 +39,8 @@ class _Columns:
         self.count = int(ends[-1])
 
 
-def by_size(cluster: Cluster, *, whole: bool = False, seconds: float = np.inf) -> Solved:
-    """The optimum for divisible VMs, or what is reached for `whole` ones within the seconds."""
+def by_size(cluster: Cluster, *, whole: bool = False, seconds: float = np.inf) -> Solved | None:
+    """The optimum for divisible VMs, or what is reached for `whole` ones within the seconds, if anything."""
     market = Market(cluster)
     columns = _Columns(cluster, market)
     crossing = np.repeat(market.crossing, columns.racks)
@@ -54,9 +54,10 @@ def by_size(cluster: Cluster, *, whole: bool = False, seconds: float = np.inf) -
         constraints=[*_room(cluster, market, columns), *_flow(cluster, market, columns)],
         options={"time_limit": seconds},
     )
-    reached = 0.0 if found.fun is None else found.fun
+    if found.x is None:
+        return None
     bound = found.mip_dual_bound if whole else found.fun
-    return Solved(float(reached + cluster.left.sum()), float(bound + cluster.left.sum()))
+    return Solved(float(found.fun + cluster.left.sum()), float(bound + cluster.left.sum()))
 
 
 def _room(cluster: Cluster, market: Market, columns: _Columns) -> list[LinearConstraint]:
@@ -100,3 +101,16 @@ def _flow(cluster: Cluster, market: Market, columns: _Columns) -> list[LinearCon
 
 def _matrix(row: Ints, column: Ints, value: "np.typing.NDArray[np.float64]", rows: int, columns: _Columns) -> object:
     return sparse.csr_array((value, (row, column)), shape=(rows, columns.count))
+
+
+def linear_bound(cluster: Cluster) -> float:
+    """The optimum for divisible VMs.
+
+    Raises:
+        RuntimeError: HiGHS did not solve it.
+    """
+    found = by_size(cluster)
+    if found is None:
+        msg = "HiGHS did not solve the linear relaxation of a placement problem."
+        raise RuntimeError(msg)
+    return found.bound

@@ -5,7 +5,7 @@
 A seeded, simulated fleet of 10,000 hosts in CLUSTERS clusters (10), once with much room and once with too little.
 Prints, in one run, each method's CPU seconds, objective in expected VM interruptions, and how far that is above the
 optimum of the linear relaxation. HiGHS is given VMs by size without availability sets, and so may do what no assignment
-may; with whole VMs it gets half a minute for the first cluster.
+may; with whole VMs it gets two minutes (of the wall clock) for the first cluster.
 """
 
 import sys
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.by_size import by_size
+from benchmarks.by_size import by_size, linear_bound
 from decisions.domain import Host, Vm
 from decisions.placement import Occupancy, assign, fast
 from decisions.placement.problem import GIB, Cluster, Floor, clusters
@@ -30,7 +30,7 @@ SIZES: Final = ((2, 4, 8, 16, 32), (0.33, 0.33, 0.21, 0.10, 0.03))
 GIB_PER_VCPU: Final = ((4, 8, 16), (0.68, 0.28, 0.04))
 FILLED: Final = {"slack": (0.30, 0.70), "tight": (0.86, 0.97)}
 """How full the other hosts are, between these shares."""
-HIGHS_SECONDS: Final = 30.0
+HIGHS_SECONDS: Final = 120.0
 """How long HiGHS may look for an answer with whole VMs."""
 
 
@@ -51,7 +51,7 @@ def compare(room: str, count: int) -> None:
     found = assign(requests, hosts, occupancy, weights, values).placement
     cpu = time.process_time() - began
     began = time.process_time()
-    linear = [by_size(problem).objective for problem in problems]
+    linear = [linear_bound(problem) for problem in problems]
     print(f"| linear relaxation, HiGHS | {time.process_time() - began:.1f} | {sum(linear):.2f} | | |")
     line("Foreshock", cpu, found.objective, sum(linear), found.vms - found.placed)
     print(f"| its own bound | | {found.bound:.2f} | {found.bound / sum(linear) - 1:.1%} | gap {found.gap:.1%} |")
@@ -60,8 +60,12 @@ def compare(room: str, count: int) -> None:
     line("first come, best fit", time.process_time() - began, *cost(floors, sum(linear)))
     began = time.process_time()
     whole = by_size(problems[0], whole=True, seconds=HIGHS_SECONDS)
-    line("HiGHS, whole VMs, first cluster", time.process_time() - began, whole.objective, linear[0], None)
-    print(f"| its bound | | {whole.bound:.2f} | {whole.bound / linear[0] - 1:.1%} | |")
+    name, cpu = "HiGHS, whole VMs, first cluster", time.process_time() - began
+    if whole is None:
+        print(f"| {name} | {cpu:.1f} | none found | | |")
+    else:
+        line(name, cpu, whole.objective, linear[0], None)
+        print(f"| its bound | | {whole.bound:.2f} | {whole.bound / linear[0] - 1:.1%} | |")
     began = time.process_time()
     ours = fast.solve(problems[0])[0]
     line("Foreshock, first cluster", time.process_time() - began, *cost([ours], linear[0]))

@@ -13,12 +13,13 @@ from decisions.placement.bundles import Grid
 from decisions.placement.prices import Market, Prices
 from decisions.placement.problem import Cluster, Floats, Floor, Ints
 
-SMALL_PARTS: Final = 16
+SMALL_PARTS: Final = 12
 LARGE_PARTS: Final = 4
 FIRST_ROUNDS: Final = 2
 """Price rounds before the first part of the hosts; before each other part there is one."""
 ROUNDS: Final = 2
-STEP: Final = 0.03
+SMALL_STEP: Final = 0.03
+LARGE_STEP: Final = 0.01
 """By what share a price follows, at most, in one round."""
 
 
@@ -52,12 +53,13 @@ class _Filling:
 
     def run(self) -> None:
         """Let the hosts in, those of small rooms in more parts."""
-        hosts, parts = np.arange(len(self._cluster.targets)), SMALL_PARTS if self._grid.exact else LARGE_PARTS
-        for n in range(FIRST_ROUNDS if self._grid.exact else 0):
-            self._follow(hosts, STEP / (n + 1), first=True)
+        hosts, small = np.arange(len(self._cluster.targets)), self._grid.exact
+        parts, share = (SMALL_PARTS, SMALL_STEP) if small else (LARGE_PARTS, LARGE_STEP)
+        for n in range(FIRST_ROUNDS if small else 0):
+            self._follow(hosts, share / (n + 1), first=True)
         for part in range(parts):
             if part:
-                self._follow(hosts[hosts % parts >= part], STEP)
+                self._follow(hosts[hosts % parts >= part], share)
             mine = hosts[hosts % parts == part]
             self._seat(mine, self._bundles(mine)[1])
         self._seat(hosts, self._bundles(hosts)[1])
