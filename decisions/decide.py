@@ -53,13 +53,15 @@ def decide(situation: Situation, policy: Policy) -> Verdict:
     cases = find(situation, policy, risks)
     flagged = {case.host.host_id for case in cases if case.wants in MOVES and case.at_risk}
     opened = trip(situation, risks, flagged, policy.breaker)
-    cycle = _Cycle(situation, policy, version, opened, _place(situation, policy, risks, cases, opened))
+    placed = _place(situation, policy, risks, cases, opened)
+    cycle = _Cycle(situation, policy, version, opened, placed)
     proposals = tuple(cycle.propose(case) for case in cases)
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
     in_force = policy_in_force(policy, situation.stopped_by)
     breakers, incidents = tuple(opened.values()), responded(situation.incidents, policy)
-    return Verdict(situation.asof_at, in_force, version, proposals, blocked_by, breakers, incidents)
+    told = proposals, blocked_by, breakers, incidents, placed.placement
+    return Verdict(situation.asof_at, in_force, version, *told)
 
 
 def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
@@ -82,8 +84,9 @@ def _place(
     cases: Sequence[Case],
     opened: Mapping[Scope, Breaker],
 ) -> Assignment:
-    """Targets for the VMs of every host that wants to move them and may, in the order of the cases."""
-    requests = []
+    """Targets for the VMs of every host that wants to move them and may, each worth its share of the host's gain."""
+    requests: list[Vm] = []
+    values: dict[str, float] = {}
     for case in cases:
         if case.wants not in MOVES or _covering(case, opened):
             continue
@@ -91,11 +94,14 @@ def _place(
         live_only = case.wants is Action.LIVE_MIGRATE
         movable = [vm for vm in case.vms if not live_only or live_seconds(vm, policy.moves, at_once)]
         requests += sorted(movable, key=lambda vm: (-vm.memory_bytes, vm.vm_id))
+        values |= {vm.vm_id: max(0.0, case.gain) / len(movable) for vm in movable}
     closed = {case.host.host_id for case in cases} | situation.owned_hosts | {o.host_id for o in situation.open_orders}
     closed |= {host_id for host_id, risk in risks.items() if risk.unknown}
     spare = policy.limits.spare_hosts_per_cluster
-    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare)
-    return assign(requests, situation.hosts, occupancy)
+    days, floor = policy.horizon.decision_days, policy.risk.minimum_risk
+    chances = {host_id: risk.within(days) for host_id, risk in risks.items() if risk.known and host_id not in closed}
+    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare, chances, floor)
+    return assign(requests, situation.hosts, occupancy, policy.placement, values)
 
 
 def _under_way(situation: Situation) -> list[tuple[Vm, str]]:

@@ -323,6 +323,26 @@ class Breaker:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How well the VMs of a cycle were placed, in expected VM interruptions."""
+
+    vms: int
+    """VMs that needed a target."""
+    placed: int
+    objective: float
+    """What the targets cost, and what the VMs cost that were left behind."""
+    bound: float
+    """What no assignment can go below."""
+    method: str
+    """`exact`, `fast`, `exact and fast` where clusters differ, or `none` without VMs."""
+
+    @property
+    def gap(self) -> float:
+        """By what share of the bound the objective may be above the least that is possible."""
+        return self.objective / self.bound - 1.0 if self.bound > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What `decide` answers: proposals, how often each guardrail bit, and the breakers that are open."""
 
@@ -333,6 +353,8 @@ class Verdict:
     blocked: Mapping[str, int]
     breakers: tuple[Breaker, ...]
     incidents: tuple[Incident, ...] = ()
+    placement: Placement | None = None
+    """How well VMs were placed; null where the verdict is read back from the ledger."""
 
 
 @dataclass(frozen=True)

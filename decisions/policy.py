@@ -137,6 +137,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Placing:
+    """What a VM's target costs besides its own risk, in VM interruptions."""
+
+    rack_crossing_interruptions_per_tib: float = _between(0.0, 10.0)
+    free_room_interruptions_per_tib: float = _between(0.0, 10.0)
+
+
+@dataclass(frozen=True)
 class Freshness:
     """How old a fact may be to act on it."""
 
@@ -239,6 +247,7 @@ class Policy:
     service: ServiceTimes
     churn: Churn
     limits: Limits
+    placement: Placing
     freshness: Freshness
     windows: Windows
     notice: Notice

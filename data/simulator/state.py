@@ -15,9 +15,10 @@ RANK: Final = {"failure": 0, "move": 1, "choice": 1, "finish": 2, "return": 3, "
 """What comes first when several things happen at one moment."""
 ROOM_IN_CLUSTER: Final = """
 select host_id from host
-where cluster = ? and state = 'in_service' and host_id <> ? and free_vcpus >= ? and free_memory_bytes >= ?
+where cluster = ? and state = 'in_service' and host_id <> ?
+  and (dedicated_to is null or dedicated_to = ?) and free_vcpus >= ? and free_memory_bytes >= ?
   and fault_domain not in (select value from json_each(?))
-order by hardware_model <> ?, free_memory_bytes desc, host_id
+order by dedicated_to is null, hardware_model <> ?, free_memory_bytes desc, host_id
 limit 1
 """
 ROOM_ANYWHERE: Final = ROOM_IN_CLUSTER.replace("cluster = ? and ", "")
@@ -83,8 +84,8 @@ def residents(con: sqlite3.Connection, host_id: str) -> list[sqlite3.Row]:
 def room_for(con: sqlite3.Connection, vm: sqlite3.Row) -> str | None:
     """The host on which a VM would be started anew, or null when no host in service has room.
 
-    In order of wish: a fault domain that none of its availability set's VMs is in, its cluster, its hardware model,
-    the most free memory.
+    Never a host that serves another owner alone. In order of wish: a fault domain that none of its availability set's
+    VMs is in, its cluster, its hardware model, the most free memory.
     """
     siblings: Sequence[Any] = ()
     if vm["availability_set"] is not None:
@@ -104,7 +105,7 @@ def room_for(con: sqlite3.Connection, vm: sqlite3.Row) -> str | None:
 
 
 def _best(con: sqlite3.Connection, vm: sqlite3.Row, cluster: str | None, model: str, avoid: set[int]) -> str | None:
-    size = (vm["host_id"], vm["vcpus"], vm["memory_bytes"], json.dumps(sorted(avoid)))
+    size = (vm["host_id"], vm["owner"], vm["vcpus"], vm["memory_bytes"], json.dumps(sorted(avoid)))
     if cluster is None:
         row = con.execute(ROOM_ANYWHERE, (*size, model)).fetchone()
     else:

@@ -106,6 +106,8 @@ def _full(con: sqlite3.Connection, vm: sqlite3.Row, target: str) -> str | None:
         return f"target {target} of VM {vm['vm_id']} is not another known host"
     if host["state"] != "in_service":
         return f"target {target} of VM {vm['vm_id']} takes no VMs: {host['state']}"
+    if host["dedicated_to"] not in (None, vm["owner"]):
+        return f"target {target} serves {host['dedicated_to']} alone, not {vm['owner']}"
     if host["free_vcpus"] < vm["vcpus"] or host["free_memory_bytes"] < vm["memory_bytes"]:
         return f"target {target} lacks room for VM {vm['vm_id']}"
     return None

@@ -15,7 +15,7 @@ from data.errors import UsageError
 from data.warehouse import read
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
-from decisions.domain import Breaker, Earned, Situation, Verdict
+from decisions.domain import Breaker, Earned, Placement, Situation, Verdict
 from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
@@ -52,6 +52,21 @@ class ListedIncident:
     kind: str
     hosts_affected: int
     sentence: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """VMs that needed a target and that got one, at which cost in expected interruptions, and how near to the least."""
+
+    vms: int
+    placed: int
+    objective: float
+    bound: float
+    """What no assignment can go below."""
+    gap: float
+    """By what share of the bound the objective may be above the least that is possible."""
+    method: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,8 @@ class DecideReport:
     """The ledger held the cycle: what is reported is what was decided then."""
     under_kill_switch: bool
     """It was decided while the kill switch was thrown, so that nothing could be proposed to act."""
+    placement: Placed | None
+    """How well the VMs were placed; null when the ledger held the cycle."""
     listed: tuple[Listed, ...]
     policy_version: str
     model_version: str
@@ -122,13 +139,14 @@ def decide(
         blocked=dict(verdict.blocked),
         breaker=verdict.breakers,
         incidents=tuple(
-            ListedIncident(each.incident_id, each.kind, len(each.hosts_affected), each.sentence)
+            ListedIncident(each.incident_id, each.kind, len(each.hosts_affected), each.sentence, each.response)
             for each in verdict.incidents
         ),
         orders=0 if dry_run else len(recorded.orders),
         recorded=not (dry_run or recorded.repeated),
         already_decided=recorded.repeated,
         under_kill_switch="kill_switch" in verdict.blocked,
+        placement=_placed(verdict.placement),
         listed=tuple(_lines(verdict)),
         policy_version=verdict.policy_version,
         model_version=verdict.model_version,
@@ -142,8 +160,8 @@ def stored(ledger: Ledger, verdict: Verdict, cycle_id: str) -> Verdict:
     cycle = ledger.cycle(cycle_id)
     listed = ledger.proposals(verdict.asof_at, cycle_id=cycle_id)
     proposals = tuple(each.proposal for each in listed)
-    found = tuple(ledger.incidents(cycle_id))
-    return replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers, incidents=found)
+    found, held = tuple(ledger.incidents(cycle_id)), {"blocked": cycle.blocked, "breakers": cycle.breakers}
+    return replace(verdict, proposals=proposals, incidents=found, placement=None, **held)
 
 
 def look(
@@ -208,6 +226,10 @@ def earned(predictors: Iterable["Predictor"]) -> tuple[Earned, ...]:
 def by_action(verdict: Verdict) -> dict[str, int]:
     """How many proposals there are of each action."""
     return dict(sorted(Counter(proposal.action.value for proposal in verdict.proposals).items()))
+
+
+def _placed(found: Placement | None) -> Placed | None:
+    return None if found is None else Placed(**asdict(found), gap=round(found.gap, 6))
 
 
 def _lines(verdict: Verdict) -> Iterable[Listed]:
