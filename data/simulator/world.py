@@ -19,7 +19,7 @@ import pyarrow as pa
 from data.contracts import FAILURES, INVENTORY, UTC
 from data.errors import InputError, UsageError
 from data.simulator import faults, work
-from data.simulator.creation import FORMAT, fill
+from data.simulator.creation import FORMAT, fill, put
 from data.simulator.motion import WorldSpec
 from data.simulator.state import DAY, micros, moment
 from data.simulator.work import VmAsked
@@ -167,6 +167,21 @@ class World:
         with self._transaction():
             return self._run(micros(to))
 
+    def arrive(self, tables: Mapping[str, pa.Table], failures: pa.Table) -> None:
+        """Add hosts with their VMs, and entities, as of now; `tables` and `failures` are as for `create`.
+
+        Raises:
+            UsageError: a VM's host is not among the hosts that arrive, or an id is taken; then nothing is added.
+        """
+        with self._transaction():
+            put(self._con, tables, failures, micros(self.now))
+            missed = tables["vms"].num_rows * (micros(self.now) - micros(self.started_at))
+            self._con.execute(
+                "insert into meta values ('missed', ?) "
+                "on conflict (key) do update set value = cast(value as integer) + cast(excluded.value as integer)",
+                (str(missed),),
+            )
+
     def submit(
         self,
         order_id: str,
@@ -232,7 +247,16 @@ class World:
     def vm_days(self) -> float:
         """Days that VMs have existed since the start, all together: the denominator of an annual interruption rate."""
         count = int(self._con.execute("select count(*) from vm").fetchone()[0])
-        return count * (micros(self.now) - micros(self.started_at)) / DAY
+        missed = self._con.execute("select value from meta where key = 'missed'").fetchone()
+        gone_by = count * (micros(self.now) - micros(self.started_at))
+        return (gone_by - (int(missed["value"]) if missed else 0)) / DAY
+
+    def places(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The state of each host, and the host of each VM: what changes of an inventory, without the rest of it."""
+        cursor = self._con.cursor()
+        cursor.row_factory = None
+        states = dict(cursor.execute("select host_id, state from host order by host_id").fetchall())
+        return states, dict(cursor.execute("select vm_id, host_id from vm order by vm_id").fetchall())
 
     def failures(self) -> pa.Table:
         """Failures that have happened by now, by `data.contracts.FAILURES`; `ingested_at` is the moment itself."""
