@@ -45,12 +45,17 @@ class _Case:
     """Interruptions that moving avoids, compared with doing nothing; of an unknown risk, the VMs that it is about."""
 
 
-def decide(situation: Situation, policy: Policy) -> Verdict:
+def decide(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk] | None = None) -> Verdict:
     """Proposals for every host whose risk is above the policy's floor, or unknown; the same arguments, the same answer.
 
     Hosts are answered in the order in which budgets are given out: the most interruptions to avoid first, unknown last.
+
+    Args:
+        situation: all that may be looked at.
+        policy: what is allowed, and what it costs.
+        risks: the hosts' risks where they are worked out already, in place of those that `situation.risks` make.
     """
-    risks = host_risks(situation.risks)
+    risks = host_risks(situation.risks) if risks is None else risks
     version = model_version(situation.risks)
     cases = _cases(situation, policy, risks)
     opened = trip(situation, risks, {c.host.host_id for c in cases if c.wants in MOVES}, policy.breaker)

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.contracts import INVENTORY
+from data.contracts import UTC as UTC_MOMENT
 from data.errors import InputError
 from data.simulator.overlay import OverlaySpec, sited
 from data.simulator.population import place
@@ -43,10 +45,52 @@ where f.failed_at is null or f.failed_at > (came.arrived_on + 1)::timestamptz
 order by n.slot
 """
 
+ARRIVES: Final = "date_trunc('day', greatest(valid_from, $start) - interval 1 microsecond) + interval 1 day"
+"""The midnight at or after which somebody is there."""
+MOMENTS: Final = ("arrives_at", "failed_at")
+IN_PERIOD: Final = "(valid_until is null or valid_until > $start) and valid_from < $end"
+HOSTS_HELD: Final = f"""
+-- Hosts by the inventory's first word on each in the period.
+select host_id, cluster, zone, rack, fault_domain, hardware_model, firmware, vcpus, memory_bytes,
+       case when state = 'retired' then state else 'in_service' end as state, simulated, {ARRIVES} as arrives_at
+from host where {IN_PERIOD}
+qualify row_number() over (partition by host_id order by valid_from) = 1
+order by host_id
+"""  # noqa: S608 - constants only
+VMS_HELD: Final = f"""
+-- VMs that were there as soon as their host was.
+with host_there as (
+    select host_id, min({ARRIVES}) as arrives_at from host where {IN_PERIOD} group by host_id
+),
+vm_there as (
+    select *, {ARRIVES} as arrives_at
+    from vm where {IN_PERIOD}
+    qualify row_number() over (partition by vm_id order by valid_from) = 1
+)
+select vm_id, host_id, owner, series, vcpus, memory_bytes, dirty_bytes_per_second, availability_set, live_migratable,
+       simulated, arrives_at
+from vm_there semi join host_there using (host_id, arrives_at)
+order by vm_id
+"""  # noqa: S608 - constants only
+ENTITIES_HELD: Final = f"""
+-- Parts in the first host that they sat in.
+select component, entity_id, model, capacity_bytes, firmware, host_id, entity.simulated, {ARRIVES} as arrives_at
+from entity_host join entity using (entity_key) where {IN_PERIOD}
+qualify row_number() over (partition by entity_key order by valid_from) = 1
+order by component, entity_id
+"""  # noqa: S608 - constants only
+FAILURES_HELD: Final = """
+-- The first failure of each part after the period begins.
+select component, entity_id, min(failed_at) as failed_at
+from failure join entity using (entity_key)
+where failed_at > $start and failed_at <= $end
+group by component, entity_id
+"""
+
 
 @dataclass(frozen=True)
 class Arrival:
-    """What comes at one moment: `hosts`, `vms` and `entities` by `data.contracts.INVENTORY`, and what will fail of it."""
+    """What comes at one moment: `hosts`, `vms`, `entities` by `data.contracts.INVENTORY`, and what will fail of it."""
 
     at: datetime
     tables: Mapping[str, pa.Table]
@@ -93,3 +137,37 @@ def overlaid(con: duckdb.DuckDBPyConnection, first: date, last: date, spec: Over
 
 def _end_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def held(con: duckdb.DuckDBPyConnection, start: datetime, end: datetime) -> list[Arrival]:
+    """Hosts, VMs and parts as the warehouse's inventory has them from `start` on, by the midnight of their arrival.
+
+    Every host begins in service, unless it is retired. A VM that comes to a host later than the host itself is left
+    out: where it would be placed depends on what was done before. Empty where no VM is known at `start`.
+    """
+    hosts, vms, entities = (_read(con, query, start, end) for query in (HOSTS_HELD, VMS_HELD, ENTITIES_HELD))
+    if not pc.any(pc.equal(vms["arrives_at"], pa.scalar(start, UTC_MOMENT))).as_py():
+        return []
+    failures = _read(con, FAILURES_HELD, start, end)
+    arrivals = []
+    moments: set[Any] = {at for table in (hosts, vms, entities) for at in table["arrives_at"].to_pylist()}
+    for at in sorted(moments):
+        parts = zip(("hosts", "vms", "entities"), (hosts, vms, entities), strict=True)
+        came = {
+            name: table.filter(pc.equal(table["arrives_at"], pa.scalar(at, UTC_MOMENT))).select(INVENTORY[name].names)
+            for name, table in parts
+        }
+        keys = ["component", "entity_id"]
+        failing = failures.join(came["entities"].select(keys), keys, join_type="inner")
+        arrivals.append(Arrival(at, {name: table.cast(INVENTORY[name]) for name, table in came.items()}, failing))
+    return arrivals
+
+
+def _read(con: duckdb.DuckDBPyConnection, query: str, start: datetime, end: datetime) -> pa.Table:
+    with con.cursor() as own:
+        own.execute("set time zone 'UTC'")
+        table: pa.Table = own.sql(query, params={"start": start, "end": end}).to_arrow_table()
+    for at, name in enumerate(table.column_names):
+        if name in MOMENTS:
+            table = table.set_column(at, name, table[name].cast(UTC_MOMENT))
+    return table

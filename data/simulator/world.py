@@ -266,6 +266,16 @@ class World:
             FAILURES,
         )
 
+    def failed_hosts(self, since: datetime) -> dict[str, datetime]:
+        """The hosts of parts that failed after `since`, and when last."""
+        query = "select host_id, max(failed_at) from failure where state <> 'future' and failed_at > ? group by host_id"
+        return {row[0]: moment(row[1]) for row in self._con.execute(query, (micros(since),))}
+
+    def migrations(self) -> int:
+        """How many VMs orders have taken elsewhere, live or by starting them anew."""
+        query = "select count(*) from work_vm where result in ('moved', 'redeployed')"
+        return int(self._con.execute(query).fetchone()[0])
+
     def upcoming_failures(self, within_days: float) -> pa.Table:
         """The truth about the next `within_days`: entity_id, component, host_id, failed_at. For oracle arms only."""
         now = micros(self.now)
