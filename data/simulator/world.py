@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,21 @@ INTERRUPTIONS: Final = pa.schema(
     ]
 )
 """`cause` is `failure`, `failed_move` or `redeploy`; `host_id` is where the VM stood."""
+
+
+WATCH: Final = (
+    "create temp table if not exists turned (id text primary key)",
+    "create temp table if not exists went (id text primary key)",
+    (
+        "create temp trigger if not exists host_turns after update of state on main.host "
+        "begin insert or ignore into turned values (new.host_id); end"
+    ),
+    (
+        "create temp trigger if not exists vm_goes after update of host_id on main.vm "
+        "begin insert or ignore into went values (new.vm_id); end"
+    ),
+)
+"""Notes, for as long as the connection lasts, which hosts have changed their state and which VMs their host."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +147,10 @@ class World:
         con.execute("pragma synchronous = normal")
         return cls(con)
 
-    def fork(self, path: str | Path = ":memory:") -> "World":
+    def fork(self, path: str | Path = ":memory:", spec: WorldSpec | None = None) -> "World":
         """A copy of this world as it is now, which goes its own way from here: one arm of an experiment.
+
+        With a `spec` of its own it behaves differently from here on.
 
         Raises:
             UsageError: there is a file at `path` already.
@@ -143,6 +160,8 @@ class World:
             raise UsageError(msg)
         con = _connect(path)
         self._con.backup(con)
+        if spec is not None:
+            con.execute("update meta set value = ? where key = 'spec'", (json.dumps(asdict(spec)),))
         return World(con)
 
     def close(self) -> None:
@@ -251,12 +270,20 @@ class World:
         gone_by = count * (micros(self.now) - micros(self.started_at))
         return (gone_by - (int(missed["value"]) if missed else 0)) / DAY
 
-    def places(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The state of each host, and the host of each VM: what changes of an inventory, without the rest of it."""
-        cursor = self._con.cursor()
-        cursor.row_factory = None
-        states = dict(cursor.execute("select host_id, state from host order by host_id").fetchall())
-        return states, dict(cursor.execute("select vm_id, host_id from vm order by vm_id").fetchall())
+    def changes(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Hosts whose state has changed since the last call, and VMs that have moved, with what they are and where.
+
+        The first call begins the watch, and what went before it is not told. It lasts for as long as the world is open.
+        """
+        with self._transaction():
+            for statement in WATCH:
+                self._con.execute(statement)
+            states = self._con.execute("select host_id, state from host where host_id in (select id from turned)")
+            homes = self._con.execute("select vm_id, host_id from vm where vm_id in (select id from went)")
+            changed = {row[0]: row[1] for row in states}, {row[0]: row[1] for row in homes}
+            self._con.execute("delete from turned")
+            self._con.execute("delete from went")
+        return changed
 
     def failures(self) -> pa.Table:
         """Failures that have happened by now, by `data.contracts.FAILURES`; `ingested_at` is the moment itself."""

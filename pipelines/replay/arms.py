@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 
 import pyarrow as pa
@@ -57,7 +58,6 @@ class Run:
     vms: dict[str, tuple[Vm, ...]] = field(default_factory=dict)
     allowed: int = 0
     """Hosts that it may have emptied by now, where another arm sets the pace."""
-    _homes: dict[str, str] = field(default_factory=dict)
     _each: dict[str, Vm] = field(default_factory=dict)
 
     def arrive(self, arrival: Arrival) -> None:
@@ -68,7 +68,9 @@ class Run:
     def meet(self, tables: Mapping[str, pa.Table]) -> None:
         """Know hosts and VMs that have come."""
         self.hosts |= {row["host_id"]: Host(**row) for row in tables["hosts"].to_pylist()}
-        self._each |= {row["vm_id"]: Vm(**row) for row in tables["vms"].to_pylist()}
+        came = sorted((Vm(**row) for row in tables["vms"].to_pylist()), key=lambda vm: (vm.host_id, vm.vm_id))
+        self._each |= {vm.vm_id: vm for vm in came}
+        self.vms |= {host_id: tuple(members) for host_id, members in groupby(came, key=lambda vm: vm.host_id)}
 
     def night(self, night: Night, against: Policy | None = None) -> tuple[Verdict, ...]:
         """What was decided at the night's moment and carried out, and what `against` would have decided instead."""
@@ -97,22 +99,19 @@ class Run:
 
     def refresh(self) -> None:
         """See what has changed in the world: host states, and where VMs stand."""
-        states, homes = self.world.places()
+        states, homes = self.world.changes()
         for host_id, state in states.items():
-            if self.hosts[host_id].state != state:
-                self.hosts[host_id] = replace(self.hosts[host_id], state=state)
-        moved = [vm_id for vm_id, host_id in homes.items() if self._homes.get(vm_id) != host_id]
-        touched = {homes[vm_id] for vm_id in moved} | {self._homes[vm_id] for vm_id in moved if vm_id in self._homes}
-        for vm_id in moved:
-            self._each[vm_id] = replace(self._each[vm_id], host_id=homes[vm_id])
-        self._homes = homes
-        living: dict[str, list[Vm]] = {host_id: [] for host_id in touched}
+            self.hosts[host_id] = replace(self.hosts[host_id], state=state)
+        lost: dict[str, set[str]] = {}
         for vm_id, host_id in homes.items():
-            if host_id in living:
-                living[host_id].append(self._each[vm_id])
-        for host_id, members in living.items():
+            lost.setdefault(self._each[vm_id].host_id, set()).add(vm_id)
+            self._each[vm_id] = replace(self._each[vm_id], host_id=host_id)
+        for host_id in lost.keys() | set(homes.values()):
+            stayed = (vm for vm in self.vms.get(host_id, ()) if vm.vm_id not in lost.get(host_id, ()))
+            came = (self._each[vm_id] for vm_id, home in homes.items() if home == host_id)
+            members = tuple(sorted((*stayed, *came), key=lambda vm: vm.vm_id))
             if members:
-                self.vms[host_id] = tuple(members)
+                self.vms[host_id] = members
             else:
                 self.vms.pop(host_id, None)
 

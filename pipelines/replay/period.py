@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from data.simulator.arrivals import Arrival
-from data.simulator.motion import WorldSpec
 from data.simulator.world import World
 from decisions.domain import Verdict
 from decisions.policy import Policy
@@ -106,7 +105,8 @@ def play(
     """
     fleet = _Fleet(deque(arrivals))
     first, *more = fleet.come(period.starts_at)
-    runs = {arm.name: _begin(arm, first, period.starts_at, seed) for arm in arms}
+    with World.create(":memory:", first.tables, first.failures, period.starts_at, seed) as world:
+        runs = {arm.name: _begin(arm, world, first) for arm in arms}
     seen: deque[Night] = deque(maxlen=1 + max(arm.delay_days for arm in arms))
     changes: list[Change] = []
     models: dict[str, None] = {}
@@ -129,10 +129,10 @@ def play(
     return Played(costs, tuple(fleet.hosts), failures, tuple(models), tuple(changes))
 
 
-def _begin(arm: Arm, first: Arrival, at: datetime, seed: int) -> Run:
-    world = World.create(":memory:", first.tables, first.failures, at, seed, arm.spec or WorldSpec())
-    run = Run(arm, world)
+def _begin(arm: Arm, world: World, first: Arrival) -> Run:
+    run = Run(arm, world.fork(spec=arm.spec))
     run.meet(first.tables)
+    run.refresh()
     return run
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,11 +41,17 @@ class Scores:
     spec: Spec
     folder: Path
     fixed: Predictor | None = None
-    """The one model; null: each month is judged by a model trained on labels known at the end of the month before."""
+    """The one model; null: models trained on the way, each on labels known at the end of the month before its own."""
+    months: int = 1
+    """How long a model trained on the way is in use, from the start of a month, a quarter, a year."""
 
     def predictor(self, day: date) -> Predictor:
         """The model that judges the end of that day."""
-        return self.fixed if self.fixed is not None else self._trained(day.replace(day=1) - timedelta(days=1))
+        if self.fixed is not None:
+            return self.fixed
+        ahead = day + timedelta(days=1)
+        begins = ahead.replace(day=1, month=(ahead.month - 1) // self.months * self.months + 1)
+        return self._trained(begins - timedelta(days=1))
 
     def night(self, day: date) -> pa.Table:
         """Every live entity at the end of the day: `KEPT`, and `RULE`; sorted by entity."""
@@ -67,8 +73,7 @@ class Scores:
             (draft / "booster.txt").write_text(made.booster_text, encoding="utf-8")
             (draft / "model.json").write_text(made.to_json(), encoding="utf-8")
             draft.rename(folder)
-        told, booster = (folder / "model.json").read_text("utf-8"), (folder / "booster.txt").read_text("utf-8")
-        return judges.from_json(told, booster, version)
+        return _read(folder, version)
 
     def _place(self, kind: str, name: str, made_from: str) -> Path:
         key = digest(f"{self._facts}|{build.sql(self.spec.component)}|{made_from}")[:12]
@@ -79,6 +84,12 @@ class Scores:
         """What the snapshot holds, in a few figures."""
         query = "select count(*), sum(rows_loaded), max(ingested_at) from ingest_file"
         return str(self.con.execute(query).fetchall())
+
+
+@lru_cache(maxsize=2)
+def _read(folder: Path, version: str) -> Predictor:
+    told, booster = (folder / "model.json").read_text("utf-8"), (folder / "booster.txt").read_text("utf-8")
+    return judges.from_json(told, booster, version)
 
 
 def digest(text: str) -> str:

@@ -32,6 +32,8 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     import duckdb
 
+    from models.spec import Spec
+
 NOBODY, RULE, ALWAYS, POLICY, HINDSIGHT, ORACLE = ARMS = (
     "no_action",
     "rule",
@@ -41,7 +43,8 @@ NOBODY, RULE, ALWAYS, POLICY, HINDSIGHT, ORACLE = ARMS = (
     "oracle",
 )
 AGAINST: Final = "against"
-MONTHLY: Final = "monthly"
+RETRAINED: Final[Mapping[str, int]] = {"monthly": 1, "quarterly": 3}
+"""How many months a model is in use that is trained on the way."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Asked:
     against: Policy
     component: str = "disk"
     model: str = "champion"
-    """A version, or `monthly`: each month is judged by a model trained on what was known before it."""
+    """A version, or a key of `RETRAINED`: models trained on the way, on what was known before each month or quarter."""
     hindsight: bool = True
     """Whether to look for the best fixed policy, which takes most of the time."""
     overlay: OverlaySpec = field(default_factory=OverlaySpec)
     more: tuple[Arm, ...] = ()
     """Further arms, for studies."""
+    spec: "Spec | None" = None
+    """How models are trained on the way; null: as the shipped spec says."""
 
 
 def asked(
@@ -124,13 +129,13 @@ def _scores(settings: Settings, con: "duckdb.DuckDBPyConnection", want: Asked, f
     from models import registry
     from models import spec as specs
 
-    if want.model == MONTHLY:
-        return Scores(con, specs.load(want.component), folder)
+    if want.model in RETRAINED:
+        return Scores(con, want.spec or specs.load(want.component), folder, months=RETRAINED[want.model])
     model = registry.load(settings.home, want.component, want.model)
     if date.fromisoformat(model.until) >= want.period.first:
         msg = (
             f"{want.component} model {model.version} knows what happened until {model.until}, and would be asked about "
-            f"days from {want.period.first} on. Give a later --from, an older --model, or --model {MONTHLY}."
+            f"days from {want.period.first} on. Give a later --from, an older --model, or --retrain monthly."
         )
         raise ModelError(msg)
     return Scores(con, model.spec, folder, model)
