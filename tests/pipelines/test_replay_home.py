@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import nights
 import pytest
 
 from data.errors import UsageError
@@ -15,6 +14,7 @@ from pipelines import cli
 from pipelines.replay.period import Period
 from pipelines.settings import Settings
 from pipelines.steps import replay as step
+from tests.pipelines import nights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
