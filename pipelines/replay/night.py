@@ -57,9 +57,12 @@ def look(scores: Scores, day: date, home_of: Mapping[str, str], model_of: Mappin
 
 
 def sure(risk: HostRisk) -> HostRisk:
-    """The host as one that is sure to fail within a day, by the part that is likeliest to."""
-    part = (*risk.entities, *risk.unknown)[0]
-    return replace(risk, curve=SURE, entities=(replace(part, status="ok", reason=None, curve=SURE),), unknown=())
+    """The host as one that is sure to fail within a day, by the part that is likeliest to.
+
+    The part's make is left out: a breaker counts makes over all hosts, and a belief that names a few knows no others.
+    """
+    part = replace((*risk.entities, *risk.unknown)[0], status="ok", reason=None, curve=SURE, model=None)
+    return replace(risk, curve=SURE, entities=(part,), unknown=())
 
 
 def late(night: Night, earlier: Night) -> Night:
