@@ -8,7 +8,7 @@ from typing import Any, Final
 from decisions.domain import Action, Autonomy
 from decisions.policy import Policy
 
-THRESHOLDS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3)
+THRESHOLDS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 """Chance of failing within the policy's horizon from which a host is worth a thought."""
 SHARES: Final = (
     "fleet_share",
