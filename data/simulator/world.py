@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from data.contracts import FAILURES, INVENTORY, UTC
 from data.errors import InputError, UsageError
-from data.simulator import faults, work
+from data.simulator import faults, watch, work
 from data.simulator.creation import FORMAT, fill, put
 from data.simulator.motion import WorldSpec
 from data.simulator.state import DAY, micros, moment
@@ -35,21 +35,6 @@ INTERRUPTIONS: Final = pa.schema(
     ]
 )
 """`cause` is `failure`, `failed_move` or `redeploy`; `host_id` is where the VM stood."""
-
-
-WATCH: Final = (
-    "create temp table if not exists turned (id text primary key)",
-    "create temp table if not exists went (id text primary key)",
-    (
-        "create temp trigger if not exists host_turns after update of state on main.host "
-        "begin insert or ignore into turned values (new.host_id); end"
-    ),
-    (
-        "create temp trigger if not exists vm_goes after update of host_id on main.vm "
-        "begin insert or ignore into went values (new.vm_id); end"
-    ),
-)
-"""Notes, for as long as the connection lasts, which hosts have changed their state and which VMs their host."""
 
 
 @dataclass(frozen=True)
@@ -276,14 +261,7 @@ class World:
         The first call begins the watch, and what went before it is not told. It lasts for as long as the world is open.
         """
         with self._transaction():
-            for statement in WATCH:
-                self._con.execute(statement)
-            states = self._con.execute("select host_id, state from host where host_id in (select id from turned)")
-            homes = self._con.execute("select vm_id, host_id from vm where vm_id in (select id from went)")
-            changed = {row[0]: row[1] for row in states}, {row[0]: row[1] for row in homes}
-            self._con.execute("delete from turned")
-            self._con.execute("delete from went")
-        return changed
+            return watch.changes(self._con)
 
     def failures(self) -> pa.Table:
         """Failures that have happened by now, by `data.contracts.FAILURES`; `ingested_at` is the moment itself."""
