@@ -1,7 +1,7 @@
 """What a replayed arm remembers between its nights: the ledger's memory of orders and episodes, without the ledger.
 
 Nobody reads the thousands of proposals of a replayed arm, so nothing is written down but what the next night has to
-know. `tests/pipelines/test_replay_memory.py` holds this against the ledger itself, night by night.
+know. `tests/pipelines/test_replay.py` holds this against the ledger itself, night by night.
 """
 
 from collections import Counter

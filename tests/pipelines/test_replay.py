@@ -18,7 +18,9 @@ from data.simulator.arrivals import Arrival
 from data.simulator.fleet import FleetSpec, plan
 from data.simulator.motion import WorldSpec
 from data.simulator.truth import failures
-from decisions.domain import Earned
+from data.simulator.world import World
+from decisions.decide import decide
+from decisions.domain import UNDER_WAY, Earned, Situation
 from decisions.ledger import Ledger
 from decisions.policy import Policy, load
 from pipelines.clock import end_of
@@ -27,12 +29,15 @@ from pipelines.replay import arms
 from pipelines.replay.arms import Arm, Run
 from pipelines.replay.fixed import grid
 from pipelines.replay.measure import figures
+from pipelines.replay.night import Night, look
 from pipelines.replay.period import Period, Played, play
 from pipelines.replay.scores import Scores
 from pipelines.settings import ExecutorSettings
 from pipelines.steps.approve import approve_waiting
 from pipelines.steps.decide import remembering
 from pipelines.steps.dispatch import Inventory, drain
+
+pytestmark = pytest.mark.slow
 
 SPEC = FleetSpec(hosts=60, vms=420, days=60, acceleration=40, disks_per_host=6, dimms_per_host=0, gpus_per_host=0)
 PERIOD = Period(SPEC.start + timedelta(days=1), SPEC.start + timedelta(days=25))
@@ -210,10 +215,7 @@ def test_an_arm_remembers_what_the_ledger_would(policy: Policy, tmp_path: Path) 
     """Night by night, a replayed arm gives the same orders as the same loop over a ledger."""
     seen: list[set[str]] = []
     counted: list[set[str]] = []
-    first = Arrival(fleet()[0].at, fleet()[0].tables, fleet()[0].failures)
-    from data.simulator.world import World
-    from pipelines.replay.night import look
-
+    first = fleet()[0]
     homes = {row["entity_id"]: row["host_id"] for row in first.tables["entities"].to_pylist()}
     makes = {row["entity_id"]: row["model"] for row in first.tables["entities"].to_pylist()}
     world = World.create(":memory:", first.tables, first.failures, PERIOD.starts_at, 3)
@@ -234,11 +236,8 @@ def test_an_arm_remembers_what_the_ledger_would(policy: Policy, tmp_path: Path) 
     assert any(seen)
 
 
-def _by_ledger(one: Run, ledger: Ledger, night: Any) -> set[str]:
+def _by_ledger(one: Run, ledger: Ledger, night: Night) -> set[str]:
     """The open orders after a night that is kept in a ledger."""
-    from decisions.decide import decide
-    from decisions.domain import UNDER_WAY, Situation
-
     one.refresh()
     open_ids = [listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)]
     for answer in Simulated(one.world, night.at).poll(open_ids, night.at):
