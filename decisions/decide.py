@@ -43,12 +43,17 @@ from decisions.windows import Start, earliest, start
 NAMESPACE: Final = UUID("6f1d7a52-0d5c-5d0a-9a3e-6d8d0f1e7c11")
 
 
-def decide(situation: Situation, policy: Policy) -> Verdict:
+def decide(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk] | None = None) -> Verdict:
     """Proposals for every host whose risk is above the policy's floor, or unknown; the same arguments, the same answer.
 
     Hosts are answered in the order in which budgets are given out: the most interruptions to avoid first, unknown last.
+
+    Args:
+        situation: all that may be looked at.
+        policy: what is allowed, and what it costs.
+        risks: the hosts' risks where they are worked out already, in place of those that `situation.risks` make.
     """
-    risks = host_risks(situation.risks)
+    risks = host_risks(situation.risks) if risks is None else risks
     version = model_version(situation.risks)
     cases = find(situation, policy, risks)
     flagged = {case.host.host_id for case in cases if case.wants in MOVES and case.at_risk}
