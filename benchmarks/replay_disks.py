@@ -83,8 +83,10 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | {count:,} |"
 
 
-def said(one: Mapping[str, float], times: float = 1.0) -> str:
+def said(one: Mapping[str, float | None], times: float = 1.0) -> str:
     """A figure with its 95 % interval."""
+    if one["value"] is None or one["low"] is None or one["high"] is None:
+        return "-"
     return f"{one['value'] * times:.2f} ({one['low'] * times:.2f} to {one['high'] * times:.2f})"
 
 
