@@ -52,7 +52,8 @@ IN_PERIOD: Final = "(valid_until is null or valid_until > $start) and valid_from
 HOSTS_HELD: Final = f"""
 -- Hosts by the inventory's first word on each in the period.
 select host_id, cluster, zone, rack, fault_domain, hardware_model, firmware, vcpus, memory_bytes,
-       case when state = 'retired' then state else 'in_service' end as state, simulated, {ARRIVES} as arrives_at
+       case when state = 'retired' then state else 'in_service' end as state, simulated, power_feed, switch, kernel,
+       dedicated_to, {ARRIVES} as arrives_at
 from host where {IN_PERIOD}
 qualify row_number() over (partition by host_id order by valid_from) = 1
 order by host_id

@@ -251,5 +251,6 @@ def _by_ledger(one: Run, ledger: Ledger, night: Night) -> set[str]:
         Inventory(one.hosts, one.vms),
         night.at,
         ExecutorSettings(lease_seconds=1),
+        policy=one.arm.policy,
     )
     return {order.order_id for order in ledger.open_orders()}
