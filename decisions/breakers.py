@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from decisions.domain import Breaker, Host, HostRisk, Situation
-from decisions.policy import BreakerLimits
+from decisions.sections import BreakerLimits
 
 Scope = tuple[str, str]
 

@@ -8,8 +8,8 @@ from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, ladder
 from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, OptOut, Vm
 from decisions.incidents.values import Incident, Kind
-from decisions.policy import EarnedPrecision, Owners
 from decisions.remedies import Service
+from decisions.sections import EarnedPrecision, Owners
 
 GIB: Final = 1024**3
 

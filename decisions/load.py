@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from decisions.actions import MOVES, ladder
 from decisions.domain import Action, Vm, VmPlan
-from decisions.policy import Moves, Policy
+from decisions.policy import Policy
+from decisions.sections import Moves
 
 
 @dataclass(frozen=True)

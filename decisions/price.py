@@ -16,9 +16,10 @@ from typing import Final
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import Action, Host, Price
 from decisions.load import Load
-from decisions.policy import Moves, Policy
+from decisions.policy import Policy
 from decisions.remedies import Service
 from decisions.risk import Exposure
+from decisions.sections import Moves
 
 SECONDS_PER_DAY: Final = 86_400.0
 HOURS_PER_DAY: Final = 24.0

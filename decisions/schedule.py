@@ -8,7 +8,7 @@ from datetime import datetime
 
 from decisions.actions import MOVES
 from decisions.domain import Action, Host, Order, VmPlan
-from decisions.policy import Limits
+from decisions.sections import Limits
 
 
 class Calendar:

@@ -7,7 +7,8 @@ from typing import Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.domain import WEEKDAYS, Action, HostRisk, StartRule, Window
-from decisions.policy import Notice, Pool, Windows
+from decisions.policy import Pool
+from decisions.sections import Notice, Windows
 
 _DAY: Final = timedelta(days=1)
 

@@ -25,7 +25,7 @@ from decisions.incidents import words
 from decisions.incidents.population import Flags, Floats, Ints, Population, codes
 from decisions.incidents.rates import Group, p_value, ratio
 from decisions.incidents.values import Factor, Incident, Shared, Stance
-from decisions.policy import Incidents
+from decisions.sections import Incidents
 
 NAMESPACE: Final = UUID("0f0a4a86-9c0b-5e53-9f0a-3d1f5d6f7b21")
 PAIRED: Final = ("hardware_model", "firmware", "kernel", "model", "part_firmware", "batch", "age")

@@ -16,7 +16,7 @@ from decisions.domain import Host, Placement, Vm
 from decisions.guardrails import destination_capacity, fault_domain_spread, spare_capacity
 from decisions.placement import exact, fast
 from decisions.placement.problem import Cluster, Floor, Ints, Occupancy, clusters, domain_of
-from decisions.policy import Placing
+from decisions.sections import Placing
 
 EXACT_MOST: Final = 3_000
 """VMs times targets up to which a cluster is solved exactly."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.domain import Host, Vm
-from decisions.policy import Placing
+from decisions.sections import Placing
 
 GIB: Final = 1024**3
 TIB: Final = 1024**4

@@ -16,8 +16,9 @@ from decisions.decide import decide
 from decisions.domain import Action, Autonomy, Earned, Proposal, Situation
 from decisions.incidents.values import Kind
 from decisions.ledger.record import order_of
-from decisions.policy import BreakerLimits, Policy, load
+from decisions.policy import Policy, load
 from decisions.schedule import Calendar
+from decisions.sections import BreakerLimits
 from decisions.windows import opening
 from tests.decisions.fleets import ASOF, fleet, host, policies, risk, situation, situations, unknown, vm
 from tests.decisions.populations import feed_incident
