@@ -15,13 +15,12 @@ import numpy as np
 from decisions.domain import Host, Placement, Vm
 from decisions.guardrails import destination_capacity, fault_domain_spread, spare_capacity
 from decisions.placement import exact, fast
-from decisions.placement.problem import Cluster, Floor, Ints, Occupancy, clusters, domain_of
+from decisions.placement.problem import NEAR, Cluster, Floor, Ints, Occupancy, clusters, domain_of
 from decisions.sections import Placing
 
 EXACT_MOST: Final = 3_000
 """VMs times targets up to which a cluster is solved exactly."""
 EXACT, FAST, BOTH, NONE = "exact", "fast", "exact and fast", "none"
-CLOSE: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _solve(cluster: Cluster) -> tuple[Floor, float, str]:
     floor, bound = Floor(cluster), _alone(cluster)
     fast.insert(floor, np.arange(len(cluster.vms)))
     if not _close(floor, bound) and len(cluster.vms) * len(cluster.targets) <= EXACT_MOST:
-        solved = exact.solve(cluster)
+        solved = exact.solve(cluster, lowest=bound)
         bound = max(bound, solved.bound)
         floor = floor if solved.chosen is None else _cheaper(floor, _replay(cluster, solved.chosen))
     if not _close(floor, bound) and len(cluster.targets):
@@ -97,7 +96,7 @@ def _alone(cluster: Cluster) -> float:
 
 
 def _close(floor: Floor, bound: float) -> bool:
-    return floor.cluster.objective(floor.chosen) <= bound + CLOSE * max(1.0, abs(bound))
+    return floor.cluster.objective(floor.chosen) <= bound + NEAR * abs(bound) + 1e-9
 
 
 def _cheaper(one: Floor, other: Floor) -> Floor:

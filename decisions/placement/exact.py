@@ -1,6 +1,9 @@
-"""The assignment problem as an integer program, solved by HiGHS: exact, for clusters with few VMs to move."""
+"""The assignment problem as an integer program, solved by HiGHS: for clusters with few VMs to move."""
 
+import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +11,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from decisions.placement.problem import GIB, Cluster, Ints
+from decisions.placement.problem import GIB, NEAR, Cluster, Ints
 
 HALF: Final = 0.5
 NODES_MOST: Final = 2_000
@@ -24,8 +27,14 @@ class Solved:
     bound: float
 
 
-def solve(cluster: Cluster, nodes: int = NODES_MOST) -> Solved:
-    """The cheapest assignment, by an integer program with one column for each VM and target that may take it."""
+def solve(cluster: Cluster, nodes: int = NODES_MOST, lowest: float = 0.0) -> Solved:
+    """The cheapest assignment, by an integer program with one column for each VM and target that may take it.
+
+    Args:
+        cluster: the problem.
+        nodes: of branch and bound, at most.
+        lowest: what no assignment goes below; the search ends within the share `NEAR` of it.
+    """
     allowed = np.array([cluster.permitted(v) for v in range(len(cluster.vms))]).reshape(len(cluster.vms), -1)
     vm, target = np.nonzero(allowed)
     if not len(vm):
@@ -41,8 +50,10 @@ def solve(cluster: Cluster, nodes: int = NODES_MOST) -> Solved:
         _rows(whole, column, gib, np.array([max(0, cluster.spare_bytes)]) / GIB, len(vm)),
         *_spread(cluster, vm, target),
     ]
-    options = {"node_limit": nodes, "mip_rel_gap": 0.0}
-    found = milp(costs, integrality=np.ones(len(vm)), bounds=Bounds(0, 1), constraints=rows, options=options)
+    saved = float(cluster.left.sum()) - lowest  # the program counts what is saved against leaving all behind
+    options = {"node_limit": nodes, "mip_rel_gap": NEAR * lowest / saved if saved > 0 else 0.0}
+    with _silent():
+        found = milp(costs, integrality=np.ones(len(vm)), bounds=Bounds(0, 1), constraints=rows, options=options)
     bound = -np.inf if found.mip_dual_bound is None else float(found.mip_dual_bound + cluster.left.sum())
     if found.x is None:
         return Solved(None, bound)
@@ -50,6 +61,19 @@ def solve(cluster: Cluster, nodes: int = NODES_MOST) -> Solved:
     taken = found.x > HALF
     chosen[vm[taken]] = target[taken]
     return Solved(chosen, bound)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """While it holds, nothing is printed: HiGHS leaves lines of its own on standard output, whatever it is told."""
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _spread(cluster: Cluster, vm: Ints, target: Ints) -> list[LinearConstraint]:

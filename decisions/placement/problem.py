@@ -22,6 +22,8 @@ GIB: Final = 1024**3
 TIB: Final = 1024**4
 
 EVERY: Final = slice(None)
+NEAR: Final = 0.005
+"""An assignment this much above a bound, as a share of it, is taken to be as good as the best."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
