@@ -125,6 +125,7 @@ class Placing:
 
     rack_crossing_interruptions_per_tib: float = _between(0.0, 10.0)
     free_room_interruptions_per_tib: float = _between(0.0, 10.0)
+    exact_pairs_most: int = _between(0, 1_000_000)
 
 
 @dataclass(frozen=True)

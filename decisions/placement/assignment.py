@@ -8,7 +8,6 @@ behind gets the first guardrail that stands in its way when all others have thei
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from decisions.placement import exact, fast
 from decisions.placement.problem import NEAR, Cluster, Floor, Ints, Occupancy, clusters, domain_of
 from decisions.sections import Placing
 
-EXACT_MOST: Final = 3_000
-"""VMs times targets up to which a cluster is solved exactly."""
 EXACT, FAST, BOTH, NONE = "exact", "fast", "exact and fast", "none"
 
 
@@ -75,7 +72,7 @@ def _solve(cluster: Cluster) -> tuple[Floor, float, str]:
     """The cluster's floor with targets given out, the best bound, and how the targets were found."""
     floor, bound = Floor(cluster), _alone(cluster)
     fast.insert(floor, np.arange(len(cluster.vms)))
-    if not _close(floor, bound) and len(cluster.vms) * len(cluster.targets) <= EXACT_MOST:
+    if not _close(floor, bound) and len(cluster.vms) * len(cluster.targets) <= cluster.weights.exact_pairs_most:
         solved = exact.solve(cluster, lowest=bound)
         bound = max(bound, solved.bound)
         floor = floor if solved.chosen is None else _cheaper(floor, _replay(cluster, solved.chosen))
