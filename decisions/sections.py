@@ -201,7 +201,7 @@ class Incidents:
     holds_moves: bool
     window_days: float = _between(1.0, 365.0)
     at_risk_from: float = _between(0.01, 1.0)
-    false_discovery_share: float = _between(0.0001, 0.5)
+    false_incident_share: float = _between(0.0001, 0.5)
     minimum_affected: int = _between(2, 1000)
     minimum_relative_risk: float = _between(1.0, 100.0)
     separate_below: float = _between(0.0001, 0.5)

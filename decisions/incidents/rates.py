@@ -38,16 +38,31 @@ class Group:
         """Events that the group would have if it were like the rest of each stratum."""
         return float((self.events * _share(self, 1.0)).sum())
 
-    @property
-    def deviance(self) -> float:
-        """How far the hits exceed what is expected: hits x ln(hits / expected) - (hits - expected)."""
-        expected = self.expected
-        return self.hits * log(self.hits / expected) - (self.hits - expected) if self.hits and expected else 0.0
-
 
 def p_value(group: Group) -> float:
     """The chance of at least so many hits if the group is like the rest: one-sided."""
     return _at_least(group, 1.0)
+
+
+def tails(group: Group) -> Floats:
+    """The chances of at least 0, 1, ... events in the group if it is like the rest, up to all there are."""
+    shares = _share(group, 1.0)
+    mass: Floats = np.ones(1)
+    for count, share in zip(group.events.tolist(), shares.tolist(), strict=True):
+        if count:
+            mass = np.convolve(mass, _mass(count, share))
+    chances: Floats = np.minimum(1.0, np.cumsum(mass[::-1])[::-1])
+    return chances
+
+
+def gain(group: Group) -> float:
+    """How much likelier, as a logarithm, the hits are at their own rate ratio than if the group were like the rest."""
+    estimate = ratio(group)[0]
+    shares = _share(group, 1.0)
+    if estimate is None:
+        return -float((group.events * np.log(shares, out=np.zeros(len(shares)), where=shares > 0)).sum())
+    whole = float((group.events * np.log1p(shares * (estimate - 1.0))).sum())
+    return group.hits * log(estimate) - whole if estimate > 0 else 0.0
 
 
 def ratio(group: Group) -> tuple[float | None, float, float | None]:
@@ -91,6 +106,9 @@ def _at_least(group: Group, theta: float, more: int = 0) -> float:
 def _mass(count: int, share: float) -> Floats:
     """The binomial chances of 0 to `count` events."""
     hits = np.arange(count + 1)
+    if not 0.0 < share < 1.0:
+        sure: Floats = (hits == (count if share else 0)).astype(np.float64)
+        return sure
     ways = gammaln(count + 1) - gammaln(hits + 1) - gammaln(count - hits + 1)
     mass: Floats = np.exp(ways + hits * log(share) + (count - hits) * log1p(-share))
     return mass

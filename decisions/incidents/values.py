@@ -50,7 +50,7 @@ class Factor:
     """The relative risk's 95 % interval; above it is `high`, null where nothing bounds it."""
     high: float | None
     p_adjusted: float
-    """Adjusted for all factors that were looked at (Benjamini-Hochberg)."""
+    """The chance that any factor has so small a p value in a fleet where nothing is shared."""
     p_given_leading: float | None
     """Of this factor while the leading one is held fixed; null for the leading one itself."""
     leading_p_given: float | None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from decisions.incidents import words
 from decisions.incidents.find import find
+from decisions.incidents.study import Study
 from decisions.incidents.values import Incident, Kind, Shared, Stance
 from decisions.policy import load
 from tests.decisions.populations import ASOF, Row, fleet, population, row
@@ -55,6 +56,28 @@ def test_a_pair_is_named_when_neither_half_is_to_blame() -> None:
     incident = find(population, POLICY)[0]
     assert incident.leading.shared == (("firmware", "fw1"), ("model", "M1"))
     assert incident.kind is Kind.FIRMWARE
+
+
+def test_of_a_make_and_nearly_all_of_it_the_make_is_named() -> None:
+    """Nearly all hosts have one kernel, all that fail among them: that is chance, and the pair is told as such."""
+    usual = lambda one: {**one, "kernel": "k0" if one["rack"] == "r0" else "k1"}  # noqa: E731
+    population = fleet(
+        lambda one: one["model"] == "M1" and one["host"].endswith(("h0", "h1", "h2")) and one["kernel"] == "k1", usual
+    )
+    (incident,) = find(population, POLICY)
+    stances = {factor.shared: factor.stance for factor in incident.factors}
+    assert incident.leading.shared == (("model", "M1"),)
+    assert stances[("kernel", "k1"), ("model", "M1")] is Stance.INSEPARABLE
+
+
+def test_what_makes_a_bad_make_worse_is_told_beside_it_and_is_no_second_incident() -> None:
+    """A make that fails under every firmware, and most under one."""
+    worse = lambda one: one["firmware"] == "fw1" or one["host"].endswith(("h0", "h2"))  # noqa: E731
+    (incident,) = find(fleet(lambda one: one["model"] == "M2" and worse(one)), POLICY)
+    assert incident.leading.shared == (("model", "M2"),)
+    assert {factor.shared: factor.stance for factor in incident.factors}[
+        ("firmware", "fw1"), ("model", "M2")
+    ] is Stance.BESIDES
 
 
 def test_a_make_is_named_and_not_its_pairs() -> None:
@@ -128,6 +151,29 @@ def test_every_attribute_has_a_kind_and_a_sentence() -> None:
         assert words.LOOK_FOR[words.kind(((name, "x"),))]
 
 
+def test_without_a_failure_nothing_is_named() -> None:
+    """There is nothing to draw from."""
+    assert find(fleet(lambda _: False), POLICY) == ()
+
+
+def test_a_host_is_not_watched_after_the_failure_that_counts() -> None:
+    """Its other drives end with it, because nothing that befalls them later would count."""
+    study = Study(fleet(lambda one: one["part"] == "r5h0d0"), POLICY)
+    hosts = study.population.host
+    assert set(study.days[hosts != "r5h0"]) == {30.0}
+    assert study.days[hosts == "r5h0"].tolist() == [30.0, 27.875, 27.875, 27.875]
+
+
+def test_failures_at_random_are_an_incident_in_one_fleet_of_twenty_at_most() -> None:
+    """Of eighty fleets no more than chance allows (one time in a hundred) where four are expected."""
+    named = 0
+    for seed in range(80):
+        dice = Random(seed)  # noqa: S311
+        hit = {f"r{dice.randrange(12)}h{dice.randrange(10)}d{dice.randrange(4)}" for _ in range(30)}
+        named += bool(find(fleet(lambda one, hit=hit: one["part"] in hit), POLICY))
+    assert named <= 9
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32))
 def test_failures_at_random_name_nothing_and_order_never_matters(seed: int) -> None:
@@ -143,7 +189,7 @@ def test_failures_at_random_name_nothing_and_order_never_matters(seed: int) -> N
     turned = replace(plain, attributes={name: values[order] for name, values in plain.attributes.items()}, **columns)
     found = find(plain, POLICY)
     assert find(turned, POLICY) == found
-    assert all(each.leading.p_adjusted <= POLICY.false_discovery_share for each in found)
+    assert all(each.leading.p_adjusted <= POLICY.false_incident_share for each in found)
 
 
 def test_the_onset_is_where_failures_begin_to_exceed_what_is_expected() -> None:

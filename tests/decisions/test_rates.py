@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from decisions.incidents.rates import Group, p_value, ratio
+from decisions.incidents.rates import Group, gain, p_value, ratio, tails
 
 strata = st.lists(st.tuples(st.integers(0, 12), st.floats(0.5, 50), st.floats(0.5, 50)), min_size=1, max_size=4)
 
@@ -67,3 +67,17 @@ def test_the_sum_over_strata_is_a_sum_of_binomials(rows: list[tuple[int, float, 
     for events, inside, outside in rows:
         mass = np.convolve(mass, binom.pmf(np.arange(events + 1), events, inside / (inside + outside)))
     assert p_value(group(rows, hits)) == pytest.approx(min(1.0, mass[hits:].sum()), abs=1e-9)
+
+
+@given(strata)
+def test_the_tails_are_the_p_values_of_all_hits(rows: list[tuple[int, float, float]]) -> None:
+    """Worked out at once or one by one, they are the same chances."""
+    total = sum(events for events, _, _ in rows)
+    assert tails(group(rows, 0)) == pytest.approx([p_value(group(rows, n)) for n in range(total + 1)], abs=1e-12)
+
+
+def test_the_gain_is_the_ratio_of_the_likelihoods() -> None:
+    """Seven of ten events in a fifth of the time, and all ten: as scipy reckons them."""
+    seven, ten = (binom.logpmf(hits, 10, hits / 10) - binom.logpmf(hits, 10, 0.2) for hits in (7, 10))
+    assert gain(group([(10, 20.0, 80.0)], 7)) == pytest.approx(seven, rel=1e-3)
+    assert gain(group([(10, 20.0, 80.0)], 10)) == pytest.approx(ten)

@@ -1,0 +1,158 @@
+"""A population as codes: who has what, in which strata, and what is hit."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from decisions.incidents.population import Flags, Floats, Ints, Population, codes
+from decisions.incidents.rates import Group
+from decisions.incidents.values import Shared
+from decisions.policy import Incidents
+
+PARTS_PER_AFFECTED: Final = 2
+"""A factor that holds fewer parts than this times the fewest affected is not looked at."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The values of one attribute, or of two together."""
+
+    codes: Ints
+    """Each stay's value, by its place in `values`; -1: not told."""
+    values: list[Shared]
+    usable: Flags
+    """Of the values, those that are looked at."""
+
+
+class Study:
+    """A population with its columns as codes. An event counts once a host and kind of part: one cause can hit many."""
+
+    def __init__(self, population: Population, policy: Incidents) -> None:
+        self.population, self.policy = population, policy
+        self.components, self.kinds = codes(population.component)
+        self.hit = _first_of_each(population)
+        self.days = _until_first(population, self.hit)
+        self.columns = {name: codes(values) for name, values in population.attributes.items()}
+        self._factors: dict[tuple[str, ...], Factors] = {}
+
+    @cached_property
+    def order(self) -> Ints:
+        """The stays in an order that depends on what they are, and not on how they came."""
+        return np.lexsort([codes for codes, _ in self.columns.values()] + [self.days, self.components])
+
+    def factors(self, names: tuple[str, ...]) -> Factors:
+        """The values of these attributes, one or two of them."""
+        if names not in self._factors:
+            codes, values = self._combined(names)
+            sizes = np.bincount(codes[codes >= 0], minlength=len(values))
+            usable = sizes >= PARTS_PER_AFFECTED * self.policy.minimum_affected
+            if len(names) > 1:  # all that have a half have the other one too: no more than the half by itself
+                halves = [np.bincount(self.columns[name][0] + 1)[1:] for name in names]
+                whole = [
+                    any(n == half[self.place(pair)] for half, pair in zip(halves, value, strict=True))
+                    for n, value in zip(sizes.tolist(), values, strict=True)
+                ]
+                usable &= ~np.array(whole, dtype=np.bool_)
+            self._factors[names] = Factors(codes, values, usable)
+        return self._factors[names]
+
+    def _combined(self, names: tuple[str, ...]) -> tuple[Ints, list[Shared]]:
+        if len(names) == 1:
+            column, values = self.columns[names[0]]
+            return column, [((names[0], value),) for value in values]
+        (one, ones), (other, others) = self.columns[names[0]], self.columns[names[1]]
+        told = (one >= 0) & (other >= 0)
+        kept, inverse = np.unique(one[told] * len(others) + other[told], return_inverse=True)
+        combined = np.full(len(told), -1, dtype=np.int64)
+        combined[told] = inverse
+        pairs: list[Shared] = [
+            ((names[0], ones[code // len(others)]), (names[1], others[code % len(others)])) for code in kept.tolist()
+        ]
+        return combined, pairs
+
+    @cached_property
+    def part(self) -> Ints:
+        """Each stay's part as a number."""
+        words_ = np.char.add(np.char.add(self.population.component.astype(str), "/"), self.population.part.astype(str))
+        inverse: Ints = np.unique(words_, return_inverse=True)[1]
+        return inverse
+
+    def place(self, pair: tuple[str, str]) -> int:
+        """The value's code in its column."""
+        return self._places[pair[0]][pair[1]]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, int]]:
+        return {name: {value: n for n, value in enumerate(values)} for name, (_, values) in self.columns.items()}
+
+    def mask(self, shared: Shared) -> Flags:
+        """The stays that have all of it."""
+        inside = np.ones(len(self.population), dtype=np.bool_)
+        for name, value in shared:
+            inside &= self.columns[name][0] == self.place((name, value))
+        return inside
+
+    def told(self, shared: Shared) -> Flags:
+        """The stays of which it is known whether they have it."""
+        known = np.ones(len(self.population), dtype=np.bool_)
+        for name, _ in shared:
+            known &= self.columns[name][0] >= 0
+        return known
+
+    def group(self, shared: Shared, strata: Ints, among: Flags) -> Group:
+        """The factor against the rest of `among`, within strata."""
+        inside, count = self.mask(shared) & among, int(strata.max(initial=0)) + 1
+        days, hit = self.days, self.hit & among
+        return Group(
+            events=np.bincount(strata[hit], minlength=count),
+            inside=summed(strata[inside], days[inside], count),
+            outside=summed(strata[among & ~inside], days[among & ~inside], count),
+            hits=int((hit & inside).sum()),
+        )
+
+    def scoped(self, scope: int) -> Flags:
+        """The stays of one kind of part, or of all."""
+        return np.ones(len(self.population), dtype=np.bool_) if scope < 0 else self.components == scope
+
+
+def summed(cells: Ints, days: Floats, count: int) -> Floats:
+    """The days of each cell."""
+    return np.bincount(cells, days, minlength=count).astype(np.float64)
+
+
+def _first_of_each(population: Population) -> Flags:
+    """The stays whose event is the first of its host and kind of part."""
+    hit = ~np.isnat(population.event_at)
+    rows = np.nonzero(hit)[0]
+    whose = [
+        f"{population.component[row]}/{population.host[row] or population.part[row]}"
+        for row in rows[np.argsort(population.event_at[rows], kind="stable")].tolist()
+    ]
+    first = np.unique(np.array(whose, dtype=object).astype(str), return_index=True)[1]
+    counted = np.zeros(len(population), dtype=np.bool_)
+    counted[rows[np.argsort(population.event_at[rows], kind="stable")][first]] = True
+    return counted
+
+
+def _until_first(population: Population, first: Flags) -> Floats:
+    """How long each stay was watched for what counts: not after the first event of its host and kind of part.
+
+    A day of it counts always, because risks are told once a day.
+    """
+    rows = np.nonzero(first)[0].tolist()
+    began = {(population.component[n], population.host[n] or population.part[n]): population.event_at[n] for n in rows}
+    never, asof_at = np.datetime64("NaT"), np.datetime64(population.asof_at.replace(tzinfo=None))
+    whose = zip(population.component, np.where(population.host == None, population.part, population.host), strict=True)  # noqa: E711
+    since = np.array([began.get(each, never) for each in whose], dtype="datetime64[us]")
+    until = np.where(population.current, asof_at, population.event_at)
+    after = np.nan_to_num((until - since) / np.timedelta64(1, "D"))
+    days: Floats = np.maximum(population.days - np.maximum(after, 0.0), np.minimum(population.days, 1.0))
+    return days
+
+
+def split(held: Ints, inside: Flags) -> Ints:
+    """Strata in which what is inside stands apart."""
+    finer: Ints = np.unique(held * 2 + inside, return_inverse=True)[1]
+    return finer
