@@ -20,7 +20,7 @@ from decisions.incidents.rates import Group, gain, ratio, tails
 from decisions.incidents.study import Factors, Study, summed
 from decisions.incidents.values import Shared
 from decisions.incidents.words import NAMES
-from decisions.policy import Incidents
+from decisions.sections import Incidents
 
 PAIRED: Final = ("hardware_model", "firmware", "kernel", "model", "part_firmware", "batch", "age")
 """Attributes of which two at a time are looked at."""

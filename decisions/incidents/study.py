@@ -9,7 +9,7 @@ import numpy as np
 from decisions.incidents.population import Flags, Floats, Ints, Population, codes
 from decisions.incidents.rates import Group
 from decisions.incidents.values import Shared
-from decisions.policy import Incidents
+from decisions.sections import Incidents
 
 PARTS_PER_AFFECTED: Final = 2
 """A factor that holds fewer parts than this times the fewest affected is not looked at."""

@@ -64,7 +64,7 @@ def assign(
                 unplaced[vm.vm_id] = _why(floor, v)
     method = BOTH if len(methods) > 1 else next(iter(methods), NONE)
     return Assignment(
-        targets, unplaced, Placement(len(requests), len(targets), objective, min(bound, objective), method)
+        targets, unplaced, Placement(len(requests), len(targets), objective, float(min(bound, objective)), method)
     )
 
 

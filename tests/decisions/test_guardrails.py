@@ -98,20 +98,20 @@ def test_earned_precision_is_that_of_the_band_that_holds_the_risk() -> None:
     """A better band below or above lends nothing, and a band without a call has measured nothing."""
     bands = (
         Earned(0.1, 0.99, 0.95, 1.0, 90),
-        Earned(0.3, 0.1, 0.04, 0.2, 40),
+        Earned(0.3, 0.1, 0.004, 0.2, 40),
         Earned(0.5, 0.95, 0.9, 1.0, 50),
         Earned(0.8, 0.0, 0.0, 1.0, 0),
     )
-    for top, said in ((0.2, None), (0.3, "at least 4.0%"), (0.4, "at least 4.0%"), (0.5, None), (0.9, "nobody has")):
+    for top, said in ((0.2, None), (0.3, "at least 0.4%"), (0.4, "at least 0.4%"), (0.5, None), (0.9, "nobody has")):
         reason = guardrails.earned_precision(Action.LIVE_MIGRATE, known(top), bands, POLICY.earned, 0.0)
         assert reason is None if said is None else said in str(reason)
 
 
 def test_earned_precision_of_two_models_is_the_worse() -> None:
     """Two models that begin a band at the same risk: the lower bound that is lower counts."""
-    bands = (Earned(0.1, 0.9, 0.8, 1.0, 50), Earned(0.1, 0.5, 0.01, 0.7, 50))
+    bands = (Earned(0.1, 0.9, 0.8, 1.0, 50), Earned(0.1, 0.5, 0.005, 0.7, 50))
     reason = guardrails.earned_precision(Action.LIVE_MIGRATE, known(0.4), bands, POLICY.earned, 0.0)
-    assert "at least 1.0%" in str(reason)
+    assert "at least 0.5%" in str(reason)
 
 
 def test_earned_precision_counts_the_lower_bound_against_threshold_and_break_even() -> None:

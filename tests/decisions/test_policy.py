@@ -43,7 +43,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
 
 def test_the_version_is_of_the_content_not_the_file(tmp_path: Path) -> None:
     """Comments and the spelling of a number do not make another policy."""
-    assert load(write(tmp_path, "# mine\n[risk]\nminimum_risk = 5e-2\n")).version == load().version
+    assert load(write(tmp_path, "# mine\n[risk]\nminimum_risk = 2e-2\n")).version == load().version
 
 
 @pytest.mark.parametrize(
@@ -164,5 +164,5 @@ def test_mistakes_about_pools_windows_and_notice_are_refused_by_name(tmp_path: P
 
 def test_recovery_is_never_above_the_floor(tmp_path: Path) -> None:
     """A floor lowered below the shipped threshold of recovery takes that with it."""
-    assert load().risk.recovery == 0.02 < load().risk.minimum_risk
-    assert load(write(tmp_path, "[risk]\nminimum_risk = 0.01\n")).risk.recovery == 0.01
+    assert load().risk.recovery == 0.01 < load().risk.minimum_risk
+    assert load(write(tmp_path, "[risk]\nminimum_risk = 0.005\n")).risk.recovery == 0.005

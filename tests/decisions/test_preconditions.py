@@ -52,7 +52,7 @@ def test_a_host_that_has_recovered_gets_no_order() -> None:
     """The newest prediction is clearly below the floor: the sentence says by which, and how low it is."""
     assert why(present(**told(0.001))) == (
         "host h001 has recovered: by the prediction of 2026-03-01 02:00 UTC it fails within 14 days with a chance of "
-        "0.1%, and below 2.0% it is no longer at risk"
+        "0.1%, and below 1.0% it is no longer at risk"
     )
 
 

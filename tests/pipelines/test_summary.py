@@ -12,6 +12,7 @@ DECIDED = {
     "already_decided": False,
     "under_kill_switch": False,
     "breaker": [{"sentence": "rack r1: 5 of 20 hosts would be emptied"}],
+    "incidents": [{"sentence": "power feed f1 is shared by what fails.", "response": "Hold: a person looks."}],
     "listed": [
         {"action": "live_migrate", "autonomy": "auto", "host_id": "h1", "reasons": ["Host h1 fails soon."]},
         {"action": "monitor", "autonomy": "auto", "host_id": "h2", "reasons": ["Host h2 is watched."]},
