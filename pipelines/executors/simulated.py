@@ -36,9 +36,11 @@ class Simulated:
 
 
 def _answer(found: OrderAnswer) -> Answer:
+    """The world's answer; of an order that has not begun nothing has become of any VM, also of those that will stay."""
+    state = OrderState(found.state)
     vms = tuple(
         VmOutcome(vm.vm_id, vm.result, vm.target_host_id, vm.pause_seconds, vm.interrupted)
         for vm in found.vms
-        if vm.result is not None
+        if vm.result is not None and state is not OrderState.ACCEPTED
     )
-    return Answer(found.order_id, OrderState(found.state), found.at, found.reason, vms)
+    return Answer(found.order_id, state, found.at, found.reason, vms)
