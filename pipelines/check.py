@@ -143,9 +143,24 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield Finding("opt-out", "ok", f"{out.by} keeps {out.scope} {out.name} out {until}: {out.reason}")
 
 
+def _webhook(settings: Settings) -> Iterator[Finding]:
+    from pipelines.contract import signing
+
+    try:
+        signing.secret()
+    except ForeshockError as error:
+        yield Finding("executor", "missing", str(error))
+    if settings.executor.url:
+        yield Finding("executor", "ok", f"orders go to {settings.executor.url}")
+    else:
+        yield Finding("executor", "missing", 'executor.kind = "webhook" needs executor.url')
+
+
 def _executor(settings: Settings) -> Iterator[Finding]:
     kind = kind_of(settings)
-    if kind == "simulated" and not world_path(settings).exists():
+    if kind == "webhook":
+        yield from _webhook(settings)
+    elif kind == "simulated" and not world_path(settings).exists():
         yield Finding("executor", "missing", "simulated, and there is no simulated world: foreshock simulate")
     else:
         chosen = " (auto: by whether the home has a simulated world)" if settings.executor.kind == "auto" else ""

@@ -16,8 +16,8 @@ from pipelines.output import Output, only_ours_on_stdout, print_json, print_text
 FAILED: Final = 1
 INTERRUPTED: Final = 130
 _LOOK: Final = "`foreshock doctor` says which; put a sound copy of that file in its place."
-SERVES: Final = "review"
-"""The command that answers when it begins, not when it ends."""
+SERVES: Final = frozenset({"review", "executor"})
+"""Commands that answer when they begin, not when they end."""
 
 
 def _version() -> str:
@@ -56,6 +56,7 @@ _COMMANDS: Final = (
     (_JUDGEMENT, "replay", "replay:replay", "A past period once more, through a policy and a model; writes nothing."),
     (_JUDGEMENT, "drift", "judgement:drift", "Whether a model still knows the fleet, and what came true."),
     (_JUDGEMENT, "watch", "judgement:watch", "Measure the drift of every champion; an alarm trains a challenger."),
+    (_NIGHT, "executor", "executor:executor", "Serve the reference executor, which carries orders out."),
     (_JUDGEMENT, "promote", "judgement:promote", "Make a version the champion if the gates pass."),
     (_JUDGEMENT, "rollback", "judgement:rollback", "Give the champion's place back to the one before."),
     (_PEOPLE, "review", "people:review", "Serve the review pages."),
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads cost more than they save beside a server
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        with only_ours_on_stdout() if as_json and tokens[0] != SERVES else nullcontext():
+        with only_ours_on_stdout() if as_json and tokens[0] not in SERVES else nullcontext():
             output = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _fail(UsageError(f"{error} See 'foreshock --help'."), as_json=as_json)

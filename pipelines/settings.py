@@ -68,14 +68,17 @@ class PolicySettings(_Section):
 
 
 class ExecutorSettings(_Section):
-    """Who carries orders out: the simulated fleet, or nobody (`dry_run` answers and does nothing).
+    """Who carries orders out: the simulated fleet, an executor at `url` (`webhook`), or nobody (`dry_run`).
 
-    `auto` is the simulated fleet in a home that has one, else `dry_run`.
+    `auto` is the simulated fleet in a home that has one, else `dry_run`, which answers and does nothing. What is sent
+    to `url` is signed with the secret in `FORESHOCK_EXECUTOR_SECRET`.
 
     Handing an order over is tried `attempts` times in all, first again after `backoff_seconds`, then twice as long.
     """
 
-    kind: Literal["auto", "simulated", "dry_run"] = "auto"
+    kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
     lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, SettingsError
 from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
 from pipelines.settings import Settings
@@ -19,7 +19,7 @@ def world_path(settings: Settings) -> Path:
     return settings.home / WORLD
 
 
-def kind_of(settings: Settings) -> Literal["simulated", "dry_run"]:
+def kind_of(settings: Settings) -> Literal["simulated", "dry_run", "webhook"]:
     """Who carries orders out, with `auto` made good: a simulated fleet where the home has one, else nobody."""
     kind = settings.executor.kind
     if kind != "auto":
@@ -33,9 +33,15 @@ def opened(settings: Settings, now: datetime) -> Iterator[Executor]:
 
     Raises:
         ExecutorError: the simulated executor is asked for and there is no simulated world.
+        SettingsError: an executor elsewhere is asked for, without its URL or the secret to sign with.
     """
-    if kind_of(settings) == "dry_run":
+    kind = kind_of(settings)
+    if kind == "dry_run":
         yield DryRun(now)
+        return
+    if kind == "webhook":
+        with _webhook(settings, now) as executor:
+            yield executor
         return
     if not world_path(settings).exists():
         msg = (
@@ -48,3 +54,20 @@ def opened(settings: Settings, now: datetime) -> Iterator[Executor]:
 
     with World.open(world_path(settings)) as world:
         yield Simulated(world, now)
+
+
+@contextmanager
+def _webhook(settings: Settings, now: datetime) -> Iterator[Executor]:
+    import httpx
+
+    from pipelines.contract import signing
+    from pipelines.executors.webhook import Webhook
+
+    if not settings.executor.url:
+        msg = (
+            'executor.kind = "webhook" needs executor.url, the address of the executor, such as http://127.0.0.1:8585.'
+        )
+        raise SettingsError(msg)
+    key = signing.secret()
+    with httpx.Client(timeout=settings.executor.timeout_seconds) as client:
+        yield Webhook(settings.executor.url, key, now, client)

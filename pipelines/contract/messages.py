@@ -1,0 +1,274 @@
+"""Orders and answers as CloudEvents 1.0 in structured JSON, and back; both sides check `data` by the same models.
+
+Source of the format: CloudEvents specification 1.0.2, JSON event format. An event's `id` is the idempotency key: an
+order's is the order's own id, so the same order sent twice is the same event.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from data.errors import InputError
+from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+BATCH_TYPE: Final = "application/cloudevents-batch+json"
+REQUESTED: Final = "io.foreshock.order.requested.v1"
+CANCELLED: Final = "io.foreshock.order.cancelled.v1"
+ANSWER: Final = "io.foreshock.order.{state}.v1"
+SOURCE: Final = "/foreshock"
+EXECUTOR: Final = "/foreshock/executor"
+
+Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Sentence = Annotated[str, Field(max_length=4_000)]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Read = TypeVar("_Read", bound=_Data)
+
+
+class VmData(_Data):
+    """What is asked for one VM."""
+
+    vm_id: Id
+    technique: Action
+    target_host_id: Id | None = None
+    seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 0.0
+    deadline: AwareDatetime | None = None
+
+
+class ChangeData(_Data):
+    """The service that the host gets."""
+
+    name: Id
+    attribute: Id
+    value: Id
+    becomes: Id
+
+
+class Precondition(_Data):
+    """What must still hold when the order starts; otherwise it is refused."""
+
+    vm_ids: Annotated[tuple[Id, ...], Field(max_length=10_000)]
+    """They are all on the host."""
+    no_later_than: AwareDatetime
+    """The decision has not expired."""
+
+
+class OrderData(_Data):
+    """`data` of `io.foreshock.order.requested.v1`."""
+
+    proposal_id: Id
+    host_id: Id
+    action: Action
+    vms: Annotated[tuple[VmData, ...], Field(max_length=10_000)]
+    not_before: AwareDatetime
+    expires_at: AwareDatetime
+    precondition: Precondition
+    reasons: Annotated[tuple[Sentence, ...], Field(max_length=100)]
+    model_version: Annotated[str, Field(max_length=400)]
+    policy_version: Annotated[str, Field(max_length=400)]
+    remedy: ChangeData | None = None
+
+
+class CancelData(_Data):
+    """`data` of `io.foreshock.order.cancelled.v1` when it is sent to the executor."""
+
+    order_id: Id
+    reason: Sentence
+
+
+class VmOutcomeData(_Data):
+    """What became of one VM."""
+
+    vm_id: Id
+    result: Literal["moved", "redeployed", "chosen", "paused", "stayed", "failed", "lost"]
+    target_host_id: Id | None
+    pause_seconds: Annotated[float, Field(ge=0)]
+    interrupted: bool
+
+
+class AnswerData(_Data):
+    """`data` of `io.foreshock.order.{accepted,started,completed,failed,refused,cancelled,expired}.v1`."""
+
+    order_id: Id
+    reason: Sentence | None = None
+    vms: tuple[VmOutcomeData, ...] = ()
+
+
+SCHEMAS: Final[dict[str, type[BaseModel]]] = {
+    "order.requested.v1": OrderData,
+    "order.cancelled.v1": CancelData,
+    "order.answer.v1": AnswerData,
+}
+
+
+def schema(name: str) -> str:
+    """The JSON Schema (2020-12) of an event's data, as it ships in `schemas/`."""
+    model = SCHEMAS[name].model_json_schema()
+    named = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model, "title": f"io.foreshock.{name}"}
+    return json.dumps(named, indent=2, sort_keys=True) + "\n"
+
+
+def order_event(order: Order, at: datetime) -> bytes:
+    """The event that hands the order over; the same order gives the same id."""
+    data = OrderData(
+        proposal_id=order.proposal_id,
+        host_id=order.host_id,
+        action=order.action,
+        vms=tuple(VmData(**vars(vm)) for vm in order.vms),
+        not_before=order.not_before,
+        expires_at=order.expires_at,
+        precondition=Precondition(vm_ids=tuple(vm.vm_id for vm in order.vms), no_later_than=order.expires_at),
+        reasons=order.reasons,
+        model_version=order.model_version,
+        policy_version=order.policy_version,
+        remedy=ChangeData(**vars(order.remedy)) if order.remedy else None,
+    )
+    return _written(order.order_id, REQUESTED, SOURCE, f"host/{order.host_id}", at, data)
+
+
+def cancel_event(order_id: str, reason: str, at: datetime) -> bytes:
+    """The event that calls an order back."""
+    data = CancelData(order_id=order_id, reason=reason)
+    return _written(f"{order_id}/cancel", CANCELLED, SOURCE, f"order/{order_id}", at, data)
+
+
+def answer_event(answer: Answer) -> bytes:
+    """The event that says where an order stands; the same standing gives the same id."""
+    data = AnswerData(
+        order_id=answer.order_id,
+        reason=answer.reason,
+        vms=tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms),
+    )
+    kind = ANSWER.format(state=answer.state)
+    return _written(f"{answer.order_id}/{answer.state}", kind, EXECUTOR, f"order/{answer.order_id}", answer.at, data)
+
+
+def read_order(event: CloudEvent) -> Order:
+    """The order that an event hands over.
+
+    Raises:
+        InputError: its data is not that of an order.
+    """
+    data = _checked(OrderData, event)
+    vms = tuple(VmPlan(**vars(vm)) for vm in data.vms)
+    return Order(
+        order_id=str(event.get_id()),
+        proposal_id=data.proposal_id,
+        host_id=data.host_id,
+        action=data.action,
+        vms=vms,
+        not_before=data.not_before,
+        expires_at=data.expires_at,
+        reasons=data.reasons,
+        policy_version=data.policy_version,
+        model_version=data.model_version,
+        remedy=Change(**vars(data.remedy)) if data.remedy else None,
+    )
+
+
+def read_cancel(event: CloudEvent) -> CancelData:
+    """The order that an event calls back, and why.
+
+    Raises:
+        InputError: its data says no such thing.
+    """
+    return _checked(CancelData, event)
+
+
+def read_answer(body: bytes | str) -> Answer:
+    """The answer that an event holds.
+
+    Raises:
+        InputError: it is no answer.
+    """
+    event = read_event(body)
+    kind, at = str(event.get_type()), event.get_time()
+    state = next((state for state in OrderState if kind == ANSWER.format(state=state)), None)
+    if state is None or at is None:
+        msg = f"event {event.get_id()} of type {kind} is no answer to an order, or has no time"
+        raise InputError(msg)
+    data = _checked(AnswerData, event)
+    vms = tuple(VmOutcome(**vars(vm)) for vm in data.vms)
+    return Answer(data.order_id, state, at.astimezone(UTC), data.reason, vms)
+
+
+def batch(events: Sequence[bytes]) -> bytes:
+    """Several events in one body, by the JSON batch format."""
+    return b"[" + b",".join(events) + b"]"
+
+
+def read_batch(body: bytes) -> list[Answer]:
+    """The answers of a batch.
+
+    Raises:
+        InputError: it is no JSON list of answers.
+    """
+    try:
+        rows = json.loads(body)
+    except ValueError as error:
+        msg = f"the batch is not JSON: {error}"
+        raise InputError(msg) from error
+    if not isinstance(rows, list):
+        msg = "the batch is no JSON list of events"
+        raise InputError(msg)
+    return [read_answer(json.dumps(row)) for row in rows]
+
+
+def read_event(body: bytes | str) -> CloudEvent:
+    """The event in a body of structured JSON.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        raw = json.loads(body)
+        missing = [name for name in ("specversion", "id", "source", "type") if not raw.get(name)]
+        event = None if missing else JSONFormat().read(None, body)
+    except Exception as error:
+        msg = f"the body is no CloudEvent 1.0 in structured JSON: {error}"
+        raise InputError(msg) from error
+    if not isinstance(event, CloudEvent):
+        why = f"it lacks {', '.join(missing)}" if missing else "it is of another version"
+        msg = f"the body is no CloudEvent 1.0 in structured JSON: {why}"
+        raise InputError(msg)
+    return event
+
+
+def _written(id_: str, kind: str, source: str, subject: str, at: datetime, data: _Data) -> bytes:
+    attributes = {
+        "specversion": "1.0",
+        "id": id_,
+        "type": kind,
+        "source": source,
+        "subject": subject,
+        "time": at.astimezone(UTC),
+        "datacontenttype": "application/json",
+    }
+    return JSONFormat().write(CloudEvent(attributes=attributes, data=data.model_dump(mode="json")))
+
+
+def _checked(model: type[_Read], event: CloudEvent) -> _Read:
+    try:
+        found: _Read = _adapter(model).validate_python(event.get_data())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "data"
+        msg = f"event {event.get_id()} of type {event.get_type()}: {where}: {first['msg']}"
+        raise InputError(msg) from error
+    return found
+
+
+@cache
+def _adapter(model: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(model)

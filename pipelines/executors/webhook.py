@@ -1,0 +1,84 @@
+"""The executor of somebody else: orders go to it as signed CloudEvents over HTTP, and its answers come back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from data.errors import ExecutorError, InputError
+from decisions.domain import Answer, Order
+from pipelines.contract import messages, signing
+
+ORDERS: Final = "/v1/orders"
+ANSWERS: Final = "/v1/answers"
+AT_ONCE: Final = 200
+"""Orders asked about in one request."""
+
+
+_Told = TypeVar("_Told")
+
+
+def wall() -> datetime:
+    """The wall's time, by which requests are signed."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Hands orders over by HTTP. Requests that fail for want of an answer may have arrived: repeating is harmless."""
+
+    url: str
+    key: bytes
+    now: datetime
+    """The moment that events carry; signatures carry the wall's."""
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10.0))
+    clock: Callable[[], datetime] = wall
+
+    def submit(self, order: Order) -> Answer:
+        """The executor's first answer; the same order again is the same event."""
+        return self._one(messages.order_event(order, self.now))
+
+    def cancel(self, order_id: str, reason: str) -> Answer:
+        """What became of the order after asking to stop it."""
+        return self._one(messages.cancel_event(order_id, reason, self.now))
+
+    def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
+        """The latest answer to each order; those that the executor never had are left out."""
+        found: list[Answer] = []
+        for first in range(0, len(order_ids), AT_ONCE):
+            names = [("order_id", name) for name in order_ids[first : first + AT_ONCE]]
+            target = str(httpx.URL(ANSWERS, params=[*names, ("at", now.isoformat())]))
+            found += _read(messages.read_batch, self._request("GET", target, b""))
+        return found
+
+    def _one(self, event: bytes) -> Answer:
+        return _read(messages.read_answer, self._request("POST", ORDERS, event))
+
+    def _request(self, method: str, target: str, body: bytes) -> bytes:
+        """The body of a good answer.
+
+        What is signed of a request without a body is its target, so that nobody can ask about other orders with it.
+        """
+        signed = body or target.encode()
+        heads: Mapping[str, str] = signing.headers(self.key, str(uuid4()), signed, self.clock())
+        kind = {"content-type": messages.CONTENT_TYPE} if body else {}
+        try:
+            answer = self.client.request(method, self.url.rstrip("/") + target, content=body, headers={**heads, **kind})
+        except httpx.HTTPError as error:
+            msg = f"The executor at {self.url} did not answer ({error}). Is it up, and executor.url right?"
+            raise ExecutorError(msg) from error
+        if answer.is_success:
+            return answer.content
+        msg = f"The executor at {self.url} refused the request with {answer.status_code}: {answer.text[:500]}"
+        raise ExecutorError(msg)
+
+
+def _read(reader: Callable[[bytes], _Told], body: bytes) -> _Told:
+    try:
+        return reader(body)
+    except InputError as error:
+        msg = f"The executor's answer cannot be read: {error}"
+        raise ExecutorError(msg) from error

@@ -1,0 +1,267 @@
+"""The contract with an executor: what goes over the wire comes back whole, and only signed requests have an effect."""
+
+import json
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import ExecutorError, InputError, Refused, SettingsError
+from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
+from pipelines.contract import messages, signing
+from pipelines.executors.dry_run import DryRun
+from pipelines.executors.seen import Seen
+from pipelines.executors.server import MOST_BYTES, create
+from pipelines.executors.webhook import ORDERS, Webhook
+from tests.data.simulator.worlds import START, host, vm, world
+
+NOW = datetime(2026, 11, 1, 2, tzinfo=UTC)
+KEY = b"not a secret, only as long as one"
+SCHEMAS = Path(messages.__file__).with_name("schemas")
+
+STRANGE = b'{"specversion":"1.0","id":"1","type":"t","source":"s"}'
+
+names = st.text(string.ascii_letters + string.digits + "-/ü", min_size=1, max_size=20)
+moments = st.integers(0, 15 * 366 * 86_400).map(
+    lambda seconds: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+)
+plans = st.builds(
+    VmPlan, names, st.sampled_from(Action), st.none() | names, st.floats(0, 1e6), deadline=st.none() | moments
+)
+orders = st.builds(
+    Order,
+    order_id=names,
+    proposal_id=names,
+    host_id=names,
+    action=st.sampled_from(Action),
+    vms=st.lists(plans, max_size=4).map(tuple),
+    not_before=moments,
+    expires_at=moments,
+    reasons=st.lists(st.text(max_size=30), max_size=3).map(tuple),
+    policy_version=st.text(max_size=10),
+    model_version=st.text(max_size=10),
+    remedy=st.none() | st.builds(Change, names, names, names, names),
+)
+outcomes = st.builds(
+    VmOutcome,
+    names,
+    st.sampled_from(["moved", "redeployed", "chosen", "paused", "stayed", "failed", "lost"]),
+    st.none() | names,
+    st.floats(0, 1e5),
+    st.booleans(),
+)
+answers = st.builds(
+    Answer,
+    names,
+    st.sampled_from([state for state in OrderState if state is not OrderState.REQUESTED]),
+    moments,
+    st.none() | st.text(max_size=30),
+    st.lists(outcomes, max_size=4).map(tuple),
+)
+
+
+def order(**changes: object) -> Order:
+    """An order to move one VM."""
+    plain = {
+        "order_id": "o1",
+        "proposal_id": "p1",
+        "host_id": "h1",
+        "action": Action.LIVE_MIGRATE,
+        "vms": (VmPlan("v1", Action.LIVE_MIGRATE, "h2", 12.0),),
+        "not_before": NOW,
+        "expires_at": NOW + timedelta(hours=6),
+        "reasons": ("it is dying",),
+        "policy_version": "p",
+        "model_version": "m",
+    }
+    return Order(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+@given(orders)
+def test_an_order_comes_back_whole(sent: Order) -> None:
+    """What is written as an event and read again is the same order, and fits the schema that ships."""
+    body = messages.order_event(sent, NOW)
+    assert messages.read_order(messages.read_event(body)) == sent
+    jsonschema.validate(json.loads(body)["data"], json.loads((SCHEMAS / "order.requested.v1.json").read_text()))
+
+
+@given(answers)
+def test_an_answer_comes_back_whole(sent: Answer) -> None:
+    """So is an answer, with what became of each VM."""
+    body = messages.answer_event(sent)
+    assert messages.read_answer(body) == sent
+    jsonschema.validate(json.loads(body)["data"], json.loads((SCHEMAS / "order.answer.v1.json").read_text()))
+
+
+@pytest.mark.parametrize("name", sorted(messages.SCHEMAS))
+def test_the_schemas_that_ship_are_those_that_are_checked_by(name: str) -> None:
+    """A change of the contract is a change of the file that others validate with."""
+    assert (SCHEMAS / f"{name}.json").read_text() == messages.schema(name)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"specversion":"1.0","type":"t","source":"s"}',
+        b'{"specversion":"0.3"}',
+    ],
+)
+def test_what_is_no_event_is_named_as_such(body: bytes) -> None:
+    """An empty body, a list, another version, an event without an id: refused with a sentence."""
+    with pytest.raises(InputError, match=r"CloudEvent 1\.0"):
+        messages.read_event(body)
+
+
+def test_an_unknown_key_in_the_data_is_refused_by_name() -> None:
+    """Data is checked key by key: a misspelt one is not taken for an optional one left out."""
+    event = json.loads(messages.order_event(order(), NOW))
+    event["data"]["not_befor"] = event["data"].pop("not_before")
+    with pytest.raises(InputError, match="not_befor"):
+        messages.read_order(messages.read_event(json.dumps(event)))
+
+
+def test_a_signature_is_good_for_its_own_body_only() -> None:
+    """Another body, another id or a forged signature is refused; so is none at all."""
+    at = datetime.now(UTC)
+    heads = signing.headers(KEY, "m1", b"body", at)
+    assert signing.check(KEY, heads, b"body") == "m1"
+    forged = {**heads, "webhook-signature": "v1,AAAA"}
+    for wrong, body in ((heads, b"other"), ({**heads, "webhook-id": "m2"}, b"body"), (forged, b"body"), ({}, b"body")):
+        with pytest.raises(Refused, match="not signed"):
+            signing.check(KEY, wrong, body)
+
+
+def test_an_old_signature_is_refused() -> None:
+    """After five minutes a recorded request is worthless."""
+    heads = signing.headers(KEY, "m1", b"body", datetime.now(UTC) - timedelta(minutes=6))
+    with pytest.raises(Refused, match="too old"):
+        signing.check(KEY, heads, b"body")
+
+
+def test_a_short_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that can be guessed protects nothing; the error says how to make one."""
+    monkeypatch.setenv(signing.SECRET, "short")
+    with pytest.raises(SettingsError, match="has 5 bytes"):
+        signing.secret()
+
+
+@contextmanager
+def serving() -> Iterator[TestClient]:
+    """The executor's side on a dry run, in this process."""
+    seen = Seen(":memory:")
+    app = create(lambda _: DryRun(NOW), seen.first_time, KEY, lambda: datetime.now(UTC))
+    with TestClient(app, base_url="http://executor", raise_server_exceptions=False) as client:
+        yield client
+
+
+def webhook(client: httpx.Client) -> Webhook:
+    """Foreshock's side of the same wire."""
+    return Webhook("http://executor", KEY, NOW, client)
+
+
+def test_orders_go_over_the_wire_and_answers_come_back() -> None:
+    """Handed over, refused with its reason, called back, asked about: each as if the executor were here."""
+    with serving() as client:
+        away = webhook(client)
+        assert away.submit(order()) == Answer("o1", OrderState.ACCEPTED, NOW, "dry run")
+        assert away.submit(order(order_id="o2", expires_at=NOW)).state is OrderState.REFUSED
+        assert away.cancel("o1", "recovered").state is OrderState.CANCELLED
+        assert [answer.order_id for answer in away.poll([f"o{n}" for n in range(450)], NOW)] == [
+            f"o{n}" for n in range(450)
+        ]
+
+
+def test_a_recorded_request_has_no_second_effect() -> None:
+    """The same request, signature and all, is refused the second time."""
+    body = messages.order_event(order(), NOW)
+    heads = {**signing.headers(KEY, "once", body, datetime.now(UTC)), "content-type": messages.CONTENT_TYPE}
+    with serving() as client:
+        first, second = (client.post(ORDERS, content=body, headers=heads) for _ in range(2))
+    assert (first.status_code, second.status_code) == (200, 401)
+    assert "taken before" in second.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"x" * (MOST_BYTES + 1), 413),
+        (b"nothing", 422),
+        (b"{}", 422),
+        (b'{"specversion":"1.0","id":"1","type":"t","source":"s"}', 422),
+    ],
+)
+def test_bad_input_is_refused_clearly(body: bytes, status: int) -> None:
+    """Too long, no JSON, no event, an event of another kind: problem+json with a sentence, never a 500."""
+    with serving() as client:
+        answer = client.post(ORDERS, content=body, headers=signing.headers(KEY, "m", body, datetime.now(UTC)))
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["detail"]
+
+
+def test_an_unsigned_request_has_no_effect() -> None:
+    """Without a good signature nobody learns even whether the order makes sense."""
+    with serving() as client:
+        posted = client.post(ORDERS, content=messages.order_event(order(), NOW))
+        asked = client.get("/v1/answers", params={"order_id": "o1"})
+    assert (posted.status_code, asked.status_code) == (401, 401)
+
+
+def test_an_executor_that_is_down_is_named() -> None:
+    """The error says which address did not answer, and what to look at."""
+    away = Webhook("http://127.0.0.1:9", KEY, NOW, httpx.Client(timeout=1))
+    with pytest.raises(ExecutorError, match=r"127\.0\.0\.1:9 did not answer"):
+        away.submit(order())
+
+
+@pytest.mark.slow
+def test_an_order_moves_vms_at_an_executor_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`foreshock executor` serves a simulated world: the order goes over a real socket, and its VM moves."""
+    monkeypatch.setenv(signing.SECRET, KEY.decode())
+    made = world([host("a"), host("b", 1)], [vm("v1", "a")], path=tmp_path / "world.db")
+    made.close()
+    command = "from pipelines.cli import main; raise SystemExit(main(['executor', '--port', '0', '--json']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "FORESHOCK_HOME": str(tmp_path)},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            away = Webhook(url, KEY, START)
+            asked = order(host_id="a", not_before=START, expires_at=START + timedelta(days=1))
+            asked = replace(asked, vms=(VmPlan("v1", Action.LIVE_MIGRATE, "b", 12.0),))
+            assert away.submit(asked).state is OrderState.ACCEPTED
+            (answer,) = away.poll(["o1"], START + timedelta(hours=1))
+        finally:
+            process.terminate()
+    assert (answer.state, [one.result for one in answer.vms]) == (OrderState.COMPLETED, ["moved"])
+
+
+def test_ids_of_requests_survive_a_restart(tmp_path: Path) -> None:
+    """An executor that died remembers what it has taken; half an hour later the id is forgotten."""
+    first = Seen(tmp_path / "seen.db")
+    assert first.first_time("a", NOW)
+    first.close()
+    again = Seen(tmp_path / "seen.db")
+    assert not again.first_time("a", NOW)
+    assert again.first_time("a", NOW + timedelta(hours=1))
