@@ -1,7 +1,8 @@
 """Breakers: many hosts of one scope emptied at once speak of a broken model or a shared cause, not of bad luck."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -41,30 +42,81 @@ def labels(host: Host, risk: HostRisk | None) -> frozenset[str]:
     return frozenset(map(_label, scopes(host, risk)))
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """How many hosts of each scope could be acted on, and how many may be emptied within the breaker's time."""
+
+    lately: frozenset[str]
+    """Hosts that were emptied within that time."""
+    actionable: Mapping[Scope, int]
+    limits: BreakerLimits
+
+    def limit(self, scope: Scope) -> int:
+        """Hosts of the scope that may be emptied: its share, rounded down, and never fewer than the floor."""
+        share = float(getattr(self.limits, f"{scope[0]}_share"))
+        return max(self.limits.floor_hosts, int(share * self.actionable.get(scope, 0)))
+
+
+def _counts(
+    situation: Situation, risks: Mapping[str, HostRisk], flagged: Collection[str], limits: BreakerLimits
+) -> _Counts:
+    since = situation.asof_at - timedelta(hours=limits.hours)
+    lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
+    lately &= situation.hosts.keys()
+    counted = (set(flagged) & situation.hosts.keys()) | lately
+    actionable_by: Counter[Scope] = Counter()
+    for host_id in {h.host_id for h in situation.hosts.values() if _usable(h, situation)} | counted:
+        actionable_by.update(_possible_scopes(situation.hosts[host_id], risks.get(host_id)))
+    return _Counts(frozenset(lately), actionable_by, limits)
+
+
 def trip(
     situation: Situation, risks: Mapping[str, HostRisk], flagged: Collection[str], limits: BreakerLimits
 ) -> Mapping[Scope, Breaker]:
-    """The breakers that open when the flagged hosts are emptied besides those emptied lately, by scope.
+    """The breakers that open: `trip_times` as many hosts of a scope are flagged, or were emptied lately, as may be.
 
     The broadest scope comes first. The share is taken of the hosts that could be acted on: in use, with VMs.
     `floor_hosts` are always allowed.
     """
-    since = situation.asof_at - timedelta(hours=limits.hours)
-    lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
-    counted = (set(flagged) | lately) & situation.hosts.keys()
-    actionable = {h.host_id for h in situation.hosts.values() if _usable(h, situation)} | counted
+    held = _counts(situation, risks, flagged, limits)
     flagged_by: Counter[Scope] = Counter()
-    for host_id in counted:
+    for host_id in (set(flagged) & situation.hosts.keys()) | held.lately:
         flagged_by.update(scopes(situation.hosts[host_id], risks.get(host_id)))
-    actionable_by: Counter[Scope] = Counter()
-    for host_id in actionable:
-        actionable_by.update(_possible_scopes(situation.hosts[host_id], risks.get(host_id)))
     opened = {}
     for scope, flags in sorted(flagged_by.items(), key=lambda item: (_BREADTH[item[0][0]], item[0][1])):
-        limit = max(limits.floor_hosts, int(getattr(limits, f"{scope[0]}_share") * actionable_by[scope]))
-        if flags > limit:
-            opened[scope] = _breaker(scope, flags, actionable_by[scope], limit, limits.hours)
+        most = max(limits.floor_hosts, int(limits.trip_times * held.limit(scope)))
+        if flags > most:
+            opened[scope] = _breaker(scope, flags, held.actionable[scope], most, limits.hours)
     return opened
+
+
+def ration(
+    situation: Situation, risks: Mapping[str, HostRisk], wanting: Sequence[str], limits: BreakerLimits
+) -> Mapping[str, str]:
+    """The hosts that must wait because others of a scope of theirs went before them, and why; by host.
+
+    Args:
+        situation: who was emptied lately.
+        risks: by host.
+        wanting: hosts that want to be emptied, the most to gain first: those are let go until a scope has its share.
+        limits: shares and floor.
+    """
+    held = _counts(situation, risks, wanting, limits)
+    going: Counter[Scope] = Counter()
+    for host_id in held.lately:
+        going.update(scopes(situation.hosts[host_id], risks.get(host_id)))
+    waiting = {}
+    for host_id in wanting:
+        own = scopes(situation.hosts[host_id], risks.get(host_id))
+        full = next((scope for scope in own if going[scope] >= held.limit(scope)), None)
+        if full is None or host_id in held.lately:
+            going.update(own if host_id not in held.lately else ())
+        else:
+            waiting[host_id] = (
+                f"{_label(full)}: {going[full]} others are emptied within {limits.hours:g} h, and policy allows no "
+                "more; those with the most at stake go first"
+            )
+    return waiting
 
 
 def _usable(host: Host, situation: Situation) -> bool:

@@ -7,6 +7,7 @@ the host really got, and the cheapest one that no guardrail forbids is proposed.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from uuid import UUID, uuid5
 
 from decisions import guardrails
 from decisions.actions import MOVES, PRICED, SERVICES
-from decisions.breakers import Scope, scopes, trip
+from decisions.breakers import Scope, ration, scopes, trip
 from decisions.cases import Case, Forbidden, cheapest, find
 from decisions.domain import (
     Action,
@@ -43,18 +44,24 @@ from decisions.windows import Start, earliest, start
 NAMESPACE: Final = UUID("6f1d7a52-0d5c-5d0a-9a3e-6d8d0f1e7c11")
 
 
-def decide(situation: Situation, policy: Policy) -> Verdict:
+def decide(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk] | None = None) -> Verdict:
     """Proposals for every host whose risk is above the policy's floor, or unknown; the same arguments, the same answer.
 
     Hosts are answered in the order in which budgets are given out: the most interruptions to avoid first, unknown last.
+
+    Args:
+        situation: all that may be looked at.
+        policy: what is allowed, and what it costs.
+        risks: the hosts' risks where they are worked out already, in place of those that `situation.risks` make.
     """
-    risks = host_risks(situation.risks)
+    risks = host_risks(situation.risks) if risks is None else risks
     version = model_version(situation.risks)
     cases = find(situation, policy, risks)
     flagged = {case.host.host_id for case in cases if case.wants in MOVES and case.at_risk}
     opened = trip(situation, risks, flagged, policy.breaker)
-    placed = _place(situation, policy, risks, cases, opened)
-    cycle = _Cycle(situation, policy, version, opened, placed)
+    held = _held(situation, policy, risks, cases, opened)
+    placed = _place(situation, policy, risks, cases, held)
+    cycle = _Cycle(situation, policy, version, held, placed)
     proposals = tuple(cycle.propose(case) for case in cases)
     bitten = Counter(guardrail for p in proposals for guardrail in {line.split(":", 1)[0] for line in p.blocked})
     blocked_by = MappingProxyType(dict(sorted(bitten.items())))
@@ -82,13 +89,13 @@ def _place(
     policy: Policy,
     risks: Mapping[str, HostRisk],
     cases: Sequence[Case],
-    opened: Mapping[Scope, Breaker],
+    held: "_Held",
 ) -> Assignment:
     """Targets for the VMs of every host that wants to move them and may, each worth its share of the host's gain."""
     requests: list[Vm] = []
     values: dict[str, float] = {}
     for case in cases:
-        if case.wants not in MOVES or _covering(case, opened):
+        if case.wants not in MOVES or held.back(case):
             continue
         at_once = policy.limits.live_moves_at_once_per_source
         live_only = case.wants is Action.LIVE_MIGRATE
@@ -112,19 +119,41 @@ def _under_way(situation: Situation) -> list[tuple[Vm, str]]:
     return [(vm, targets[vm.vm_id]) for vms in situation.vms.values() for vm in vms if vm.vm_id in targets]
 
 
-def _covering(case: Case, opened: Mapping[Scope, Breaker]) -> tuple[Breaker, ...]:
-    return tuple(opened[scope] for scope in scopes(case.host, case.risk) if scope in opened)
+@dataclass(frozen=True)
+class _Held:
+    """Who is held back for what others do: by a breaker that is open, or until others have gone."""
+
+    opened: Mapping[Scope, Breaker]
+    waiting: Mapping[str, str]
+    """By host, which share is used up, and by how many."""
+
+    def covering(self, case: Case) -> tuple[Breaker, ...]:
+        """The open breakers that the host is counted in."""
+        return tuple(self.opened[scope] for scope in scopes(case.host, case.risk) if scope in self.opened)
+
+    def back(self, case: Case) -> bool:
+        """Whether the host's VMs may not move now."""
+        return bool(self.covering(case)) or case.host.host_id in self.waiting
+
+
+def _held(
+    situation: Situation,
+    policy: Policy,
+    risks: Mapping[str, HostRisk],
+    cases: Sequence[Case],
+    opened: Mapping[Scope, Breaker],
+) -> _Held:
+    going = [case for case in cases if case.wants in MOVES and case.at_risk and not _Held(opened, {}).covering(case)]
+    return _Held(opened, ration(situation, risks, [case.host.host_id for case in going], policy.breaker))
 
 
 class _Cycle:
     """The budgets of one cycle while they are given out, host after host."""
 
-    def __init__(
-        self, situation: Situation, policy: Policy, version: str, opened: Mapping[Scope, Breaker], placed: Assignment
-    ) -> None:
+    def __init__(self, situation: Situation, policy: Policy, version: str, held: _Held, placed: Assignment) -> None:
         self._situation, self._policy, self._version = situation, policy, version
         self._in_force = policy_in_force(policy, situation.stopped_by)
-        self._opened, self._placed = opened, placed
+        self._held, self._placed = held, placed
         self._calendar = calendar_of(situation.asof_at, policy.limits, situation.open_orders, situation.hosts)
         self._told_at = max(situation.asof_at, situation.now or situation.asof_at)
         self._looks, self._services = 0, 0
@@ -134,7 +163,7 @@ class _Cycle:
     def propose(self, case: Case) -> Proposal:
         """The cheapest action that the host may still have, with its share of the budgets taken."""
         expires_at = case.risk.asof_at + self._policy.prediction_life
-        targets = self._placed.targets if case.wants in MOVES and not _covering(case, self._opened) else None
+        targets = self._placed.targets if case.wants in MOVES and not self._held.back(case) else None
         work = load(case.vms, self._policy, targets, owner_has_say=case.host.dedicated_to is not None)
         starts = self._start(case, work, expires_at) if targets is not None else None
         asof = self._situation.asof_at
@@ -206,7 +235,8 @@ class _Cycle:
         late = self._late(case, starts, expires_at) if starts is not None else ()
         for action in MOVES:
             checks = (
-                ("breaker", guardrails.open_breaker(action, _covering(case, self._opened))),
+                ("breaker", guardrails.open_breaker(action, self._held.covering(case))),
+                ("share_used", self._held.waiting.get(case.host.host_id)),
                 ("destination", self._no_target(case, work, action)),
                 *late,
             )

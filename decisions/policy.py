@@ -201,6 +201,7 @@ class BreakerLimits:
 
     hours: float = _between(0.1, 8760.0)
     floor_hosts: int = _between(1, 100_000)
+    trip_times: float = _between(1.0, 100.0)
     fleet_share: float = _between(0.0, 1.0)
     zone_share: float = _between(0.0, 1.0)
     rack_share: float = _between(0.0, 1.0)

@@ -8,7 +8,7 @@ from typing import Final
 
 from decisions import guardrails
 from decisions.actions import MOVES, ladder
-from decisions.breakers import labels, trip
+from decisions.breakers import labels, ration
 from decisions.domain import Breaker, Host, HostRisk, OptOut, Order, OrderState, Proposal, Situation, Vm
 from decisions.policy import Policy
 from decisions.schedule import calendar_of, rack_of, work_seconds
@@ -119,7 +119,7 @@ def _unwanted(order: Order, host: Host, proposal: Proposal, present: Present, no
         guardrails.autonomy_never(order.action, policy.of(pool).autonomy, key),
         guardrails.opted_out(order.action, host.host_id, pool, present.opt_outs, now),
         _recovered(order, present, now),
-        guardrails.open_breaker(order.action, _breakers(order, host, proposal, present, now)),
+        _crowded(order, host, proposal, present, now),
     )
     return next((why for why in reasons if why is not None), None)
 
@@ -145,13 +145,15 @@ def _faded(order: Order, present: Present, now: datetime) -> str | None:
     return f"no fresh prediction stands behind its deadline any more ({hours:g} h at most); the offer is withdrawn"
 
 
-def _breakers(order: Order, host: Host, proposal: Proposal, present: Present, now: datetime) -> list[Breaker]:
-    """Breakers that cover the host: those of the newest decision, and those that this order would trip.
+def _crowded(order: Order, host: Host, proposal: Proposal, present: Present, now: datetime) -> str | None:
+    """Which breaker of the newest decision covers the host, or which share others that were handed over have used up.
 
-    Of the latter, not a drive model's: how many hosts have such drives takes the risks of all, which are not looked at.
+    Of the shares, not a drive model's: how many hosts have such drives takes the risks of all, which are not looked at.
     """
     covering = [breaker for breaker in present.breakers if breaker.scope in labels(host, proposal.risk)]
+    opened = guardrails.open_breaker(order.action, covering)
+    if opened is not None or order.action not in MOVES or proposal.planned:
+        return opened
     moved = tuple(present.handed_over.items())
     seen = Situation(asof_at=now, hosts=present.hosts, vms=present.vms, risks=(), recent_evacuations=moved)
-    tripped = trip(seen, {}, {host.host_id} if order.action in MOVES else set(), present.policy.breaker)
-    return covering + [breaker for breaker in tripped.values() if breaker.scope in labels(host, None)]
+    return ration(seen, {}, [host.host_id], present.policy.breaker).get(host.host_id)

@@ -38,19 +38,22 @@ def host_risks(risks: Iterable[EntityRisk]) -> Mapping[str, HostRisk]:
 def _combine(host_id: str, parts: list[EntityRisk]) -> HostRisk:
     known = sorted((r for r in parts if r.status == KNOWN), key=lambda r: (-r.curve[HORIZON_DAYS[-1]], r.entity_id))
     unknown = sorted((r for r in parts if r.status != KNOWN), key=lambda r: (r.component, r.entity_id))
-    curve = {d: _failing(known, d) for d in HORIZON_DAYS} if known else {}
+    curve = _failing(known) if known else {}
     return HostRisk(host_id, _oldest(known or unknown), curve, tuple(known), tuple(unknown))
 
 
-def _failing(known: list[EntityRisk], days: int) -> float:
-    """The chance that the host fails within the days, from its parts' and from its own as a whole."""
-    causes: dict[str, float] = defaultdict(float)
+def _failing(known: list[EntityRisk]) -> dict[int, float]:
+    """The chance that the host fails within each horizon, from its parts' and from its own as a whole."""
+    causes: dict[str, list[EntityRisk]] = defaultdict(list)
     for risk in known:
         if risk.component != WHOLE:
-            cause = _cause(risk)
-            causes[cause] = max(causes[cause], risk.curve[days])
-    by_parts = 1.0 - prod(1.0 - chance for chance in causes.values())
-    return max([by_parts, *(risk.curve[days] for risk in known if risk.component == WHOLE)])
+            causes[_cause(risk)].append(risk)
+    whole = [risk for risk in known if risk.component == WHOLE]
+    curve = {}
+    for days in HORIZON_DAYS:
+        by_parts = 1.0 - prod(1.0 - max(risk.curve[days] for risk in shared) for shared in causes.values())
+        curve[days] = max([by_parts, *(risk.curve[days] for risk in whole)])
+    return curve
 
 
 def _cause(risk: EntityRisk) -> str:

@@ -53,6 +53,7 @@ _COMMANDS: Final = (
     (_JUDGEMENT, "score", "judgement:score", "Risks of all live entities as of the end of a date."),
     (_JUDGEMENT, "evaluate", "judgement:evaluate", "Champion, challenger and baselines side by side, forward in time."),
     (_JUDGEMENT, "compare", "judgement:compare", "Two models side by side on the same later days."),
+    (_JUDGEMENT, "replay", "replay:replay", "A past period once more, through a policy and a model; writes nothing."),
     (_JUDGEMENT, "drift", "judgement:drift", "Whether a model still knows the fleet, and what came true."),
     (_JUDGEMENT, "watch", "judgement:watch", "Measure the drift of every champion; an alarm trains a challenger."),
     (_JUDGEMENT, "promote", "judgement:promote", "Make a version the champion if the gates pass."),

@@ -99,6 +99,26 @@ def compared(report: Mapping[str, Any]) -> str:
     return "\n".join([head, "", f"  version {one} against version {other}", *_aligned(table), "", *settings])
 
 
+def replayed(report: Mapping[str, Any]) -> str:
+    """Arms beside each other, how far the policy is from the best, and where two policies differ."""
+    head = (
+        f"{report['from']} to {report['to']}: {report['hosts']:,} hosts, {report['vm_days']:,.0f} VM-days, "
+        f"{report['failures']:,} failures; moves and interruptions are simulated, placement is "
+        f"{'the inventory' if report['placement'] == 'inventory' else 'simulated too'}"
+    )
+    table = [["", "AIR", "saving", "interruptions", "VMs moved", "hosts emptied"]]
+    for name, air in report["air"].items():
+        counts = (report["interruptions"][name]["value"], report["migrations"][name], report["hosts_emptied"][name])
+        table.append([name, _interval(air), _interval(report["saving"][name]), *(f"{count:,.0f}" for count in counts)])
+    changed = report["diff"]["changed"]
+    lines = [
+        f"  regret           {_interval(report['regret'])} (best fixed policy: {report['hindsight']['chosen']})",
+        f"  to the oracle    {_interval(report['to_oracle'])}",
+        f"  other decisions  {counted(changed)}",
+    ]
+    return "\n".join([head, "", *_aligned(table), "", *lines])
+
+
 def drifted(report: Mapping[str, Any]) -> str:
     """What has shifted since a model learned, what came true, and what is an alarm."""
     head = f"{report['component']} version {report['version']}: {report['day']} against {report['reference']}"

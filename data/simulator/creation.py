@@ -34,15 +34,27 @@ def fill(
     meta = {"format": FORMAT, "seed": seed, "start": start, "now": start, "spec": json.dumps(asdict(spec))}
     con.executemany("insert into meta values (?, ?)", [(key, str(value)) for key, value in meta.items()])
     try:
+        put(con, tables, failures, start)
+    except UsageError:
+        con.execute("rollback")
+        raise
+    con.execute("commit")
+
+
+def put(con: sqlite3.Connection, tables: Mapping[str, pa.Table], failures: pa.Table, now: int) -> None:
+    """Add hosts, the VMs that stand on them, entities, and the failures after `now` of those entities.
+
+    Raises:
+        UsageError: the VMs do not fit on their hosts, stand on hosts that are not among them, or an id is taken.
+    """
+    try:
         _hosts(con, tables["hosts"], tables["vms"])
         _insert(con, "vm", tables["vms"])
         _insert(con, "entity", tables["entities"])
     except sqlite3.IntegrityError as error:
-        con.execute("rollback")
         msg = f"a world cannot be made of these tables ({error}): check that ids are unique and VMs fit their hosts"
         raise UsageError(msg) from error
-    _future(con, failures, start)
-    con.execute("commit")
+    _future(con, failures, now)
 
 
 def _insert(con: sqlite3.Connection, name: str, table: pa.Table) -> None:
@@ -89,11 +101,14 @@ def _future(con: sqlite3.Connection, failures: pa.Table, start: int) -> None:
         """,
         (start,),
     )
-    con.execute("drop table coming")
     con.execute(
         """
         insert into agenda (at, rank, kind, a, b)
-        select failed_at, ?, 'failure', component, entity_id from failure order by failed_at, component, entity_id
+        select failed_at, ?, 'failure', component, entity_id
+        from failure
+        where state = 'future' and (component, entity_id) in (select component, entity_id from coming)
+        order by failed_at, component, entity_id
         """,
         (RANK["failure"],),
     )
+    con.execute("drop table coming")

@@ -97,13 +97,19 @@ def overlay(con: duckdb.DuckDBPyConnection, on: date, spec: OverlaySpec | None =
     keep = np.isin(every.index, live)
     names = np.array([host_id(n) for n in every.index.tolist()], dtype=object)
     vms = place(every, spec.vms_per_host, spec.seed)
+    entities, failures = sited(drives, names[host].tolist())
     return Overlay(
         hosts=host_table(every.only(keep)),
         vms=vms.filter(pc.is_in(vms["host_id"], pa.array(names[keep].tolist(), pa.string()))),
-        entities=_entities(drives, names[host].tolist()),
-        failures=_failures(drives),
+        entities=entities,
+        failures=failures,
         asof_at=asof_at,
     )
+
+
+def sited(drives: pa.Table, host_ids: list[str]) -> tuple[pa.Table, pa.Table]:
+    """The drives in their hosts by `data.contracts.ENTITIES`, and their failures to come."""
+    return _entities(drives, host_ids), _failures(drives)
 
 
 def _entities(drives: pa.Table, host_ids: list[str]) -> pa.Table:

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from data.contracts import FAILURES, INVENTORY, UTC
 from data.errors import InputError, UsageError
-from data.simulator import faults, work
-from data.simulator.creation import FORMAT, fill
+from data.simulator import faults, watch, work
+from data.simulator.creation import FORMAT, fill, put
 from data.simulator.motion import WorldSpec
 from data.simulator.state import DAY, micros, moment
 from data.simulator.work import VmAsked
@@ -132,8 +132,10 @@ class World:
         con.execute("pragma synchronous = normal")
         return cls(con)
 
-    def fork(self, path: str | Path = ":memory:") -> "World":
+    def fork(self, path: str | Path = ":memory:", spec: WorldSpec | None = None) -> "World":
         """A copy of this world as it is now, which goes its own way from here: one arm of an experiment.
+
+        With a `spec` of its own it behaves differently from here on.
 
         Raises:
             UsageError: there is a file at `path` already.
@@ -143,6 +145,8 @@ class World:
             raise UsageError(msg)
         con = _connect(path)
         self._con.backup(con)
+        if spec is not None:
+            con.execute("update meta set value = ? where key = 'spec'", (json.dumps(asdict(spec)),))
         return World(con)
 
     def close(self) -> None:
@@ -166,6 +170,21 @@ class World:
         """How many things happened up to and including `to`; the clock then stands there, and never goes back."""
         with self._transaction():
             return self._run(micros(to))
+
+    def arrive(self, tables: Mapping[str, pa.Table], failures: pa.Table) -> None:
+        """Add hosts with their VMs, and entities, as of now; `tables` and `failures` are as for `create`.
+
+        Raises:
+            UsageError: a VM's host is not among the hosts that arrive, or an id is taken; then nothing is added.
+        """
+        with self._transaction():
+            put(self._con, tables, failures, micros(self.now))
+            missed = tables["vms"].num_rows * (micros(self.now) - micros(self.started_at))
+            self._con.execute(
+                "insert into meta values ('missed', ?) "
+                "on conflict (key) do update set value = cast(value as integer) + cast(excluded.value as integer)",
+                (str(missed),),
+            )
 
     def submit(
         self,
@@ -235,7 +254,17 @@ class World:
     def vm_days(self) -> float:
         """Days that VMs have existed since the start, all together: the denominator of an annual interruption rate."""
         count = int(self._con.execute("select count(*) from vm").fetchone()[0])
-        return count * (micros(self.now) - micros(self.started_at)) / DAY
+        missed = self._con.execute("select value from meta where key = 'missed'").fetchone()
+        gone_by = count * (micros(self.now) - micros(self.started_at))
+        return (gone_by - (int(missed["value"]) if missed else 0)) / DAY
+
+    def changes(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Hosts whose state has changed since the last call, and VMs that have moved, with what they are and where.
+
+        The first call begins the watch, and what went before it is not told. It lasts for as long as the world is open.
+        """
+        with self._transaction():
+            return watch.changes(self._con)
 
     def failures(self) -> pa.Table:
         """Failures that have happened by now, by `data.contracts.FAILURES`; `ingested_at` is the moment itself."""
@@ -244,6 +273,16 @@ class World:
             "where state in ('happened', 'replaced') order by failed_at, component, entity_id",
             FAILURES,
         )
+
+    def failed_hosts(self, since: datetime) -> dict[str, datetime]:
+        """The hosts of parts that failed after `since`, and when last."""
+        query = "select host_id, max(failed_at) from failure where state <> 'future' and failed_at > ? group by host_id"
+        return {row[0]: moment(row[1]) for row in self._con.execute(query, (micros(since),))}
+
+    def migrations(self) -> int:
+        """How many VMs orders have taken elsewhere, live or by starting them anew."""
+        query = "select count(*) from work_vm where result in ('moved', 'redeployed')"
+        return int(self._con.execute(query).fetchone()[0])
 
     def upcoming_failures(self, within_days: float) -> pa.Table:
         """The truth about the next `within_days`: entity_id, component, host_id, failed_at. For oracle arms only."""

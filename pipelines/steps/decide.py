@@ -160,8 +160,8 @@ def stored(ledger: Ledger, verdict: Verdict, cycle_id: str) -> Verdict:
     cycle = ledger.cycle(cycle_id)
     listed = ledger.proposals(verdict.asof_at, cycle_id=cycle_id)
     proposals = tuple(each.proposal for each in listed)
-    found, held = tuple(ledger.incidents(cycle_id)), {"blocked": cycle.blocked, "breakers": cycle.breakers}
-    return replace(verdict, proposals=proposals, incidents=found, placement=None, **held)
+    recorded = replace(verdict, proposals=proposals, blocked=cycle.blocked, breakers=cycle.breakers)
+    return replace(recorded, incidents=tuple(ledger.incidents(cycle_id)), placement=None)
 
 
 def look(

@@ -143,7 +143,7 @@ def test_a_storm_trips_the_breaker_and_stays_within_budgets() -> None:
     assert done[Action.INVESTIGATE] <= POLICY.people.looks_per_cycle
     fleetwide = next(b for b in verdict.breakers if b.scope == "fleet")
     assert fleetwide.sentence == (
-        "fleet: 100 of 200 hosts that could be acted on would be emptied within 24 h, and policy allows 10; "
+        "fleet: 100 of 200 hosts that could be acted on would be emptied within 24 h, and policy allows 30; "
         "look for a broken model or broken telemetry before letting more go"
     )
 
@@ -187,10 +187,20 @@ def test_a_window_that_opens_too_late_is_named() -> None:
 
 
 def test_a_tripped_rack_leaves_other_racks_alone() -> None:
-    """Three of ten hosts of one rack open that rack's breaker only; a host elsewhere is still moved."""
-    verdict = decide(fleet(200, {"h001": 0.8, "h002": 0.8, "h003": 0.8, "h055": 0.8}), POLICY)
+    """Seven of ten hosts of one rack open that rack's breaker only; a host elsewhere is still moved."""
+    verdict = decide(fleet(400, {**{f"h00{n}": 0.8 for n in range(7)}, "h055": 0.8}), POLICY)
     assert [b.scope for b in verdict.breakers] == ["rack z0/r0"]
     assert {p.host_id for p in verdict.proposals if p.action in MOVES} == {"h055"}
+
+
+def test_hosts_with_most_at_stake_go_first_where_a_share_is_used_up() -> None:
+    """Of five hosts of a rack of ten two may go within a day: the likeliest to fail; the others wait and say why."""
+    at_risk = {"h001": 0.4, "h002": 0.9, "h003": 0.5, "h004": 0.8, "h005": 0.45}
+    verdict = decide(fleet(200, at_risk), POLICY)
+    assert verdict.breakers == ()
+    assert {p.host_id for p in verdict.proposals if p.action in MOVES} == {"h002", "h004"}
+    waiting = next(p for p in verdict.proposals if p.host_id == "h003")
+    assert any(line.startswith("share_used: rack z0/r0: 2 others are emptied") for line in waiting.blocked)
 
 
 @ROOMY
@@ -286,7 +296,7 @@ def test_nothing_acts_against_a_person_or_on_old_facts(found: Situation, policy:
 def test_no_breaker_holds_a_recovery(found: Situation, policy: Policy) -> None:
     """With breakers that let next to nothing through, no other action is held, and each look that was due still is."""
     patient = replace(policy, people=replace(policy.people, looks_per_cycle=1000))
-    shut = replace(patient, breaker=BreakerLimits(24.0, 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    shut = replace(patient, breaker=BreakerLimits(24.0, 1, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     held = decide(found, shut).proposals
     assert {price.action for p in held for price in p.prices if price.blocked_by == "breaker"} <= MOVES
     asked = {p.host_id for p in held if p.action is Action.INVESTIGATE}

@@ -168,7 +168,7 @@ def test_an_open_breaker_stops_moves_and_nothing_else() -> None:
 
 def test_a_breaker_always_allows_its_floor() -> None:
     """One host of a rack of ten may always go; a second one opens the breaker when the share allows none."""
-    limits = replace(POLICY.breaker, rack_share=0.0, fleet_share=1.0, zone_share=1.0)
+    limits = replace(POLICY.breaker, trip_times=1.0, rack_share=0.0, fleet_share=1.0, zone_share=1.0)
     limits = replace(limits, hardware_model_share=1.0, firmware_share=1.0, drive_model_share=1.0)
     found = fleet(20, {"h001": 0.5, "h002": 0.5})
     risks = host_risks(found.risks)
@@ -180,7 +180,7 @@ def test_a_breaker_counts_only_hosts_that_could_be_acted_on() -> None:
     """Empty hosts do not make a share look smaller than it is."""
     full = fleet(40, {"h001": 0.5, "h011": 0.5, "h021": 0.5})
     half = replace(full, vms={h: vms if h < "h025" else () for h, vms in full.vms.items()})
-    limits = replace(POLICY.breaker, fleet_share=0.1)
+    limits = replace(POLICY.breaker, trip_times=1.0, fleet_share=0.1)
     flagged = {"h001", "h011", "h021"}
     risks = host_risks(full.risks)
     assert ("fleet", "") not in trip(full, risks, flagged, limits)
@@ -193,9 +193,10 @@ def test_a_breaker_remembers_what_was_emptied_lately() -> None:
     lately = tuple((h, ASOF - timedelta(hours=6)) for h in ("h001", "h002"))
     old = tuple((h, ASOF - timedelta(days=7)) for h in ("h001", "h002"))
     risks = host_risks(found.risks)
-    opened = trip(replace(found, recent_evacuations=lately), risks, {"h005"}, POLICY.breaker)
+    at_once = replace(POLICY.breaker, trip_times=1.0)
+    opened = trip(replace(found, recent_evacuations=lately), risks, {"h005"}, at_once)
     assert opened[("rack", "z0/r0")].flagged == 3
-    assert trip(replace(found, recent_evacuations=old), risks, {"h005"}, POLICY.breaker) == {}
+    assert trip(replace(found, recent_evacuations=old), risks, {"h005"}, at_once) == {}
 
 
 def test_short_notice() -> None:

@@ -98,7 +98,7 @@ def test_a_breaker_that_opened_since_holds_the_order() -> None:
 def test_hand_overs_are_counted_once_more() -> None:
     """Orders approved over a day add up: where as many hosts were emptied as a fleet may lose, the next is held."""
     done = {f"h00{n}": ASOF for n in (2, 3)}
-    assert "fleet: 3 of 50 hosts" in str(why(present(handed_over=done)))
+    assert "fleet: 2 others are emptied within 24 h" in str(why(present(handed_over=done)))
     assert why(present(handed_over={"h002": ASOF})) is None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from data.contracts import INVENTORY
 from data.errors import InputError
+from data.simulator.arrivals import overlaid
 from data.simulator.overlay import OverlaySpec, overlay
 from data.simulator.world import World
 
@@ -116,3 +117,26 @@ def test_real_failures_happen_in_the_world_made_from_it(con: duckdb.DuckDBPyConn
     with World.create(":memory:", laid.tables(), laid.failures, laid.asof_at, SPEC.seed) as made:
         made.advance(laid.asof_at + timedelta(days=4))
         assert made.failures()["entity_id"].to_pylist() == ["Z005", "Z010", "Z015", "Z020"]
+
+
+def test_a_period_takes_in_later_drives_on_their_day(con: duckdb.DuckDBPyConnection) -> None:
+    """The first arrival is the overlay of the first day; eight drives of day 10 bring two hosts with their VMs."""
+    first, later = overlaid(con, FIRST, FIRST + timedelta(days=20), SPEC)
+    assert first.tables["entities"] == overlay(con, FIRST, SPEC).entities
+    assert later.at == datetime(2015, 1, 12, tzinfo=UTC)
+    assert later.tables["entities"].num_rows == 8
+    assert later.tables["hosts"]["host_id"].to_pylist() == ["sim-h00010", "sim-h00011"]
+    assert set(later.tables["vms"]["host_id"].to_pylist()) <= {"sim-h00010", "sim-h00011"}
+
+
+def test_every_failure_of_the_period_happens_wherever_its_drive_came_from(con: duckdb.DuckDBPyConnection) -> None:
+    """A world that takes arrivals in as they come fails as the warehouse says, those of later drives included."""
+    first, later = overlaid(con, FIRST, FIRST + timedelta(days=29), SPEC)
+    with World.create(":memory:", first.tables, first.failures, first.at, SPEC.seed) as made:
+        made.advance(later.at)
+        made.arrive(later.tables, later.failures)
+        made.advance(first.at + timedelta(days=28))
+        happened = set(made.failures()["entity_id"].to_pylist())
+        vms = first.tables["vms"].num_rows * 28 + later.tables["vms"].num_rows * 18
+        assert made.vm_days() == vms
+    assert happened == {f"Z{n:03d}" for n in range(0, 48, 5)}

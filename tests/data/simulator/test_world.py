@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from worlds import DAY, HOUR, START, host, vm, world
+from worlds import CERTAIN, DAY, HOUR, START, host, vm, world
 
 from data.contracts import INVENTORY
 from data.errors import InputError, UsageError
@@ -489,3 +489,33 @@ def test_killed_inside_advance_and_run_again_ends_the_same(tmp_path: Path) -> No
         again.advance(START + 20 * DAY)
         assert again.inventory() == whole.inventory()
         assert again.interruptions() == whole.interruptions()
+
+
+def test_changes_are_those_since_the_last_look() -> None:
+    """A failure turns one host and moves its VM; both are told once, as they are now."""
+    with world([host("a"), host("b", 1)], [vm("v", "a")], [("a", START + HOUR)]) as made:
+        assert made.changes() == ({}, {})
+        made.advance(START + DAY)
+        assert made.changes() == ({"a": "repair"}, {"v": "b"})
+        assert made.changes() == ({}, {})
+        assert made.failed_hosts(START) == {"a": START + HOUR}
+        assert made.failed_hosts(START + DAY) == {}
+
+
+def test_a_fork_may_behave_differently() -> None:
+    """The copy has the spec that it is given, the first world keeps its own."""
+    with world([host("a")], []) as made, made.fork(spec=WorldSpec(repair_days=9.0)) as other:
+        assert other.spec.repair_days == 9.0
+        assert made.spec == CERTAIN
+
+
+def test_an_arrival_that_does_not_fit_adds_nothing() -> None:
+    """A VM on a host that is not among the arriving ones is refused, and the world is as before."""
+    with world([host("a")], []) as made, world([host("b")], [vm("v", "b")]) as other:
+        tables = other.inventory()
+        alone = {**tables, "hosts": tables["hosts"].slice(0, 0)}
+        with pytest.raises(UsageError, match="not among the hosts"):
+            made.arrive(alone, made.upcoming_failures(1))
+        assert made.inventory("vms")["vms"].num_rows == 0
+        made.arrive(tables, made.upcoming_failures(1))
+        assert made.inventory("vms")["vms"]["host_id"].to_pylist() == ["b"]

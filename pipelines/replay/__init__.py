@@ -1,0 +1,1 @@
+"""Replay: a past period once more, under any policy, model and rival, without side effects."""
