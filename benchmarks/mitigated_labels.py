@@ -185,6 +185,14 @@ def fleet(seed: int, plan: Plan, budgets: Sequence[float], arms: Sequence[str] =
         return experiment(truth, plan, budgets, seed, arms)
 
 
+@contextmanager
+def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read as they begin; threads of several would wait for each other
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 def pooled(fleets: Sequence[Draws]) -> Draws:
     """Return the mean over fleets: each replicate draws them anew, the same ones for all arms."""
     drawn = np.random.default_rng(SETTINGS.seed).integers(len(fleets), size=(SETTINGS.replicates, len(fleets)))
@@ -261,11 +269,10 @@ def _chain(truth: Path, folder: Path, plan: Plan, acting: Predictor, arm: str) -
         begins, ends = plan.learned(at - 1), plan.learned(at)
         with opened(home) as con:
             done += operate(ask(con, acting, days_of(begins + 1, ends + 1)), GENERATIONS_HOSTS_A_DAY)
-        with tempfile.TemporaryDirectory(dir=folder) as kept:
-            home = recorded(truth, Path(kept), done)
-            _forget(home, arm)
-            acting = fit(home, ends, since=begins).predictor
-            yield acting
+        home = recorded(truth, Path(tempfile.mkdtemp(dir=folder)), done)
+        _forget(home, arm)
+        acting = fit(home, ends, since=begins).predictor
+        yield acting
 
 
 def _shifted(predictor: Predictor, extra: float) -> Predictor:
@@ -297,16 +304,16 @@ def _report_generations(found: Sequence[Mapping[int, Draws]]) -> None:
 def main() -> None:
     """Print the tables."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    asked.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
     asked.add_argument("--hosts-a-day", type=float, nargs="+", default=[0.5, 2.0])
     asked.add_argument("--generation-seeds", type=int, nargs="*", default=SEEDS[:4])
     asked.add_argument("--processes", type=int, default=2)
     given, plan = asked.parse_args(), Plan()
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the processes begun below, which would wait for each other
-    with ProcessPoolExecutor(given.processes, multiprocessing.get_context("spawn")) as pool:
+    with workers(given.processes) as pool:
         runs = pool.map(partial(fleet, plan=plan, budgets=given.hosts_a_day), given.seeds)
         chains = pool.map(partial(generations, plan=plan), given.generation_seeds)
-        _report(given.seeds, runs, given.hosts_a_day)
+        if given.seeds:
+            _report(given.seeds, runs, given.hosts_a_day)
         if given.generation_seeds:
             _report_generations(list(chains))
 
