@@ -33,7 +33,7 @@ from models import examples, metrics, train
 from models import spec as specs
 from models.asking import batches
 from models.calibrate import Calibration
-from models.examples import Floats
+from models.examples import Bools, Floats
 from models.measure import Measured, Outcomes, Settings, entity_weights, measured
 from models.predictor import OK, Predictor
 from models.spec import Spec
@@ -52,11 +52,11 @@ BUDGET: Final = 0.005
 """The operating budget: parts on alert each day, as a share."""
 SETTINGS: Final = Settings(budgets=(BUDGET,), operating_budget=BUDGET, replicates=200)
 GENERATIONS: Final = 3
-GENERATIONS_HOSTS_A_DAY: Final = 1.0
+GENERATIONS_HOSTS_A_DAY: Final = 2.0
 OVERCONFIDENT: Final = 1.5
 """Log-odds that a spoilt first model adds to every risk: at 50 % it says 82 %."""
-CHAINS: Final = (("naive", 0.0), ("ours", 0.0), ("naive", OVERCONFIDENT), ("ours", OVERCONFIDENT))
-"""An arm, and by how many log-odds the first model's risks are too high."""
+CHAINS: Final = (("naive", 0.0), ("ours", 0.0), ("ours", OVERCONFIDENT))
+"""An arm, and by how many log-odds the first model's risks are too high; whom it empties is the same."""
 DEVELOPMENT_SEED: Final = 1
 """The fleet that was looked at while the method was made: not among those reported."""
 SEEDS: Final = tuple(range(DEVELOPMENT_SEED + 1, DEVELOPMENT_SEED + 11))
@@ -90,26 +90,36 @@ class Judged:
     risk: Mapping[str, Floats]
 
     def draws(self, seed: int) -> Draws:
-        """Figures by arm: average precision, precision and recall at the budget, observed over predicted."""
+        """Figures by arm: average precision, precision and recall at the budget, observed over predicted twice.
+
+        Once of all rows, once of those on alert at the budget.
+        """
         weights = entity_weights(int(self.outcomes.entity.max()) + 1, replace(SETTINGS, seed=seed))
         rows = [np.ones(self.outcomes.entity.size), *(row[self.outcomes.entity].astype(np.float64) for row in weights)]
         return {arm: np.array([self._figures(risk, rows_) for rows_ in rows]) for arm, risk in self._ranked().items()}
 
-    def _ranked(self) -> Mapping[str, tuple[metrics.Ranking, metrics.Desk, Floats]]:
+    def _ranked(self) -> Mapping[str, tuple[metrics.Ranking, metrics.Desk, Floats, Bools]]:
         done = self.outcomes
         return {
-            arm: (metrics.rank(done.failed, risk), metrics.desk(done.day, risk, BUDGET), risk)
+            arm: (metrics.rank(done.failed, risk), metrics.desk(done.day, risk, BUDGET), risk, self._alerted(risk))
             for arm, risk in self.risk.items()
         }
 
-    def _figures(self, ranked: tuple[metrics.Ranking, metrics.Desk, Floats], weight: Floats) -> list[float]:
-        ranking, desk, risk = ranked
+    def _alerted(self, risk: Floats) -> Bools:
+        day = self.outcomes.day
+        first = np.searchsorted(day, np.arange(self.outcomes.days))
+        place = np.empty(day.size)
+        place[np.lexsort((-risk, day))] = np.arange(day.size)
+        return np.asarray(place - first[day] < BUDGET * np.bincount(day)[day])
+
+    def _figures(self, ranked: tuple[metrics.Ranking, metrics.Desk, Floats, Bools], weight: Floats) -> list[float]:
+        ranking, desk, risk, alerted = ranked
         done = self.outcomes
         held = np.asarray(np.bincount(done.day, weights=weight, minlength=done.days), dtype=np.float64)
         totals = (held, float(weight[ranking.hit_rows].sum()))
         cells = metrics.confusion(desk, metrics.reach(desk, done.failed, weight), totals, BUDGET)
-        ratio = float(weight @ done.failed) / float(weight @ risk)
-        return [metrics.average_precision(ranking, weight), cells.precision, cells.recall, ratio]
+        ratios = [float(each @ done.failed) / float(each @ risk) for each in (weight, weight * alerted)]
+        return [metrics.average_precision(ranking, weight), cells.precision, cells.recall, *ratios]
 
 
 @contextmanager
@@ -293,12 +303,17 @@ def _report(seeds: Sequence[int], found: Iterable[Mapping[float, Draws]], budget
 
 
 def _report_generations(found: Sequence[Mapping[int, Draws]]) -> None:
-    print(f"\n## Generations, {GENERATIONS_HOSTS_A_DAY:g} host emptied a day, mean of {len(found)} fleets\n")
-    print("| generation | learned from, first model too high by | average precision | observed over predicted |")
-    print("| --- " * 4 + "|")
+    print(f"\n## Generations, {GENERATIONS_HOSTS_A_DAY:g} hosts emptied a day, mean of {len(found)} fleets\n")
+    names = (
+        "learned from, first model too high by",
+        "average precision",
+        "observed over predicted",
+        "of those on alert",
+    )
+    print(f"| generation | {' | '.join(names)} |\n" + "| --- " * 5 + "|")
     for at in found[0]:
         for arm, held in pooled([each[at] for each in found]).items():
-            print(f"| {at} | {arm} | {said(of(held[:, 0]))} | {said(of(held[:, 3]))} |", flush=True)
+            print(f"| {at} | {arm} | {' | '.join(said(of(held[:, each])) for each in (0, 3, 4))} |", flush=True)
 
 
 def main() -> None:
