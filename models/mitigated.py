@@ -10,8 +10,8 @@ A part at rest may still fail, and is then seen to. How often is read off the ro
 those told, is the share of failures that rest does not prevent. By Bayes' rule it leaves p (1 - share) / (1 - p share)
 for a part that was seen to live on. Where a part was taken out, nothing was seen and p stands.
 
-This is for learning a ranking alone. Figures, calibration, earned precision and gates count facts: there such rows are
-left out (`Fate.within`).
+The booster learns from such rows so, and the maps that are served are fitted to them so. Whatever judges a model
+(figures, earned precision, gates) counts facts alone: there such rows are left out (`Fate.within`).
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ def test_titan_from_file_to_judgement(real: Path, tmp_path: Path) -> None:
         report = evaluate(
             warehouse.con, "gpu", {"ours": fitted.predictor}, from_=date(2017, 1, 1), to=date(2017, 3, 15)
         )
-        risks = score(warehouse.con, fitted.predictor, date(2017, 12, 15))
+        risks = score(warehouse.con, "gpu", fitted.predictor, date(2017, 12, 15))
     for budget in ("0.01", "0.02", "0.05"):
         ours = report.models["ours"].recall_at[budget]
         for peer in (RATES, RULE_COUNT):

@@ -1,27 +1,54 @@
 """Learning from a record on which whatever was called in time never failed; simulated, so the truth is known."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
-from benchmarks import mitigated_labels, mitigated_world
+from benchmarks.mitigated_labels import Draws, Plan, fleet, lost, pooled, share_of_loss, table, workers
 
-PLAN = mitigated_labels.Plan(hosts=300, acceleration=130.0, judged_days=40)
-HOSTS_A_DAY = 2.0
+SEEDS = (21, 22, 23, 24)
+AGGRESSIVE, SPARING = 2.0, 0.5
+"""Hosts emptied a day, of 400."""
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.heavy
-@pytest.mark.timeout(3600)
-def test_counting_what_was_told_keeps_two_thirds_of_what_naive_labels_lose(tmp_path: Path) -> None:
-    """After four months of emptying hosts early, a model from naive labels loses its ranking; ours a third of that."""
-    truth = mitigated_world.untouched(tmp_path, PLAN.hosts, PLAN.days(), 11, PLAN.acceleration)
-    draws = mitigated_labels.experiment(truth, PLAN, [HOSTS_A_DAY], ("naive", "ours"))[HOSTS_A_DAY]
-    naive, _ = mitigated_labels.share_of_loss([draws], "naive")
-    ours, share = mitigated_labels.share_of_loss([draws], "ours")
-    print(naive, ours, share)  # noqa: T201 - the figures are the point
+@pytest.fixture(scope="module")
+def learned() -> Mapping[float, Draws]:
+    """What models learn on four fleets, by how many of their hosts were emptied each day for four months."""
+    budgets = [AGGRESSIVE, SPARING]
+    with workers(2) as pool:
+        fleets = list(pool.map(partial(fleet, plan=Plan(), budgets=budgets, arms=("naive", "ours")), SEEDS))
+    found = {budget: pooled([each[budget] for each in fleets]) for budget in budgets}
+    for budget, draws in found.items():
+        print(f"{budget:g} hosts a day", *table(draws), sep="\n")  # noqa: T201 - the figures are the point
+    return found
+
+
+@pytest.mark.parametrize("hosts_a_day", [AGGRESSIVE, SPARING])
+def test_counting_what_was_told_keeps_two_thirds_of_what_naive_labels_lose(
+    learned: Mapping[float, Draws], hosts_a_day: float
+) -> None:
+    """After four months of emptying hosts early ours loses at most a third of that, and surely less than half.
+
+    Four fleets are too few to tell a third from a little more; docs/lab/mitigation.md has ten.
+    """
+    draws = learned[hosts_a_day]
+    naive, ours = lost(draws, "naive"), share_of_loss(draws, "ours")
     assert naive.low is not None
     assert naive.low > 0
-    assert share.value is not None
-    assert share.value <= 1 / 3
-    ratio = {arm: figures[0, 3] for arm, figures in draws.items()}
+    assert ours.value is not None
+    assert ours.value <= 1 / 3
+    assert ours.high is not None
+    assert ours.high < 1 / 2
+
+
+@pytest.mark.parametrize("hosts_a_day", [AGGRESSIVE, SPARING])
+def test_counting_what_was_told_foretells_the_number_of_failures_better(
+    learned: Mapping[float, Draws], hosts_a_day: float
+) -> None:
+    """Observed over predicted on the untouched fleet is nearer to one than with naive labels, and within 0.5 and 2."""
+    ratio = {arm: figures[0, 3] for arm, figures in learned[hosts_a_day].items()}
     assert abs(ratio["ours"] - 1) < abs(ratio["naive"] - 1)
+    assert 0.5 < ratio["ours"] < 2
