@@ -9,6 +9,8 @@ import pytest
 # DuckDB's binding ends a process with pages about its own reference counts, after the runner's closing line.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line has it: spinning threads starve each other
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
