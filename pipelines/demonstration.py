@@ -38,7 +38,11 @@ LEARNING_SHARE: Final = 0.8
 """Of the days: those before the first night; 96 of 120."""
 POLICY: Final = """\
 # The demonstration's policy. Its parts fail ten times as often as ordinary ones, so that four months hold what three
-# years would; the breakers, which look for more failures than usual, allow that much more.
+# years would. So hosts are worth a thought from a higher risk on, or every host would be; and the breakers, which look
+# for more failures than usual, allow that much more.
+[risk]
+minimum_risk = 0.05
+recovered_below = 0.02
 [breaker]
 fleet_share = 0.25
 zone_share = 0.4
