@@ -29,6 +29,7 @@ DEPLOYED = {
     "run/nightly",
     "ingest/hourly",
     "train/weekly",
+    "watch/daily",
     "decide/on-demand",
     "dispatch/every-five-minutes",
     "settle/hourly",
