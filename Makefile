@@ -75,7 +75,7 @@ notebooks: setup ## run docs/notebooks on FORESHOCK_HOME (else the demo's), into
 	$(BIN)/jupyter-nbconvert --log-level WARN --to html "$$home"/notebooks/*.ipynb
 
 constraints: setup ## pin what is installed now, names and versions only
-	$(BIN)/uv pip compile --quiet --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --no-annotate --no-header --group dev pyproject.toml -o constraints.txt
 
 clean: ## remove the environment and caches, keep .foreshock
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

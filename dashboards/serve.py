@@ -1,7 +1,5 @@
 """Serving the review app on loopback."""
 
-import ipaddress
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +8,7 @@ import uvicorn
 
 from dashboards.app import create_app
 from dashboards.queue import Clock
-from data.errors import Refused, SettingsError
+from pipelines import listening
 
 
 def serve(
@@ -39,7 +37,7 @@ def serve(
     """
     address = loopback(host, port)
     app = create_app(home, ledger_url, clock=clock)
-    with _bound(address, port) as listener:
+    with listening.bound(address, port) as listener:
         if announce is not None:
             shown = f"[{address}]" if ":" in address else address
             announce(f"http://{shown}:{listener.getsockname()[1]}")
@@ -54,29 +52,9 @@ def loopback(host: str, port: int) -> str:
     Raises:
         Refused: It is not loopback; anyone who can reach the page can read it, and it asks nobody who they are.
     """
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        ours = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        ours = False
-    if ours:
-        return address
-    msg = (
+    return listening.loopback(
+        host,
         f"The review page asks nobody who they are, so it listens on loopback only, not on {host}. Leave --host out; "
         f"from another machine, open a tunnel with `ssh -L {port}:127.0.0.1:{port} THIS_MACHINE` and visit "
-        f"http://127.0.0.1:{port} there."
+        f"http://127.0.0.1:{port} there.",
     )
-    raise Refused(msg)
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        msg = f"Port {port} of {address} cannot be used: {error.strerror}. Give another with --port."
-        raise SettingsError(msg) from error
-    return listener

@@ -235,7 +235,7 @@ def read_event(body: bytes | str) -> CloudEvent:
         raw = json.loads(body)
         missing = [name for name in ("specversion", "id", "source", "type") if not raw.get(name)]
         event = None if missing else JSONFormat().read(None, body)
-    except Exception as error:
+    except (ValueError, TypeError, AttributeError, KeyError, BaseCloudEventException) as error:
         msg = f"the body is no CloudEvent 1.0 in structured JSON: {error}"
         raise InputError(msg) from error
     if not isinstance(event, CloudEvent):

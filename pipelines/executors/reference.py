@@ -4,23 +4,26 @@ What it ships with drives a simulated world. Operators who write an executor of 
 behind `server.create` with anything that keeps the `Executor` protocol.
 """
 
-import ipaddress
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
-from data.errors import Refused, SettingsError
 from pipelines.contract import signing
 from pipelines.executors import Executor
 from pipelines.executors.opened import world_path
 from pipelines.executors.seen import Seen
 from pipelines.executors.server import Opened, create
+from pipelines.listening import bound, loopback
 from pipelines.settings import Settings
+
+ELSEWHERE: Final = (
+    "The executor speaks plain HTTP, so it listens on loopback only, not on {host}; put a TLS proxy before it."
+)
 
 
 def wall() -> datetime:
@@ -43,10 +46,10 @@ def serve(
         Refused: the address is not loopback.
         InputError: the home has no simulated world.
     """
-    key, address = signing.secret(), loopback(host)
+    key, address = signing.secret(), loopback(host, ELSEWHERE.format(host=host))
     memory.parent.mkdir(parents=True, exist_ok=True)
     seen = Seen(memory)
-    with _world(settings) as opened, _bound(address, port) as listener:
+    with _world(settings) as opened, bound(address, port) as listener:
         if announce is not None:
             announce(f"http://{address}:{listener.getsockname()[1]}")
         app = create(opened, seen.first_time, key, wall)
@@ -72,30 +75,3 @@ def _world(settings: Settings) -> Iterator[Opened]:
         return Simulated(world, max(world.now, at))
 
     yield opened
-
-
-def loopback(host: str) -> str:
-    """The address to listen on.
-
-    Raises:
-        Refused: it is not loopback; put a proxy that ends TLS before the executor to reach it from elsewhere.
-    """
-    address = "127.0.0.1" if host == "localhost" else host
-    with suppress(ValueError):
-        if ipaddress.ip_address(address).is_loopback:
-            return address
-    msg = f"The executor speaks plain HTTP, so it listens on loopback only, not on {host}; put a TLS proxy before it."
-    raise Refused(msg)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        msg = f"Port {port} of {host} cannot be used: {error.strerror}. Give another with --port."
-        raise SettingsError(msg) from error
-    return listener
