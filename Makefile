@@ -65,6 +65,7 @@ format: setup ## put the code in order
 
 docs: setup ## write the generated pages again
 	$(BIN)/python -m pipelines.reference > docs/cli.md
+	$(BIN)/python -m pipelines.contract
 
 notebooks: setup ## run docs/notebooks on FORESHOCK_HOME (else the demo's), into its folder notebooks
 	@home="$${FORESHOCK_HOME:-.foreshock/demo}"; mkdir -p "$$home/notebooks"; \

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from data.simulator.faults import avert, repair
+from data.simulator.faults import repair
 from data.simulator.motion import SWITCH_SECONDS, WorldSpec, acting_days, chance, precopy, switch_seconds
 from data.simulator.state import (
     DAY,
@@ -197,15 +197,10 @@ def _serve(con: sqlite3.Connection, spec: WorldSpec, seed: int, order: sqlite3.R
 
 
 def _changed(con: sqlite3.Connection, order: sqlite3.Row) -> None:
-    """What the service changes of the host; failures that the old value would have caused do not come."""
-    attribute, becomes = order["attribute"], order["becomes"]
-    if attribute not in {"firmware", "kernel"}:
-        return
-    old = one(con, "select * from host where host_id = ?", order["host_id"])[attribute]
-    con.execute(f"update host set {attribute} = ? where host_id = ?", (becomes, order["host_id"]))  # noqa: S608
-    query = "select * from failure where host_id = ? and state = 'future' and cause = ?"
-    for failure in con.execute(query, (order["host_id"], f"{attribute}={old}")).fetchall():
-        avert(con, failure)
+    """What the service changes of the host; failures that are to come still come: the world knows no cured cause."""
+    if order["attribute"] in {"firmware", "kernel"}:
+        query = f"update host set {order['attribute']} = ? where host_id = ?"  # noqa: S608 - one of two names
+        con.execute(query, (order["becomes"], order["host_id"]))
 
 
 def _open_moves(con: sqlite3.Connection, order_id: str) -> list[sqlite3.Row]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from data.errors import Refused
+from data.errors import Refused, SettingsError
 from data.simulator.fleet import FleetSpec, plan
 from data.simulator.overlay import OverlaySpec
 from pipelines.check import examine
@@ -13,6 +13,7 @@ from pipelines.clock import end_of
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import kind_of, opened, world_path
 from pipelines.executors.simulated import Simulated
+from pipelines.executors.webhook import Webhook
 from pipelines.settings import ExecutorSettings, Settings
 from pipelines.steps import simulate
 from pipelines.steps.ingest import open_warehouse
@@ -52,3 +53,16 @@ def test_nothing_is_simulated_over_real_hosts(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="4 real hosts"):
         simulate.overlay(settings, SPEC.start, OverlaySpec())
     assert not world_path(settings).exists()
+
+
+def test_an_executor_elsewhere_needs_its_address_and_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without executor.url, or the secret to sign with, nothing is sent, and the error says what to set."""
+    monkeypatch.delenv("FORESHOCK_EXECUTOR_SECRET", raising=False)
+    nowhere = Settings(home=tmp_path, executor=ExecutorSettings(kind="webhook"))
+    somewhere = Settings(home=tmp_path, executor=ExecutorSettings(kind="webhook", url="http://127.0.0.1:8585"))
+    for settings, wanted in ((nowhere, r"executor\.url"), (somewhere, "FORESHOCK_EXECUTOR_SECRET is not set")):
+        with pytest.raises(SettingsError, match=wanted), opened(settings, NOW):
+            pass
+    monkeypatch.setenv("FORESHOCK_EXECUTOR_SECRET", "x" * 32)
+    with opened(somewhere, NOW) as executor:
+        assert isinstance(executor, Webhook)
