@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Final
 
 from decisions.actions import ladder
-from decisions.domain import Action, Earned, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
+from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
+from models.earned import Earned
 
 RISK_DAYS: Final = 14
 CARRIES: Final = 0.6

@@ -9,6 +9,7 @@ from typing import Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.incidents.values import Incident
+from models.earned import Earned
 
 
 class Action(StrEnum):
@@ -218,24 +219,6 @@ class Price:
     """What it costs besides: a person's time, capacity held back; in interruptions, at the policy's rates."""
     blocked_by: str | None = None
     """The guardrail that forbids it now, by name, or null; the sentence stands in the proposal."""
-
-
-@dataclass(frozen=True)
-class Earned:
-    """How good calls of one risk band have been: precision with its 95 % interval, on data later than training."""
-
-    risk_from: float
-    """The band holds 30-day risks from this one, inclusive, to where the next band begins, exclusive."""
-    precision: float
-    precision_low: float
-    precision_high: float
-    alerts: int
-    """Distinct entities called in the band; where there is none, nothing has been measured."""
-    next_calls: int | None = None
-    """Calls expected in the band within the next 30 days; null where the model's version does not say."""
-    next_low: int | None = None
-    """At least so many of them come true, and at most `next_high`, in 95 of 100 cases."""
-    next_high: int | None = None
 
 
 @dataclass(frozen=True)

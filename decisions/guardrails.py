@@ -6,10 +6,11 @@ from typing import Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, ladder
-from decisions.domain import Action, Autonomy, Breaker, Earned, Host, HostRisk, OptOut, Vm
+from decisions.domain import Action, Autonomy, Breaker, Host, HostRisk, OptOut, Vm
 from decisions.incidents.values import Incident, Kind
 from decisions.remedies import Service
 from decisions.sections import EarnedPrecision, Owners
+from models.earned import Earned
 
 GIB: Final = 1024**3
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.calibrate import Earned, clopper_pearson, prediction_interval
+from models.calibrate import clopper_pearson, prediction_interval
+from models.earned import Earned
 from models.examples import Floats
 from models.measure import Measured, Outcomes
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from data.errors import ModelError
 from features.wording import evidence, summary
 from models import spec as specs
-from models.calibrate import Calibration, Earned
+from models.calibrate import Calibration
+from models.earned import Earned
 from models.examples import Bools, Floats, Matrix, doubles, matrix
 from models.spec import Spec
 

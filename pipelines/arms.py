@@ -7,9 +7,10 @@ from typing import Any, Final
 from data.contracts import HORIZON_DAYS
 from data.simulator.world import World
 from decisions.decide import decide
-from decisions.domain import UNDER_WAY, Earned, EntityRisk, Host, Situation, Vm
+from decisions.domain import UNDER_WAY, EntityRisk, Host, Situation, Vm
 from decisions.ledger import Ledger
 from decisions.policy import Policy
+from models.earned import Earned
 from pipelines.executors.simulated import Simulated
 from pipelines.settings import ExecutorSettings
 from pipelines.steps.approve import approve_waiting

@@ -14,9 +14,10 @@ from data.simulator.arrivals import Arrival
 from data.simulator.motion import WorldSpec
 from data.simulator.world import World
 from decisions.decide import decide
-from decisions.domain import Earned, EntityRisk, Host, HostRisk, Situation, Verdict, Vm
+from decisions.domain import EntityRisk, Host, HostRisk, Situation, Verdict, Vm
 from decisions.policy import Policy
 from decisions.risk import host_risks
+from models.earned import Earned
 from pipelines.executors.simulated import Simulated
 from pipelines.replay.memory import Memory
 from pipelines.replay.night import Night, sure

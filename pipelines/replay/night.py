@@ -8,8 +8,9 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import HORIZON_DAYS
-from decisions.domain import Earned, EntityRisk, HostRisk
+from decisions.domain import EntityRisk, HostRisk
 from decisions.risk import host_risks
+from models.earned import Earned
 from pipelines.clock import end_of
 from pipelines.replay.scores import RISKS, RULE, Scores
 from pipelines.steps.decide import earned

@@ -15,11 +15,12 @@ from data.errors import UsageError
 from data.warehouse import read
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
-from decisions.domain import Breaker, Earned, Placement, Situation, Verdict
+from decisions.domain import Breaker, Placement, Situation, Verdict
 from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
+from models.earned import Earned
 from pipelines import ledgers, situation
 from pipelines.clock import asked
 from pipelines.settings import Settings
@@ -220,7 +221,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
 
 def earned(predictors: Iterable["Predictor"]) -> tuple[Earned, ...]:
     """How good each risk bucket's calls have been, as the models measured it themselves."""
-    return tuple(Earned(**asdict(bucket)) for predictor in predictors for bucket in predictor.earned)
+    return tuple(bucket for predictor in predictors for bucket in predictor.earned)
 
 
 def by_action(verdict: Verdict) -> dict[str, int]:

@@ -18,7 +18,6 @@ from decisions.domain import (
     Answer,
     Autonomy,
     Breaker,
-    Earned,
     EntityRisk,
     Factor,
     HostRisk,
@@ -31,6 +30,7 @@ from decisions.domain import (
 )
 from decisions.incidents.values import Incident
 from decisions.ledger import Ledger
+from models.earned import Earned
 from tests.decisions.populations import feed_incident
 
 ASOF = datetime(2026, 3, 3, tzinfo=UTC)

@@ -8,9 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from decisions.domain import WEEKDAYS, Action, Autonomy, Earned, EntityRisk, Host, OptOut, Situation, Vm
+from decisions.domain import WEEKDAYS, Action, Autonomy, EntityRisk, Host, OptOut, Situation, Vm
 from decisions.policy import Policy, Pool, load
 from decisions.sections import Notice, Windows
+from models.earned import Earned
 
 ASOF = datetime(2026, 3, 1, tzinfo=UTC)
 GIB = 1024**3

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from data.contracts import HORIZON_DAYS
 from decisions.actions import MOVES, PRICED, ladder
 from decisions.decide import decide
-from decisions.domain import Action, Autonomy, Earned, Proposal, Situation
+from decisions.domain import Action, Autonomy, Proposal, Situation
 from decisions.incidents.values import Kind
 from decisions.ledger.record import order_of
 from decisions.policy import Policy, load
 from decisions.schedule import Calendar
 from decisions.sections import BreakerLimits
 from decisions.windows import opening
+from models.earned import Earned
 from tests.decisions.fleets import ASOF, fleet, host, policies, risk, situation, situations, unknown, vm
 from tests.decisions.populations import feed_incident
 

@@ -7,10 +7,11 @@ import pytest
 
 from decisions import guardrails
 from decisions.breakers import trip
-from decisions.domain import Action, Autonomy, Breaker, Earned
+from decisions.domain import Action, Autonomy, Breaker
 from decisions.incidents.values import Kind
 from decisions.policy import load
 from decisions.risk import host_risks
+from models.earned import Earned
 from tests.decisions.fleets import ASOF, GIB, fleet, host, risk, unknown, vm
 from tests.decisions.populations import feed_incident
 

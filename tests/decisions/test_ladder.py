@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from decisions.actions import MOVES
 from decisions.decide import decide
-from decisions.domain import Action, Autonomy, Earned, Host, Proposal, Situation, Vm
+from decisions.domain import Action, Autonomy, Host, Proposal, Situation, Vm
 from decisions.incidents.values import Factor, Incident, Kind, Stance
 from decisions.policy import Policy, load
 from decisions.remedies import Remedy
+from models.earned import Earned
 from tests.decisions.fleets import ASOF, curve, host, risk, situation, vm
 
 SHIPPED = load()

@@ -20,9 +20,10 @@ from data.simulator.motion import WorldSpec
 from data.simulator.truth import failures
 from data.simulator.world import World
 from decisions.decide import decide
-from decisions.domain import UNDER_WAY, Earned, Situation
+from decisions.domain import UNDER_WAY, Situation
 from decisions.ledger import Ledger
 from decisions.policy import Policy, load
+from models.earned import Earned
 from pipelines.clock import end_of
 from pipelines.executors.simulated import Simulated
 from pipelines.replay import arms
