@@ -43,11 +43,11 @@ serve: setup ## the review page on the demo's home (make demo first)
 	FORESHOCK_HOME=$${FORESHOCK_HOME:-.foreshock/demo} $(BIN)/foreshock review
 
 test: setup ## all tests but the heavy ones, the fast ones first
-	$(BIN)/pytest -m "not slow and not heavy"
-	$(BIN)/pytest -m "slow and not heavy"
+	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
+	$(BIN)/pytest -m "slow and not heavy and not hypervisor"
 
 test-fast: setup ## unit tests only, under a minute
-	$(BIN)/pytest -m "not slow and not heavy"
+	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
 	$(BIN)/pytest -m heavy
