@@ -225,9 +225,10 @@ class Driven:
         due = [task for task in waiting if task.asked_at is not None or task.not_before <= now]
         for task in [*doing, *due][: max(len(doing), self._limits.moves_at_once)]:
             self._take_up(task, partial(self._move, task))
-        open_ = {task.vm_id for task in self._jobs.tasks(job.order.order_id) if task.phase in ("doing", "waiting")}
-        if not open_ or (job.called_back and not open_ - {task.vm_id for task in tasks if task.phase == "waiting"}):
-            self._conclude(job)
+        current = self._jobs.job(job.order.order_id) or job
+        open_ = ("doing",) if current.called_back is not None else ("doing", "waiting")
+        if not any(task.phase in open_ for task in self._jobs.tasks(job.order.order_id)):
+            self._conclude(current)
 
     def _take_up(self, task: Task, work: Callable[[threading.Event], None]) -> None:
         """Have the work done unless it is being done; what ends in doubt is taken up again by a later tick."""
