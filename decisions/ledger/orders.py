@@ -111,13 +111,18 @@ def apply(con: Connection, answer: Answer) -> bool:
     if not advance(con, answer.order_id, answer.state, answer.at, answer.reason):
         return False
     mark(con, answer.order_id, answer.at, "sent")
+    if answer.host_state is not None:
+        left = update(tables.orders).where(tables.orders.c.order_id == answer.order_id)
+        con.execute(left.values(host_state=answer.host_state))
+        told = {"host_id": held.host_id, "state": answer.host_state}
+        chain.append(con, answer.at, [chain.Entry("host_state", answer.order_id, told)])
     if answer.vms:
         vms = [vm.vm_id for vm in answer.vms]
         known = tables.outcome.c
         con.execute(delete(tables.outcome).where(known.order_id == answer.order_id, known.vm_id.in_(vms)))
         con.execute(insert(tables.outcome), [_outcome(answer, at) for at in range(len(answer.vms))])
-        told = {vm.vm_id: vm.result for vm in answer.vms}
-        chain.append(con, answer.at, [chain.Entry("outcome", answer.order_id, {"vms": told})])
+        fates = {vm.vm_id: vm.result for vm in answer.vms}
+        chain.append(con, answer.at, [chain.Entry("outcome", answer.order_id, {"vms": fates})])
     return True
 
 

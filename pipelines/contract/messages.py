@@ -104,6 +104,8 @@ class AnswerData(_Data):
     order_id: Id
     reason: Sentence | None = None
     vms: tuple[VmOutcomeData, ...] = ()
+    host_state: Literal["in_service", "blocked", "empty", "repair", "probation"] | None = None
+    """How the order left its host, once it has ended."""
 
 
 SCHEMAS: Final[dict[str, type[BaseModel]]] = {
@@ -150,6 +152,7 @@ def answer_event(answer: Answer) -> bytes:
         order_id=answer.order_id,
         reason=answer.reason,
         vms=tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms),
+        host_state=answer.host_state,
     )
     kind = ANSWER.format(state=answer.state)
     return _written(f"{answer.order_id}/{answer.state}", kind, EXECUTOR, f"order/{answer.order_id}", answer.at, data)
@@ -201,7 +204,7 @@ def read_answer(body: bytes | str) -> Answer:
         raise InputError(msg)
     data = _checked(AnswerData, event)
     vms = tuple(VmOutcome(**vars(vm)) for vm in data.vms)
-    return Answer(data.order_id, state, at.astimezone(UTC), data.reason, vms)
+    return Answer(data.order_id, state, at.astimezone(UTC), data.reason, vms, data.host_state)
 
 
 def batch(events: Sequence[bytes]) -> bytes:
