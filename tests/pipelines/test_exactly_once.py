@@ -269,6 +269,8 @@ class Histories(RuleBasedStateMachine):
             for _ in range(4):
                 self.driven.tick()
             self.hear()
+            if all(listed.state in ENDED for listed in self.ledger.orders()):
+                break
             self.now += timedelta(hours=6)
         for listed in self.ledger.orders():
             assert listed.state in ENDED, f"{listed.order.order_id} is {listed.state}"
@@ -289,7 +291,7 @@ def test_an_order_takes_effect_once_whatever_dies_in_between() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=60,
+            max_examples=25,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
