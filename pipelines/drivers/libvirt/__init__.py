@@ -6,19 +6,37 @@ when it chooses a target itself. Whoever else places VMs must be told elsewhere.
 """
 
 from contextlib import suppress
+from pathlib import Path
 from threading import Event
 
 import libvirt
 
-from data.errors import ExecutorError
-from pipelines.drivers import Impossible, Moved, Stopped
+from data.errors import ExecutorError, SettingsError
+from pipelines.drivers import Driver, Impossible, Moved, Stopped
 from pipelines.drivers.libvirt import domains, migration
 from pipelines.drivers.libvirt.fleet import Fleet, Host
 from pipelines.drivers.libvirt.hosts import Hosts, Silent
 from pipelines.drivers.libvirt.notes import Notes
 from pipelines.drivers.libvirt.redeployment import Redeployment
+from pipelines.settings import LibvirtSettings
 
-__all__ = ["Fleet", "Host", "Libvirt"]
+__all__ = ["Fleet", "Host", "Libvirt", "opened"]
+
+
+def opened(section: LibvirtSettings, folder: Path) -> Driver:
+    """The driver that `[drive.libvirt]` describes, with its notes in the folder.
+
+    Raises:
+        SettingsError: it names no hosts, or a peer that is none of them.
+    """
+    if not section.hosts:
+        msg = "drive.libvirt.hosts is empty: give each host's connection URI, such as h1 = 'qemu+tls://h1/system'."
+        raise SettingsError(msg)
+    if strange := sorted(section.peers.keys() - section.hosts.keys()):
+        msg = f"drive.libvirt.peers names {strange[0]}, which drive.libvirt.hosts does not: correct one of them."
+        raise SettingsError(msg)
+    hosts = {host_id: Host(uri, section.peers.get(host_id)) for host_id, uri in section.hosts.items()}
+    return Libvirt(Fleet(hosts, folder, **section.model_dump(exclude={"hosts", "peers"})))
 
 
 class Libvirt:
@@ -34,10 +52,16 @@ class Libvirt:
     def host_of(self, vm_id: str) -> str | None:
         """The host on which the VM runs or is paused, not merely arrives; null: on no host that answers.
 
+        Its definition is kept, should that host die.
+
         Raises:
             ExecutorError: it runs on two, or two VMs have one name.
         """
-        return self._hosts.host_of(vm_id)
+        where = self._hosts.host_of(vm_id)
+        if where is not None:
+            with suppress(ExecutorError), self._hosts.asked(where) as con:
+                self._notes.keep(vm_id, domains.definition(con.lookupByName(vm_id)))
+        return where
 
     def vms_on(self, host_id: str) -> list[str]:
         """The VMs of a host, running, paused or stopped; their definitions are kept, should the host die."""

@@ -19,6 +19,9 @@ PINS: Final = {
     f"./metadata/{{{NAMESPACE}}}vm[@live_migratable='no']": "its metadata says live_migratable=no",
 }
 """What keeps a domain from moving live, as paths into its definition."""
+DEAD: Final = {libvirt.VIR_DOMAIN_NOSTATE, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED}
+WAITING: Final = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
+"""Why a domain stands still that has not begun here yet."""
 POLL_SECONDS: Final = 0.1
 ABORT_SECONDS: Final = 60.0
 """An aborted migration must have ended after so long."""
@@ -65,18 +68,24 @@ def leaves(domain: Any) -> bool:
 def arrives(domain: Any) -> bool:
     """Whether it only waits here for a migration to bring its memory."""
     state, reason = domain.state()
-    held = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
-    return (state, reason) == held and not leaves(domain)
+    return state == libvirt.VIR_DOMAIN_PAUSED and reason in WAITING and not leaves(domain)
 
 
 def lives(domain: Any) -> bool:
     """Whether it runs or is paused here; false also for one that is gone by now."""
     try:
-        return bool(domain.isActive()) and not arrives(domain)
+        return domain.state()[0] not in DEAD and not arrives(domain)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return False
         raise
+
+
+def discard_arrival(domain: Any) -> None:
+    """Remove a domain that still waits for a migration whose source is gone; the daemon may be doing the same."""
+    with suppress(libvirt.libvirtError):
+        if arrives(domain):
+            domain.destroy()
 
 
 def end_leaving(domain: Any) -> None:

@@ -22,18 +22,18 @@ class Fleet:
     """A folder that outlives the process and is not shared with another driver."""
     bandwidth_mib_per_second: int = 0
     """Most that one migration may use; 0: as much as there is."""
-    downtime_ms_most: int = 500
+    downtime_ms_most: int = 300
     """The pause that the hypervisor aims for; a guest that writes faster than the network copies never gets there."""
-    timeout_seconds: float = 1_800
+    timeout_seconds: float = 600.0
     """A live migration is aborted after so long."""
-    connect_seconds: float = 10
+    connect_seconds: float = 10.0
     """A host that has not answered after so long counts as silent."""
-    shutdown_seconds: float = 60
+    shutdown_seconds: float = 60.0
     """A guest to redeploy is switched off if it has not shut down after so long; 0: it is not asked to."""
     fence_command: tuple[str, ...] = ()
     """Run with the host's id as its last argument before a silent host's VM is started elsewhere; exit code 0: the host
     is off for certain."""
-    fence_seconds: float = 120
+    fence_seconds: float = 120.0
     """The command has failed after so long."""
-    silent_seconds: float = 30
+    silent_seconds: float = 30.0
     """A host is fenced only after so long a silence."""

@@ -6,6 +6,7 @@ one daemon thread of this process runs it.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from pipelines.drivers.libvirt import domains
 
 KEEPALIVE_SECONDS: Final = 3
 KEEPALIVE_COUNT: Final = 3
+ABANDONED_SECONDS: Final = 300.0
+"""An attempt to connect that has hung for so long is followed by another."""
 AT_ONCE: Final = 16
 """Hosts that are asked at the same time where a VM is."""
 
@@ -75,7 +78,7 @@ class Hosts:
         """Nothing is opened yet; `wait_seconds` is how long opening may take."""
         self._uris, self._wait = dict(sorted(uris.items())), wait_seconds
         self._lock = threading.Lock()
-        self._attempts: dict[str, Future[Any]] = {}
+        self._attempts: dict[str, _Attempt] = {}
         _event_loop()
 
     def __iter__(self) -> Iterator[str]:
@@ -98,10 +101,10 @@ class Hosts:
             raise Silent(msg)
         with self._lock:
             attempt = self._attempts.get(host_id)
-            if attempt is None or (attempt.done() and not _alive(attempt)):
-                attempt = self._attempts[host_id] = begun(lambda: _connect(uri))
+            if attempt is None or attempt.useless():
+                attempt = self._attempts[host_id] = _Attempt(begun(lambda: _connect(uri)), time.monotonic())
         try:
-            return attempt.result(self._wait)
+            return attempt.con.result(max(0.0, attempt.began + self._wait - time.monotonic()))
         except TimeoutError as error:
             msg = f"host {host_id} did not answer at {uri} within {self._wait:g} s"
             raise Silent(msg) from error
@@ -162,20 +165,31 @@ class Hosts:
         with self._lock:
             attempts, self._attempts = list(self._attempts.values()), {}
         for attempt in attempts:
-            if _alive(attempt):
+            if not attempt.useless() and attempt.con.done():
                 with suppress(libvirt.libvirtError):
-                    attempt.result().close()
+                    attempt.con.result().close()
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A connection, or what is to become one."""
+
+    con: Future[Any]
+    began: float
+
+    def useless(self) -> bool:
+        """Whether it failed, has died since, or hangs."""
+        if not self.con.done():
+            return time.monotonic() - self.began > ABANDONED_SECONDS
+        if self.con.exception() is not None:
+            return True
+        try:
+            return not self.con.result().isAlive()
+        except libvirt.libvirtError:
+            return True
 
 
 def _connect(uri: str) -> Any:
     con = libvirt.open(uri)
     con.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
     return con
-
-
-def _alive(attempt: "Future[Any]") -> bool:
-    if not attempt.done() or attempt.exception() is not None:
-        return False
-    with suppress(libvirt.libvirtError):
-        return bool(attempt.result().isAlive())
-    return False

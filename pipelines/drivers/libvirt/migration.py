@@ -30,7 +30,6 @@ def send(fleet: Fleet, domain: Any, target: str) -> "Future[Any]":
     host = fleet.hosts[target]
     limit = fleet.bandwidth_mib_per_second
     params = {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: limit} if limit else {}
-    domain.migrateSetMaxDowntime(fleet.downtime_ms_most, 0)
     return begun(lambda: domain.migrateToURI3(host.peer_uri or host.uri, params, FLAGS))
 
 
@@ -46,10 +45,12 @@ def follow(domain: Any) -> "Future[Any]":
 
 def watch(fleet: Fleet, vm_id: str, domain: Any, work: "Future[Any]", stop: Event) -> Impossible:
     """Why the VM is where it was, should that be so once this returns: the migration has ended, or will not."""
-    began, why = time.monotonic(), None
+    began, limited = time.monotonic(), False
+    why: Impossible | None = None
     until = began + fleet.timeout_seconds
     while not wait([work], domains.POLL_SECONDS).done:
         now = time.monotonic()
+        limited = limited or _limited(fleet, domain)
         if why is None and stop.is_set():
             why, until = Stopped(f"VM {vm_id} was called back while it moved"), now
         elif why is None and now > until:
@@ -62,6 +63,17 @@ def watch(fleet: Fleet, vm_id: str, domain: Any, work: "Future[Any]", stop: Even
             domains.abort(domain)
     error = work.exception() if work.done() else None
     return why or Impossible(f"VM {vm_id} could not move: {error or 'the hypervisor gave no reason'}")
+
+
+def _limited(fleet: Fleet, domain: Any) -> bool:
+    """Whether the migration now keeps to the longest pause, which libvirt forgets if told before memory flows."""
+    try:
+        if domains.leaves(domain) and domain.jobStats().get(libvirt.VIR_DOMAIN_JOB_MEMORY_TOTAL):
+            domain.migrateSetMaxDowntime(fleet.downtime_ms_most, 0)
+            return True
+    except libvirt.libvirtError:
+        pass
+    return False
 
 
 def settled(fleet: Fleet, hosts: Hosts, vm_id: str, source: str, why: Impossible) -> Moved:

@@ -152,8 +152,8 @@ class Redeployment:
         try:
             with self.hosts.asked(target) as con:
                 left = domains.named(con, vm_id)
-                if left is not None and domains.arrives(left):
-                    left.destroy()
+                if left is not None:
+                    domains.discard_arrival(left)
                 return con.defineXML(xml)
         except Silent as error:
             raise Impossible(str(error)) from error

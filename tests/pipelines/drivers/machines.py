@@ -6,6 +6,7 @@ the plug is: daemon and guests are gone at once. The kernel does the same when t
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +140,12 @@ class Machine:
             self.process = None
             wait(lambda: not self._answers(), f"the end of {self.name}")
 
+    def hang(self) -> None:
+        """Stop everything on it where it stands, as a host does that is neither dead nor answers."""
+        assert self.process is not None
+        for pid in _descendants(self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
     def domain(self, name: str) -> Any:
         """The domain as the daemon sees it now, or null."""
         con = libvirt.open(self.uri)
@@ -163,6 +170,11 @@ class Machine:
         except libvirt.libvirtError:
             return False
         return True
+
+
+def _descendants(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(below for child in children for below in _descendants(child))]
 
 
 @dataclass(frozen=True)
