@@ -67,10 +67,13 @@ class Libvirt:
         """The VMs of a host, running, paused or stopped; their definitions are kept, should the host die."""
         self._redeployment.clear_up(host_id)
         with self._hosts.asked(host_id) as con:
-            here = [domain for domain in con.listAllDomains() if not domains.arrives(domain)]
-            for domain in here:
-                self._notes.keep(domain.name(), domains.definition(domain))
-            return sorted(domain.name() for domain in here)
+            names = []
+            for domain in con.listAllDomains():
+                with domains.unless_gone():
+                    if not domains.arrives(domain):
+                        self._notes.keep(domain.name(), domains.definition(domain))
+                        names.append(domain.name())
+            return sorted(names)
 
     def unmovable(self, vm_id: str) -> str | None:
         """Why the VM cannot move live, whatever the target, or null, by its definition when it was last seen."""

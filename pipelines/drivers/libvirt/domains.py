@@ -2,7 +2,8 @@
 
 import time
 import xml.etree.ElementTree as ET
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import libvirt
@@ -29,12 +30,9 @@ ABORT_SECONDS: Final = 60.0
 
 def named(con: Any, vm_id: str) -> Any | None:
     """The host's domain of that name, or null."""
-    try:
+    with unless_gone():
         return con.lookupByName(vm_id)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
+    return None
 
 
 def definition(domain: Any) -> str:
@@ -73,12 +71,19 @@ def arrives(domain: Any) -> bool:
 
 def lives(domain: Any) -> bool:
     """Whether it runs or is paused here; false also for one that is gone by now."""
-    try:
+    with unless_gone():
         return domain.state()[0] not in DEAD and not arrives(domain)
+    return False
+
+
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Leave the block where a domain that was there a moment ago is not any more."""
+    try:
+        yield
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return False
-        raise
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
 
 
 def discard_arrival(domain: Any) -> None:

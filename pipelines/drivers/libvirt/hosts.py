@@ -148,6 +148,16 @@ class Hosts:
             raise ExecutorError(msg)
         return found[0] if found else None
 
+    def end_leaving(self, vm_id: str, source: str) -> None:
+        """Abort any migration of the VM that is under way from the source, if that answers.
+
+        Raises:
+            ExecutorError: it does not end.
+        """
+        for one in self.seen(vm_id):
+            if one.host_id == source:
+                domains.end_leaving(one.domain)
+
     def silent(self) -> list[str]:
         """The hosts that do not answer."""
 

@@ -83,9 +83,7 @@ def settled(fleet: Fleet, hosts: Hosts, vm_id: str, source: str, why: Impossible
         Impossible: `why`, as it lives on its source.
         ExecutorError: nobody knows, or the migration does not end.
     """
-    for one in hosts.seen(vm_id):
-        if one.host_id == source:
-            domains.end_leaving(one.domain)
+    hosts.end_leaving(vm_id, source)
     where = hosts.host_of(vm_id)
     if where == source:
         raise why

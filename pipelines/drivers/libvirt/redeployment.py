@@ -39,6 +39,7 @@ class Redeployment:
         if target == source:
             msg = f"VM {vm_id} cannot be redeployed from host {source} to itself"
             raise Impossible(msg)
+        self.hosts.end_leaving(vm_id, source)
         where = self.hosts.host_of(vm_id)
         if where is not None and where != source:
             return self._already(vm_id, where)
@@ -83,7 +84,6 @@ class Redeployment:
 
     def _carry(self, vm_id: str, domain: Any, source: str, target: str | None) -> Moved:
         """From a source that answers; a VM that its owner had stopped stays so."""
-        domains.end_leaving(domain)
         xml, note = domains.definition(domain), self.notes.redeploy(vm_id)
         self.notes.keep(vm_id, xml)
         target = target or self.choose(source, xml)

@@ -10,8 +10,10 @@ from threading import Event
 
 import pytest
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, SettingsError
 from pipelines.drivers import Driver, Impossible, Stopped
+from pipelines.drivers.opened import opened
+from pipelines.settings import DriveSettings, LibvirtSettings, Settings
 
 machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvirt-python is not installed")
 driver = pytest.importorskip("pipelines.drivers.libvirt", reason="libvirt-python is not installed")
@@ -135,6 +137,15 @@ def test_a_target_that_is_dead_takes_nothing(site: Site) -> None:
         moving.migrate("vm-1", site.a.name, None, Event())
     assert guest.counted().count(1) == 1
     assert site.a.runs("vm-1")
+
+
+def test_sources_reach_a_target_by_the_address_for_peers(site: Site) -> None:
+    """Where the executor and the hosts are on different networks, each has its own address of the target."""
+    guest = site.guest()
+    hosts = {site.a.name: driver.Host(site.a.uri), site.b.name: driver.Host(site.b.uri, "qemu+unix:///?socket=/nowhere")}
+    with pytest.raises(Impossible, match="/nowhere"):
+        site.driver(hosts=hosts).migrate("vm-1", site.a.name, None, Event())
+    site.counts_once(guest, site.a)
 
 
 @pytest.mark.parametrize("seconds", [0, 2])
@@ -297,3 +308,14 @@ def test_a_host_that_comes_back_is_spoken_to_again(site: Site) -> None:
     assert moving.vms_on(site.a.name) == []
     with pytest.raises(ExecutorError, match="never seen"):
         moving.unmovable("vm-1")
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [({}, r"hosts is empty"), ({"hosts": {"h1": "test:///default"}, "peers": {"h2": "test:///default"}}, "names h2")],
+)
+def test_settings_that_drive_nothing_are_refused(tmp_path: Path, section: dict[str, object], wanted: str) -> None:
+    """Without hosts, or with a peer that is none of them, the driver is not opened."""
+    settings = Settings(home=tmp_path, drive=DriveSettings(kind="libvirt", libvirt=LibvirtSettings(**section)))
+    with pytest.raises(SettingsError, match=wanted):
+        opened(settings)

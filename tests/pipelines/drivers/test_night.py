@@ -5,8 +5,10 @@ import hmac
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 from data.contracts import HORIZON_DAYS
-from decisions.domain import OrderState
+from decisions.domain import OrderState, VmOutcome
 from decisions.ledger import Ledger
 from pipelines.cli import main
 from pipelines.settings import Settings, load
@@ -143,42 +145,83 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_host_at_risk_is_emptied_before_it_fails(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One guest moves with a pause that the ledger keeps; the other cannot, so its owner is told and starts it anew."""
+@contextmanager
+def night(folder: Path, home: Path, limits: str = "", **busy: bool) -> "Iterator[Night]":
+    """Two machines, `vm-1` that can move and `vm-2` that cannot, and the night's order, not dispatched yet."""
     if missing := machines.missing():
         pytest.skip(f"{missing}: make test-hypervisors installs what is needed")
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    with machines.machines(tmp_path) as (a, b):
-        moving = machines.guest(tmp_path, "vm-1").start(a)
-        pinned = machines.guest(tmp_path, "vm-2", metadata=PINNED).start(a)
+    with machines.machines(folder) as (a, b):
+        moving = machines.guest(folder, "vm-1", **busy).start(a)
+        pinned = machines.guest(folder, "vm-2", metadata=PINNED).start(a)
         (home / "policy.toml").write_text(POLICY, encoding="utf-8")
         uris = f'{{ "{a.name}" = "{a.uri}", "{b.name}" = "{b.uri}" }}'
-        (home / "foreshock.toml").write_text(SETTINGS.format(hosts=uris), encoding="utf-8")
+        (home / "foreshock.toml").write_text(SETTINGS.format(hosts=uris) + limits, encoding="utf-8")
         settings = load(home / "foreshock.toml")
         plant(settings, midnight)
         report = decide(settings, midnight, {"disk": MODEL}, now=now)  # type: ignore[dict-item]
         assert (report.proposals, report.orders, report.simulated) == ({"live_migrate": 1}, 1, False)
-        with executor(home) as url, Ledger(settings.ledger_url) as ledger:
+        with Ledger(settings.ledger_url) as ledger:
+            yield Night(a, b, moving, pinned, ledger)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a test of a night looks at."""
+
+    a: "machines.Machine"
+    b: "machines.Machine"
+    moving: "machines.Guest"
+    pinned: "machines.Guest"
+    ledger: Ledger
+
+    def outcomes(self) -> dict[str, VmOutcome]:
+        """What became of each VM, once the executor's answers say that the order has ended."""
+
+        def ended() -> bool:
+            assert main(["settle", "--json"]) == 0
+            return self.ledger.orders()[0].state in {OrderState.COMPLETED, OrderState.FAILED, OrderState.REFUSED}
+
+        machines.wait(ended, "the end of the order", 120)
+        (listed,) = self.ledger.orders()
+        assert (listed.state, listed.order.host_id) == (OrderState.COMPLETED, self.a.name), listed.reason
+        return {vm.vm_id: vm for vm in self.ledger.outcomes(listed.order.order_id)}
+
+
+def test_a_host_at_risk_is_emptied_before_it_fails(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One guest moves with a pause that the ledger keeps; the other cannot, so its owner is told and starts it anew."""
+    with night(tmp_path, home) as it, executor(home) as url:
+        monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
+        assert main(["dispatch", "--json"]) == 0
+        fate = it.outcomes()["vm-1"]
+        assert (fate.result, fate.target_host_id, fate.interrupted) == ("moved", it.b.name, False)
+        assert 0 < fate.pause_seconds < 5
+        assert (it.b.runs("vm-1"), it.moving.counted().count(1)) == (True, 1)
+        (told,) = owner(url, "vm-2")["Events"]
+        assert (told["EventType"], told["EventStatus"], told["Resources"]) == ("Redeploy", "Scheduled", ["vm-2"])
+        assert it.pinned.counted().count(1) == 1
+        owner(url, "vm-2", {"StartRequests": [{"EventId": told["EventId"]}]})
+        machines.wait(lambda: not owner(url, "vm-2")["Events"], "the end of the event")
+        machines.wait(lambda: it.pinned.counted().count(1) == 2, "its second first count")
+        assert [machine.domain("vm-2") is not None for machine in (it.a, it.b)] == [False, True]
+
+
+def test_an_executor_killed_in_the_middle_of_a_move_ends_it_once(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while memory flows, and started again, it waits for the same move; the guest never lost count."""
+    with night(tmp_path, home, "bandwidth_mib_per_second = 1\ndowntime_ms_most = 50\n", busy=True) as it:
+        with executor(home) as url:
             monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
             assert main(["dispatch", "--json"]) == 0
-
-            def settled() -> bool:
-                assert main(["settle", "--json"]) == 0
-                return ledger.orders()[0].state in {OrderState.COMPLETED, OrderState.FAILED, OrderState.REFUSED}
-
-            machines.wait(settled, "the end of the order", 120)
-            (listed,) = ledger.orders()
-            assert (listed.state, listed.order.host_id) == (OrderState.COMPLETED, a.name), listed.reason
-            (fate,) = [vm for vm in ledger.outcomes(listed.order.order_id) if vm.vm_id == "vm-1"]
-            assert (fate.result, fate.target_host_id, fate.interrupted) == ("moved", b.name, False)
-            assert 0 < fate.pause_seconds < 5
-            assert (b.runs("vm-1"), moving.counted().count(1)) == (True, 1)
-            (told,) = owner(url, "vm-2")["Events"]
-            assert (told["EventType"], told["EventStatus"], told["Resources"]) == ("Redeploy", "Scheduled", ["vm-2"])
-            assert pinned.counted().count(1) == 1
-            owner(url, "vm-2", {"StartRequests": [{"EventId": told["EventId"]}]})
-            machines.wait(lambda: b.runs("vm-2"), "starting anew")
-            machines.wait(lambda: not owner(url, "vm-2")["Events"], "the end of the event")
-        machines.wait(lambda: pinned.counted().count(1) == 2, "its second first count")
-        assert [machine.domain("vm-2") is not None for machine in (a, b)] == [False, True]
+            machines.wait(lambda: it.b.domain("vm-1") is not None, "arriving")
+            time.sleep(1)
+        with executor(home) as url:
+            monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
+            time.sleep(2)
+            assert it.a.runs("vm-1")
+            it.a.domain("vm-1").migrateSetMaxDowntime(60_000, 0)  # now it can catch up
+            assert it.outcomes()["vm-1"].result == "moved"
+        printed = it.moving.counted()
+        assert (it.b.runs("vm-1"), printed) == (True, list(range(1, len(printed) + 1)))
