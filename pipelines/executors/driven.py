@@ -186,7 +186,7 @@ class Driven:
             if (other := self._jobs.busy(vm.vm_id)) not in (None, order.order_id):
                 return f"VM {vm.vm_id} belongs to another open order, {other}"
             where = self._driver.host_of(vm.vm_id)
-            may_be_dead = vm.technique is not Action.LIVE_MIGRATE and where is None
+            may_be_dead = where is None and Action.LIVE_MIGRATE not in (vm.technique, order.action)
             if where != order.host_id and not may_be_dead:
                 return f"VM {vm.vm_id} is not on host {order.host_id}" + (f" but on {where}" if where else "")
             if vm.technique is Action.LIVE_MIGRATE and (why := self._driver.unmovable(vm.vm_id)):
@@ -258,6 +258,8 @@ class Driven:
     def _move(self, task: Task, stop: threading.Event) -> None:
         """Move the VM, or find out what became of a move that was begun before."""
         where, way = self._driver.host_of(task.vm_id), task.way or self._way(task)
+        if where is not None:
+            self._silent.pop((task.order_id, task.vm_id), None)
         if where not in (None, task.host_id):
             self._elsewhere(task, where)
             return
@@ -303,8 +305,14 @@ class Driven:
         return ANEW
 
     def _carry(self, task: Task, way: str, stop: threading.Event) -> Moved:
+        """Have the VM moved; under `evacuate` one that will not move live is started anew, and the target may differ."""
         if way == LIVE:
-            return self._driver.migrate(task.vm_id, task.host_id, task.target_host_id, stop)
+            try:
+                return self._driver.migrate(task.vm_id, task.host_id, task.target_host_id, stop)
+            except Impossible as error:
+                if isinstance(error, Stopped) or task.action is not Action.EVACUATE:
+                    raise
+            self._jobs.begin(task, ANEW, self._clock())
         try:
             return self._driver.redeploy(task.vm_id, task.host_id, task.target_host_id)
         except Impossible:

@@ -202,6 +202,19 @@ def test_a_dead_source_is_left_only_behind_its_fence(site: Site) -> None:
     assert site.cloud.runs["v1"] == {"h2"}
 
 
+def test_an_evacuation_starts_anew_what_will_not_move_live(site: Site) -> None:
+    """Where the host must be emptied, a VM whose live move is refused is redeployed; and one of a dead host as well."""
+    site.cloud.refuses = {"v1": "the link is too slow"}
+    site.executor.submit(order(plan("v1"), plan("v2", Action.EVACUATE), action=Action.EVACUATE))
+    assert [vm.result for vm in site.at(BEGINS).vms] == ["redeployed", "redeployed"]
+    site.cloud.dead = site.cloud.fenced = {"h1"}
+    dead = replace(order(plan("v3"), action=Action.EVACUATE), order_id="o2")
+    assert site.executor.submit(dead).state is OrderState.ACCEPTED
+    site.at(BEGINS)
+    site.at(BEGINS + timedelta(minutes=2))
+    assert site.cloud.runs["v3"] == {"h2"}
+
+
 def test_a_vm_that_cannot_be_found_counts_as_lost(site: Site) -> None:
     """With its host out of reach and no fence, a VM is lost after the patience has run out, and the reason says so."""
     site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
