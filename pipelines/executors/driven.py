@@ -186,10 +186,10 @@ class Driven:
             if (other := self._jobs.busy(vm.vm_id)) not in (None, order.order_id):
                 return f"VM {vm.vm_id} belongs to another open order, {other}"
             where = self._driver.host_of(vm.vm_id)
-            may_be_dead = where is None and Action.LIVE_MIGRATE not in (vm.technique, order.action)
-            if where != order.host_id and not may_be_dead:
+            must_be_live = vm.technique is Action.LIVE_MIGRATE and order.action is not Action.EVACUATE
+            if where != order.host_id and (where is not None or must_be_live):
                 return f"VM {vm.vm_id} is not on host {order.host_id}" + (f" but on {where}" if where else "")
-            if vm.technique is Action.LIVE_MIGRATE and (why := self._driver.unmovable(vm.vm_id)):
+            if must_be_live and (why := self._driver.unmovable(vm.vm_id)):
                 return f"VM {vm.vm_id} cannot be moved live: {why}"
         return None
 
@@ -305,7 +305,7 @@ class Driven:
         return ANEW
 
     def _carry(self, task: Task, way: str, stop: threading.Event) -> Moved:
-        """Have the VM moved; under `evacuate` one that will not move live is started anew, and the target may differ."""
+        """Have the VM moved; under `evacuate` one that will not move live is started anew."""
         if way == LIVE:
             try:
                 return self._driver.migrate(task.vm_id, task.host_id, task.target_host_id, stop)
