@@ -18,6 +18,7 @@ from pipelines.drivers import Impossible
 from pipelines.executors import owners
 from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
+from pipelines.executors.service import service_by
 from tests.decisions.fleets import ASOF
 from tests.pipelines.cloud import PAUSE, Cloud
 
@@ -382,3 +383,16 @@ def test_a_person_lets_a_serviced_host_take_vms_again(
     assert json.loads(capsys.readouterr().out)["hosts"][0]["said"] == "ada: new drive"
     assert main(back) == 2
     assert "No order has closed host h1" in capsys.readouterr().err
+
+
+def test_a_command_services_a_host(tmp_path: Path) -> None:
+    """The command gets order, host, attribute and value; one that fails, or is not there, is told in its own words."""
+    told = tmp_path / "told"
+    change = Change("new firmware", "firmware", "1", "2")
+    asked = order(remedy=change, action=Action.HOT_PATCH)
+    service_by(["sh", "-c", 'echo "$@" > "$0"', str(told)])(asked)
+    assert told.read_text(encoding="utf-8") == "o1 h1 firmware 2\n"
+    with pytest.raises(Impossible, match="ended with 3: no such firmware"):
+        service_by(["sh", "-c", "echo no such firmware >&2; exit 3"])(asked)
+    with pytest.raises(Impossible, match="timed out"):
+        service_by(["sh", "-c", "sleep 5"], timeout_seconds=0.05)(asked)
