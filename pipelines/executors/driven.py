@@ -237,7 +237,7 @@ class Driven:
             self._elsewhere(task, where)
             return
         if where is None and way == LIVE:
-            if self._patient(task):
+            if self._patient(task.order_id, task.vm_id):
                 return
             way = ANEW
         if task.attempts >= self._limits.attempts and where is not None:
@@ -262,13 +262,12 @@ class Driven:
         """The back end says no: the VM stays, unless it runs nowhere, which is waited out before it counts as lost."""
         if isinstance(error, Stopped) or self._driver.host_of(task.vm_id) is not None:
             self._end(task, "stayed", task.host_id, str(error))
-        elif not self._patient(task):
+        elif not self._patient(task.order_id, task.vm_id):
             self._end(task, "lost", None, str(error), interrupted=True)
 
-    def _patient(self, task: Task) -> bool:
-        """Whether a VM that is on no host that answers should be waited for a little longer."""
-        now = self._clock()
-        return now - self._silent.setdefault((task.order_id, task.vm_id), now) < self._limits.patience
+    def _patient(self, order_id: str, vm_id: str) -> bool:
+        """Whether a VM that is on no host that answers, or its host, should be waited for a little longer."""
+        return (now := self._clock()) - self._silent.setdefault((order_id, vm_id), now) < self._limits.patience
 
     def _way(self, task: Task) -> str:
         if task.technique is Action.EVACUATE:
@@ -370,11 +369,11 @@ class Driven:
     def _conclude(self, job: Job) -> None:
         """The last move has ended: the host is empty, or keeps VMs and takes no more."""
         order, now = job.order, self._clock()
-        left = self._driver.vms_on(order.host_id)
+        left = self._left(order)
         moves = [task for task in self._jobs.tasks(order.order_id) if task.technique in MOVING]
         stayed = [task for task in moves if task.result not in LEFT]
-        host_state = "blocked" if left else "repair" if order.action is Action.DECOMMISSION else "empty"
-        state, reason = OrderState.COMPLETED, None
+        host_state = "blocked" if left != [] else "repair" if order.action is Action.DECOMMISSION else "empty"
+        state, reason = OrderState.COMPLETED, f"host {order.host_id} does not answer" if left is None else None
         if job.called_back is not None and stayed:
             state, reason = OrderState.CANCELLED, job.called_back
             self._driver.reopen(order.host_id)
@@ -385,9 +384,18 @@ class Driven:
             state = OrderState.REFUSED if nothing else OrderState.FAILED
             told = "; ".join(f"VM {task.vm_id}: {task.reason}" for task in stayed[:3])
             reason = f"{len(stayed)} of {len(moves)} VMs did not leave. {told}"[:2_000]
-        elif left and order.action is Action.DECOMMISSION:
-            state, reason = OrderState.FAILED, f"{len(left)} VMs are still on host {order.host_id}"
-        elif not left and order.remedy is not None and self._service is not None:
+        elif left != [] and order.action is Action.DECOMMISSION:
+            state, reason = OrderState.FAILED, reason or f"{len(left or ())} VMs are still on host {order.host_id}"
+        elif left == [] and order.remedy is not None and self._service is not None:
             self._serve(job)
             return
         self._jobs.finish(order.order_id, state, reason, now, host_state)
+
+    def _left(self, order: Order) -> list[str] | None:
+        """The VMs that are still on the host; null: it has not answered for longer than patience lasts."""
+        try:
+            return self._driver.vms_on(order.host_id)
+        except ExecutorError:
+            if self._patient(order.order_id, SERVICE):
+                raise
+            return None

@@ -36,8 +36,11 @@ class Cloud:
         return next((host for host in sorted(self.runs.get(vm_id, set())) if host not in self.dead), None)
 
     def vms_on(self, host_id: str) -> list[str]:
-        """VMs of the host."""
+        """VMs of the host, if it answers."""
         self.step()
+        if host_id in self.dead:
+            msg = f"host {host_id} does not answer"
+            raise ExecutorError(msg)
         return sorted(vm_id for vm_id, hosts in self.runs.items() if host_id in hosts)
 
     def unmovable(self, vm_id: str) -> str | None:

@@ -221,7 +221,8 @@ def test_a_vm_that_cannot_be_found_counts_as_lost(site: Site) -> None:
     site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
     site.cloud.dead = {"h1"}
     site.at(BEGINS)
-    told = site.at(BEGINS + timedelta(minutes=2))
+    site.at(BEGINS + timedelta(minutes=2))
+    told = site.at(BEGINS + timedelta(minutes=4))
     assert (told.state, told.vms[0].result, told.vms[0].interrupted) == (OrderState.FAILED, "lost", True)
     assert "may still run v1" in str(told.reason)
 

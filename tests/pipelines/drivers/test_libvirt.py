@@ -5,14 +5,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from data.errors import ExecutorError, SettingsError
+from decisions.domain import Action, Order, OrderState, VmPlan
 from pipelines.drivers import Driver, Impossible, Stopped
 from pipelines.drivers.opened import opened
+from pipelines.executors.driven import Driven, Limits
+from pipelines.executors.jobs import Jobs
 from pipelines.settings import DriveSettings, LibvirtSettings, Settings
 
 machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvirt-python is not installed")
@@ -142,7 +146,10 @@ def test_a_target_that_is_dead_takes_nothing(site: Site) -> None:
 def test_sources_reach_a_target_by_the_address_for_peers(site: Site) -> None:
     """Where the executor and the hosts are on different networks, each has its own address of the target."""
     guest = site.guest()
-    hosts = {site.a.name: driver.Host(site.a.uri), site.b.name: driver.Host(site.b.uri, "qemu+unix:///?socket=/nowhere")}
+    hosts = {
+        site.a.name: driver.Host(site.a.uri),
+        site.b.name: driver.Host(site.b.uri, "qemu+unix:///?socket=/nowhere"),
+    }
     with pytest.raises(Impossible, match="/nowhere"):
         site.driver(hosts=hosts).migrate("vm-1", site.a.name, None, Event())
     site.counts_once(guest, site.a)
@@ -171,6 +178,25 @@ def test_a_source_that_dies_on_the_way_lets_its_guest_be_started_once(site: Site
     site.a.on()
     assert (fenced.vms_on(site.a.name), fenced.vms_on(site.b.name)) == ([], ["vm-1"])
     assert site.a.domain("vm-1") is None
+    site.counts_once(guest, site.b)
+
+
+def test_an_evacuation_takes_the_guests_of_a_host_that_died_before_it_began(site: Site) -> None:
+    """The executor has the order, then the host dies: fenced, its guest starts on the target, and the order ends."""
+    guest, moving = site.guest(), site.driver(fence_command=("true",))
+    executor = Driven(moving, Jobs(site.folder / "executor.db"), limits=Limits(patience=timedelta()))
+    now = datetime.now(UTC)
+    plan = VmPlan("vm-1", Action.EVACUATE, site.b.name, 12.0, None)
+    asked = ("o1", "p1", site.a.name, Action.EVACUATE, (plan,), now, now + timedelta(hours=1))
+    assert executor.submit(Order(*asked, ("it fails",), "policy", "disk-1", None)).state is OrderState.ACCEPTED
+    site.a.off()
+    for _ in range(3):
+        executor.tick()
+    (told,) = executor.poll(["o1"], now)
+    assert [(vm.result, vm.target_host_id, vm.interrupted) for vm in told.vms] == [("redeployed", site.b.name, True)]
+    assert told.state is OrderState.COMPLETED, told.reason
+    site.a.on()
+    assert moving.vms_on(site.a.name) == []
     site.counts_once(guest, site.b)
 
 
