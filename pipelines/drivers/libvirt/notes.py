@@ -22,6 +22,8 @@ class Redeploy:
     source: str
     ended_at: float
     """When it was stopped, or its source found dead; seconds since 1970."""
+    target: str | None = None
+    """Where it is to be started, known before that is tried."""
     started_at: float | None = None
 
 

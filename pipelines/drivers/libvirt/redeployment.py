@@ -43,6 +43,7 @@ class Redeployment:
         where = self.hosts.host_of(vm_id)
         if where is not None and where != source:
             return self._already(vm_id, where)
+        self._not_begun_elsewhere(vm_id, source)
         if self._silent(source):
             xml = self._kept(vm_id)
             self._fence(vm_id, source)
@@ -82,6 +83,16 @@ class Redeployment:
         assert note.started_at is not None  # noqa: S101 - narrows the type
         return Moved(where, note.started_at - note.ended_at, interrupted=True)
 
+    def _not_begun_elsewhere(self, vm_id: str, source: str) -> None:
+        """Refuse while an earlier target is silent, on which the VM might have been started."""
+        note = self.notes.redeploy(vm_id)
+        if note is not None and note.target not in {None, source} and note.target in self.hosts.silent():
+            msg = (
+                f"VM {vm_id} might have been started on host {note.target}, which does not answer: wait for it, or "
+                "make sure that it is off and redeploy the VM from there"
+            )
+            raise Impossible(msg)
+
     def _carry(self, vm_id: str, domain: Any, source: str, target: str | None) -> Moved:
         """From a source that answers; a VM that its owner had stopped stays so."""
         xml, note = domains.definition(domain), self.notes.redeploy(vm_id)
@@ -93,7 +104,10 @@ class Redeployment:
             domains.stop(domain, self.fleet.shutdown_seconds)
             note = Redeploy(vm_id, source, self.clock())
             self.notes.begin(note)
-        elif note is None or note.source != source:
+        elif domain.isActive():
+            msg = f"VM {vm_id} was left halted on {source} by a migration; if it runs nowhere else, resume it by hand"
+            raise Impossible(msg)
+        elif note is None or note.source != source or note.started_at is not None:
             domains.undefine(domain)
             return Moved(target, 0.0)
         try:
@@ -136,6 +150,8 @@ class Redeployment:
 
     def _start(self, note: Redeploy, target: str, arrival: Any) -> float:
         """How many seconds the VM was off, now that it runs on the target."""
+        note = replace(note, target=target)
+        self.notes.begin(note)
         with self.hosts.asked(target):
             try:
                 arrival.create()

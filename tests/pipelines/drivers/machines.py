@@ -140,11 +140,11 @@ class Machine:
             self.process = None
             wait(lambda: not self._answers(), f"the end of {self.name}")
 
-    def hang(self) -> None:
-        """Stop everything on it where it stands, as a host does that is neither dead nor answers."""
+    def hang(self, how: signal.Signals = signal.SIGSTOP) -> None:
+        """Stop everything on it where it stands, as a host does that is neither dead nor answers; or let it go on."""
         assert self.process is not None
         for pid in _descendants(self.process.pid):
-            os.kill(pid, signal.SIGSTOP)
+            os.kill(pid, how)
 
     def domain(self, name: str) -> Any:
         """The domain as the daemon sees it now, or null."""

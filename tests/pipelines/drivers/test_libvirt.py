@@ -1,5 +1,6 @@
 """The libvirt driver against real daemons and a guest that counts: it moves, stops and starts anew, and runs once."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -258,6 +260,36 @@ def test_a_redeploy_killed_anywhere_can_be_asked_again(site: Site, last: str, mo
         with pytest.raises(KeyboardInterrupt):
             site.driver().redeploy("vm-1", site.a.name, site.b.name)
     assert site.driver().redeploy("vm-1", site.a.name, site.b.name).host_id == site.b.name
+    assert site.a.domain("vm-1") is None
+    site.counts_once(guest, site.b)
+
+
+def test_a_guest_that_may_run_on_a_silent_target_is_not_started_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target goes silent as it starts the guest: nothing else starts it, and once that answers it runs there."""
+    guest, moving, real = site.guest(), site.driver(), driver.Redeployment._defined
+
+    def lost(*asked: object) -> SimpleNamespace:
+        arrival = real(*asked)
+
+        def create() -> None:
+            arrival.create()
+            site.b.hang()
+            moving.vms_on(site.b.name)
+
+        return SimpleNamespace(create=create)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver.Redeployment, "_defined", lost)
+        with pytest.raises(ExecutorError):
+            moving.redeploy("vm-1", site.a.name, site.b.name)
+    for target in (site.b.name, None):
+        with pytest.raises(Impossible, match="might have been started on host machine-b"):
+            moving.redeploy("vm-1", site.a.name, target)
+    site.b.hang(signal.SIGCONT)
+    again = site.driver()
+    assert again.redeploy("vm-1", site.a.name, None).host_id == site.b.name
     assert site.a.domain("vm-1") is None
     site.counts_once(guest, site.b)
 
