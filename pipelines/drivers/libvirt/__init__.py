@@ -116,11 +116,11 @@ class Libvirt:
             domain = domains.named(con, vm_id)
             if domain is None or not domains.lives(domain):
                 return self._settled(vm_id, source, Impossible(f"VM {vm_id} does not run on host {source}"))
-            if domains.leaves(domain):
-                work = migration.follow(domain)
-            else:
+            if ours := not domains.leaves(domain):
                 work = migration.send(self._fleet, domain, self._target(vm_id, domain, source, target))
-        return self._settled(vm_id, source, migration.watch(self._fleet, vm_id, domain, work, stop))
+            else:
+                work = migration.follow(domain)
+        return self._settled(vm_id, source, migration.watch(self._fleet, vm_id, domain, work, stop, ours=ours))
 
     def redeploy(self, vm_id: str, source: str, target: str | None) -> Moved:
         """Stop the VM on its source and start it anew on the target; from a silent source only once it is fenced.

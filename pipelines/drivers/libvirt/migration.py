@@ -43,9 +43,12 @@ def follow(domain: Any) -> "Future[Any]":
     return begun(end)
 
 
-def watch(fleet: Fleet, vm_id: str, domain: Any, work: "Future[Any]", stop: Event) -> Impossible:
-    """Why the VM is where it was, should that be so once this returns: the migration has ended, or will not."""
-    began, limited = time.monotonic(), False
+def watch(fleet: Fleet, vm_id: str, domain: Any, work: "Future[Any]", stop: Event, *, ours: bool) -> Impossible:
+    """Why the VM is where it was, should that be so once this returns: the migration has ended, or will not.
+
+    Only a migration of `ours` is told its longest pause: somebody may have set that of another since it began.
+    """
+    began, limited = time.monotonic(), not ours
     why: Impossible | None = None
     until = began + fleet.timeout_seconds
     while not wait([work], domains.POLL_SECONDS).done:

@@ -39,7 +39,8 @@ class Site:
     def driver(self, **settings: object) -> Driver:
         """A driver as settings have it, by default in a hurry."""
         hosts = {machine.name: driver.Host(machine.uri) for machine in (self.a, self.b)}
-        hurry = driver.Fleet(hosts, self.folder / "state", shutdown_seconds=0, silent_seconds=0, connect_seconds=5)
+        short = {"timeout_seconds": 60, "connect_seconds": 5, "shutdown_seconds": 0, "silent_seconds": 0}
+        hurry = driver.Fleet(hosts, self.folder / "state", **short)
         return driver.Libvirt(replace(hurry, **settings))  # type: ignore[no-any-return]
 
     def guest(self, name: str = "vm-1", **kind: object) -> "machines.Guest":
