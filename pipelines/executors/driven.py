@@ -397,7 +397,7 @@ class Driven:
         if job.called_back is not None and stayed:
             state, reason = OrderState.CANCELLED, job.called_back
             self._driver.reopen(order.host_id)
-            self._jobs.open_host(order.host_id)
+            self._jobs.open_host(order.host_id, f"order {order.order_id} was called back: {reason}", now)
             host_state = "in_service"
         elif stayed:
             nothing = all(task.result == "stayed" for task in moves)

@@ -195,22 +195,29 @@ class Jobs:
 
     def closed(self, host_id: str) -> str | None:
         """The order for which the host was closed to new VMs, if one did."""
-        row = self._one("select order_id from host where host_id = ?", host_id)
+        row = self._one("select order_id from host where host_id = ? and state <> 'in_service'", host_id)
         return None if row is None else str(row["order_id"])
+
+    def hosts(self) -> list[dict[str, str | None]]:
+        """Hosts that orders closed: host_id, order_id, state, since, and what was said when one was opened again."""
+        return [dict(row) for row in self._all("select * from host order by host_id")]
 
     def close_host(self, host_id: str, order_id: str, state: str, now: datetime) -> None:
         """The host takes no new VMs because of the order."""
         with self._writing() as con:
             con.execute(
-                "insert into host values (?, ?, ?, ?) on conflict (host_id) do update set "
-                "order_id = excluded.order_id, state = excluded.state, since = excluded.since",
+                "insert into host values (?, ?, ?, ?, null) on conflict (host_id) do update set "
+                "order_id = excluded.order_id, state = excluded.state, since = excluded.since, said = null",
                 (host_id, order_id, state, _text(now)),
             )
 
-    def open_host(self, host_id: str) -> None:
-        """The host takes VMs again."""
+    def open_host(self, host_id: str, said: str, now: datetime) -> bool:
+        """Whether a host that an order had closed takes VMs again from now on."""
         with self._writing() as con:
-            con.execute("delete from host where host_id = ?", (host_id,))
+            change = (
+                "update host set state = 'in_service', said = ?, since = ? where host_id = ? and state <> 'in_service'"
+            )
+            return con.execute(change, (said, _text(now), host_id)).rowcount > 0
 
     def promises(self) -> dict[str, int]:
         """Moments that owners were told of: kept, broken (begun earlier, unasked), withdrawn, or still open."""

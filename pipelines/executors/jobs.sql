@@ -44,6 +44,7 @@ create index if not exists task_by_phase on task (phase);
 create table if not exists host (
     host_id text primary key,
     order_id text not null,                  -- closed it
-    state text not null,
-    since text not null
+    state text not null,                     -- draining, blocked, empty, repair; in_service: it is open again
+    since text not null,
+    said text                                -- who opened it again, and why
 ) strict;

@@ -1,5 +1,6 @@
 """An executor that carries orders out itself, on a cloud in memory, at a clock that the test sets."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from data.errors import ExecutorError
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmPlan
+from pipelines.cli import main
 from pipelines.drivers import Impossible
 from pipelines.executors import owners
 from pipelines.executors.driven import Driven, Limits
@@ -350,3 +352,20 @@ def test_an_abort_is_tried_as_soon_as_it_is_wanted(site: Site) -> None:
     site.executor.submit(order(plan("v1")))
     assert site.at(BEGINS).state is OrderState.CANCELLED
     assert len(stops) == 1
+
+
+def test_a_person_lets_a_serviced_host_take_vms_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A host that an order emptied stays closed until somebody returns it, with a name and a reason; once is enough."""
+    site.executor.submit(order(plan("v1"), plan("v2"), plan("v3")))
+    site.at(BEGINS)
+    assert site.jobs.closed("h1") == "o1"
+    monkeypatch.setattr("pipelines.drivers.opened.opened", lambda _: site.cloud)
+    monkeypatch.setenv("FORESHOCK_HOME", str(site.folder))
+    back = ["hosts", "return", "h1", "--reason", "new drive", "--by", "ada", "--json"]
+    assert main(back) == 0
+    assert site.cloud.closed == set()
+    assert json.loads(capsys.readouterr().out)["hosts"][0]["said"] == "ada: new drive"
+    assert main(back) == 2
+    assert "No order has closed host h1" in capsys.readouterr().err
