@@ -48,7 +48,9 @@ class Site:
         return [str(one.status) for one in self.connection.compute.migrations(server_id=vm_id)]
 
     def clear(self) -> None:
-        """Delete all servers."""
+        """Delete all servers, and let all hosts take new ones."""
+        for service in list(self.connection.compute.services(binary="nova-compute")):
+            self.connection.compute.enable_service(service)
         for one in list(self.connection.compute.servers(all_projects=True)):
             self.connection.compute.delete_server(one)
             self.connection.compute.wait_for_delete(one, interval=0.1, wait=30)
