@@ -67,6 +67,21 @@ class PolicySettings(_Section):
     path: Path | None = None
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FaultSettings(_Section):
+    """Shares of orders that go wrong in the simulated fleet, for drills; which ones is a function of the seed."""
+
+    seed: int = 0
+    slow_share: _Share = 0.0
+    slow_seconds: Annotated[float, Field(ge=0, le=3_600)] = 5.0
+    lost_answer_share: _Share = 0.0
+    answered_twice_share: _Share = 0.0
+    refused_share: _Share = 0.0
+    failed_share: _Share = 0.0
+
+
 class ExecutorSettings(_Section):
     """Who carries orders out: the simulated fleet, an executor at `url` (`webhook`), or nobody (`dry_run`).
 
@@ -82,6 +97,7 @@ class ExecutorSettings(_Section):
     lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
+    faults: FaultSettings = FaultSettings()
 
 
 class LibvirtSettings(_Section):

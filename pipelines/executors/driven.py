@@ -6,7 +6,6 @@ is forgotten.
 """
 
 import logging
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,32 +40,6 @@ class Limits:
     """How often in all a move is begun whose outcome could not be learned and whose VM is still on its source."""
     patience: timedelta = timedelta(minutes=1)
     """How long a VM that is on no host that answers is waited for, before it is started anew, or counts as lost."""
-
-
-def service_by(command: Sequence[str], timeout_seconds: float = 3_600.0) -> Callable[[Order], None]:
-    """A service of hosts by a command, run with the order's id, host, attribute and new value after its own arguments.
-
-    The service it gives raises `Impossible` when the command fails or takes too long.
-    """
-
-    def serve(order: Order) -> None:
-        change = (order.remedy.attribute, order.remedy.becomes) if order.remedy else ("", "")
-        try:
-            subprocess.run(
-                [*command, order.order_id, order.host_id, *change],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=timeout_seconds,
-            )
-        except subprocess.CalledProcessError as error:
-            msg = f"the service of {order.host_id} ended with {error.returncode}: {error.stderr.strip()[-300:]}"
-            raise Impossible(msg) from error
-        except (subprocess.TimeoutExpired, OSError) as error:
-            msg = f"the service of {order.host_id} did not end well: {error}"
-            raise Impossible(msg) from error
-
-    return serve
 
 
 def at_once(work: Callable[[], None]) -> None:
@@ -186,10 +159,10 @@ class Driven:
             if (other := self._jobs.busy(vm.vm_id)) not in (None, order.order_id):
                 return f"VM {vm.vm_id} belongs to another open order, {other}"
             where = self._driver.host_of(vm.vm_id)
-            may_be_dead = vm.technique is not Action.LIVE_MIGRATE and where is None
-            if where != order.host_id and not may_be_dead:
+            must_be_live = vm.technique is Action.LIVE_MIGRATE and order.action is not Action.EVACUATE
+            if where != order.host_id and (where is not None or must_be_live):
                 return f"VM {vm.vm_id} is not on host {order.host_id}" + (f" but on {where}" if where else "")
-            if vm.technique is Action.LIVE_MIGRATE and (why := self._driver.unmovable(vm.vm_id)):
+            if must_be_live and (why := self._driver.unmovable(vm.vm_id)):
                 return f"VM {vm.vm_id} cannot be moved live: {why}"
         return None
 
@@ -258,6 +231,8 @@ class Driven:
     def _move(self, task: Task, stop: threading.Event) -> None:
         """Move the VM, or find out what became of a move that was begun before."""
         where, way = self._driver.host_of(task.vm_id), task.way or self._way(task)
+        if where is not None:
+            self._silent.pop((task.order_id, task.vm_id), None)
         if where not in (None, task.host_id):
             self._elsewhere(task, where)
             return
@@ -303,8 +278,14 @@ class Driven:
         return ANEW
 
     def _carry(self, task: Task, way: str, stop: threading.Event) -> Moved:
+        """Have the VM moved; under `evacuate` one that will not move live is started anew."""
         if way == LIVE:
-            return self._driver.migrate(task.vm_id, task.host_id, task.target_host_id, stop)
+            try:
+                return self._driver.migrate(task.vm_id, task.host_id, task.target_host_id, stop)
+            except Impossible as error:
+                if isinstance(error, Stopped) or task.action is not Action.EVACUATE:
+                    raise
+            self._jobs.begin(task, ANEW, self._clock())
         try:
             return self._driver.redeploy(task.vm_id, task.host_id, task.target_host_id)
         except Impossible:
