@@ -7,8 +7,7 @@ services wrote down for the server's action.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -18,25 +17,23 @@ from keystoneauth1.exceptions import ClientException
 from openstack.compute.v2._proxy import Proxy
 from openstack.compute.v2.migration import Migration
 from openstack.compute.v2.server import Server
-from openstack.compute.v2.server_action import ServerAction, ServerActionEvent
 from openstack.compute.v2.service import Service
 from openstack.connection import Connection
-from openstack.exceptions import HttpException, NotFoundException, SDKException
+from openstack.exceptions import HttpException, SDKException
 
 from data.errors import ExecutorError, SettingsError
 from pipelines.drivers import Impossible, Moved, Stopped
+from pipelines.drivers import nova_record as record
+from pipelines.drivers.nova_record import asking
 from pipelines.settings import NovaSettings
 
 COMPUTE: Final = "nova-compute"
-REFUSALS: Final = frozenset({400, 403, 404, 409})
-"""What Nova answers when it will not; after any other error it may have begun."""
 RUNNING, PAUSED = 1, 3
 """Nova's power states of a guest that has its memory."""
 ENDED: Final = frozenset({"completed", "done", "finished", "confirmed", "reverted", "error", "failed", "cancelled"})
 """Where migrations stand with which Nova has no more to do; `finished` ones wait for the word to confirm them."""
 ABORT_SECONDS: Final = 120.0
 """For how long an abort is waited for, after a move has taken too long."""
-LOOK: Final = "look at: openstack server event list"
 BETWEEN: Final = ("resize_", "rebuild", "powering-off")
 """How the tasks begin during which a server runs on no host for sure."""
 
@@ -81,7 +78,7 @@ class Nova:
 
     def vms_on(self, host_id: str) -> list[str]:
         """The servers of all projects on a host, in order of their ids."""
-        with _asking(f"for the servers on {host_id}"):
+        with asking(f"for the servers on {host_id}"):
             found = list(self._compute.servers(all_projects=True, compute_host=host_id))
         return sorted(str(one.id) for one in found if one.compute_host == host_id)
 
@@ -99,13 +96,13 @@ class Nova:
     def close(self, host_id: str, reason: str) -> None:
         """Disable the host's compute service, with the reason."""
         service = self._known(host_id)
-        with _asking(f"to disable {COMPUTE} on {host_id}"):
+        with asking(f"to disable {COMPUTE} on {host_id}"):
             self._compute.disable_service(service, disabled_reason=reason[:255])
 
     def reopen(self, host_id: str) -> None:
         """Enable the host's compute service."""
         service = self._known(host_id)
-        with _asking(f"to enable {COMPUTE} on {host_id}"):
+        with asking(f"to enable {COMPUTE} on {host_id}"):
             self._compute.enable_service(service)
 
     def migrate(self, vm_id: str, source: str, target: str | None, stop: Event) -> Moved:
@@ -143,6 +140,9 @@ class Nova:
             ExecutorError: contact was lost, or Nova has not brought it to an end.
         """
         server = self._settled(vm_id)
+        if server.compute_host is None:
+            msg = f"the server {vm_id} is on no host: it is {server.status}"
+            raise Impossible(msg)
         if server.compute_host == source:
             action = self._leave(vm_id, source, target)
             server = self._settled(vm_id)
@@ -151,14 +151,16 @@ class Nova:
         moved = self._last_migration(vm_id)
         if server.status == "VERIFY_RESIZE" and moved is not None and moved.migration_type == "migration":
             server = self._after(vm_id, "confirmResize")
-        was_on = self._was_on(vm_id)
+        was_on = record.was_on(self._compute, vm_id)
         if server.status == "SHUTOFF" and was_on:
             server = self._after(vm_id, "start")
         if server.status == "ERROR":
-            msg = f"the server {vm_id} is on {server.compute_host} now, but in state ERROR; {LOOK}"
+            msg = f"the server {vm_id} is on {server.compute_host} now, but in state ERROR; {record.LOOK}"
             raise ExecutorError(msg)
         anew = was_on and (moved is None or moved.migration_type != "live-migration")
-        return Moved(str(server.compute_host), self._pause_seconds(vm_id) if anew else 0.0, interrupted=anew)
+        return Moved(
+            str(server.compute_host), record.pause_seconds(self._compute, vm_id) if anew else 0.0, interrupted=anew
+        )
 
     def pause(self, vm_id: str) -> None:
         """Pause the server: its memory stays on the host."""
@@ -197,7 +199,7 @@ class Nova:
         One that could not be evacuated is in state ERROR, and may be evacuated again; after a failed cold migration
         that state means that the guest may be stopped.
         """
-        msg = f"Nova did not start the server {server.id} elsewhere: {self._why(server.id, action)}"
+        msg = f"Nova did not start the server {server.id} elsewhere: {record.why(self._compute, server.id, action)}"
         return ExecutorError(msg) if action == "migrate" and server.status == "ERROR" else Impossible(msg)
 
     def _after(self, vm_id: str, action: str) -> Server:
@@ -209,18 +211,21 @@ class Nova:
             "unpause": ("unpause_server", {"ACTIVE"}),
         }
         call, wanted = calls[action]
-        with _asking(f"to {action} the server {vm_id}", acting=action in {"pause", "unpause"}):
+        with asking(f"to {action} the server {vm_id}", acting=action in {"pause", "unpause"}):
             getattr(self._compute, call)(vm_id)
         server = self._settled(vm_id, but="VERIFY_RESIZE")
         if server.status not in wanted:
-            msg = f"the server {vm_id} is in state {server.status} after {action}: {self._why(vm_id, action)}"
+            why = record.why(self._compute, vm_id, action)
+            msg = f"the server {vm_id} is in state {server.status} after {action}: {why}"
             raise ExecutorError(msg)
         return server
 
     def _agrees(self, vm_id: str, target: str | None) -> None:
         """Make sure that the migration under way leads to the target."""
         found = self._last_migration(vm_id)
-        if found is not None and target is not None and found.dest_compute not in {None, target}:
+        if found is None or found.status in ENDED or target is None:
+            return
+        if found.dest_compute not in {None, target}:
             msg = f"Nova is moving the server {vm_id} to {found.dest_compute} already, not to {target}"
             raise Impossible(msg)
 
@@ -241,19 +246,21 @@ class Nova:
         if found.status == "completed" and server.compute_host != source:
             return Moved(str(server.compute_host), pause_seconds=0.0)
         if server.status == "ERROR" or server.compute_host != source:
-            msg = f"the migration of the server {vm_id} ended as {found.status}, and it is {server.status}; {LOOK}"
+            msg = (
+                f"the migration of the server {vm_id} ended as {found.status}, and it is {server.status}; {record.LOOK}"
+            )
             raise ExecutorError(msg)
         if found.status == "cancelled" and stop.is_set():
             msg = f"the live migration of the server {vm_id} was aborted; it runs on {source}"
             raise Stopped(msg)
         late = f"aborted after {self._section.timeout_seconds:g} s" if aborted and found.status == "cancelled" else None
-        msg = f"Nova did not move the server {vm_id}: {late or self._why(vm_id, 'live-migration')}"
+        msg = f"Nova did not move the server {vm_id}: {late or record.why(self._compute, vm_id, 'live-migration')}"
         raise Impossible(msg)
 
     def _abort(self, vm_id: str, migration: Migration) -> bool:
         """Whether Nova takes the abort; it does not before a migration is queued, nor after the memory is across."""
         try:
-            with _asking(f"to abort the migration of {vm_id}", acting=True):
+            with asking(f"to abort the migration of {vm_id}", acting=True):
                 self._compute.abort_server_migration(str(migration.id), vm_id)
         except Impossible:
             return False
@@ -263,11 +270,13 @@ class Nova:
     def _asking_to_move(self, vm_id: str, action: str) -> Iterator[None]:
         """Turn a refusal into `Impossible`, with what the hosts said of it, if they were asked."""
         try:
-            with _asking(f"to move the server {vm_id}", acting=True):
+            with asking(f"to move the server {vm_id}", acting=True):
                 yield
         except Impossible as error:
             said = error.__cause__.details if isinstance(error.__cause__, HttpException) else None
-            told = self._told(vm_id, action)
+            told: list[str] = []
+            with suppress(ExecutorError):
+                told = record.went_wrong(self._compute, vm_id, action)
             if said not in told:
                 raise
             msg = f"Nova will not move the server {vm_id}: {'; '.join(told)}"
@@ -279,7 +288,7 @@ class Nova:
         return self._connection.compute
 
     def _server(self, vm_id: str) -> Server:
-        with _asking(f"for the server {vm_id}", missing=True):
+        with asking(f"for the server {vm_id}", missing=True):
             return self._compute.get_server(vm_id)
 
     def _settled(self, vm_id: str, but: str | None = None) -> Server:
@@ -296,7 +305,7 @@ class Nova:
             time.sleep(self._poll_seconds)
 
     def _service(self, host_id: str) -> Service | None:
-        with _asking(f"for {COMPUTE} on {host_id}"):
+        with asking(f"for {COMPUTE} on {host_id}"):
             return next(iter(self._compute.services(binary=COMPUTE, host=host_id)), None)
 
     def _known(self, host_id: str) -> Service:
@@ -308,51 +317,8 @@ class Nova:
 
     def _last_migration(self, vm_id: str) -> Migration | None:
         """The newest migration of the server, of any kind."""
-        with _asking(f"for the migrations of {vm_id}"):
+        with asking(f"for the migrations of {vm_id}"):
             return max(self._compute.migrations(server_id=vm_id), key=lambda one: int(one.id), default=None)
-
-    def _actions(self, vm_id: str) -> list[ServerAction]:
-        """What was done to the server, the latest first."""
-        with _asking(f"for the actions of {vm_id}"):
-            return list(self._compute.server_actions(vm_id))
-
-    def _events(self, vm_id: str, action: ServerAction) -> list[ServerActionEvent]:
-        """What Nova's services did in an action, in order."""
-        with _asking(f"for the events of {vm_id}"):
-            events = self._compute.get_server_action(action.request_id, vm_id).events or []
-        return sorted(events, key=lambda one: one["start_time"])
-
-    def _told(self, vm_id: str, action: str) -> list[str]:
-        """What the events of the server's latest action of that name say went wrong."""
-        for found in self._actions(vm_id):
-            if found.action == action:
-                wrong = [one for one in self._events(vm_id, found) if one["result"] == "Error"]
-                return list(dict.fromkeys(str(one["details"]) for one in wrong if one["details"]))
-        return []
-
-    def _why(self, vm_id: str, action: str) -> str:
-        """The same as a sentence, also where Nova wrote nothing down."""
-        return "; ".join(self._told(vm_id, action)) or f"it does not say why; {LOOK}"
-
-    def _was_on(self, vm_id: str) -> bool:
-        """Whether the server was not stopped when it was last said whether it should run; evacuation says nothing."""
-        said = (one.action for one in self._actions(vm_id) if one.action in {"create", "start", "stop", "reboot"})
-        return next(said, "create") != "stop"
-
-    def _pause_seconds(self, vm_id: str) -> float:
-        """From the stop to the start, of the latest cold migration or evacuation."""
-        started: list[str] = []
-        for action in self._actions(vm_id):
-            events = {str(one["event"]): one for one in self._events(vm_id, action)}
-            if "compute_start_instance" in events:
-                started.append(events["compute_start_instance"]["finish_time"])
-            if action.action == "migrate" and "compute_finish_resize" in events:
-                return _seconds(
-                    events["compute_resize_instance"]["start_time"], events["compute_finish_resize"]["finish_time"]
-                )
-            if action.action == "evacuate":
-                return _seconds(str(action.start_time), started[-1]) if started else 0.0
-        return 0.0
 
 
 def _at_rest(migration: Migration | None, server: Server) -> bool:
@@ -363,33 +329,9 @@ def _at_rest(migration: Migration | None, server: Server) -> bool:
     return server.task_state is None and (migration is None or migration.status in ENDED)
 
 
-def _seconds(begun: str, ended: str) -> float:
-    return max(0.0, (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds())
-
-
 def _wait(seconds: float, stop: Event) -> None:
     """Wait, at most until `stop` is set; once it is, simply wait."""
     if stop.is_set():
         time.sleep(seconds)
     else:
         stop.wait(seconds)
-
-
-@contextmanager
-def _asking(what: str, *, acting: bool = False, missing: bool = False) -> Iterator[None]:
-    """Turn the SDK's errors into ours.
-
-    `Impossible` only where nothing can have happened: an action (`acting`) was refused, or the server is `missing`.
-    """
-    try:
-        yield
-    except HttpException as error:
-        said = error.details or str(error)
-        msg = f"Nova was asked {what}, and answered {error.status_code}: {said}"
-        refused = acting and error.status_code in REFUSALS
-        if refused or (missing and isinstance(error, NotFoundException)):
-            raise Impossible(msg) from error
-        raise ExecutorError(msg) from error
-    except (SDKException, ClientException) as error:
-        msg = f"Nova was asked {what}, and could not be reached: {error}"
-        raise ExecutorError(msg) from error

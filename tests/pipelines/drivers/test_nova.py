@@ -6,12 +6,13 @@ Below the compute managers is Nova's fake hypervisor; keystone, neutron, glance 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
 import pytest
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, SettingsError
 from pipelines.drivers import Driver, Impossible, Moved, Stopped
 from pipelines.settings import NovaSettings
 from tests.pipelines.drivers import nova_site
@@ -251,7 +252,8 @@ def test_a_host_forced_down_is_evacuated(site: Site, driver: Driver) -> None:
     with pytest.raises(Impossible, match="No valid host"):
         driver.redeploy(full, "host1", "host2")
     driver.reopen("host2")
-    assert driver.redeploy(full, "host1", "host2").host_id == "host2"
+    again = driver.redeploy(full, "host1", "host2")
+    assert (again.host_id, again.pause_seconds > 0) == ("host2", True)
 
 
 def test_a_cloud_that_does_not_answer_leaves_the_outcome_open(site: Site) -> None:
@@ -265,3 +267,14 @@ def test_a_cloud_that_does_not_answer_leaves_the_outcome_open(site: Site) -> Non
     with pytest.raises(ExecutorError, match="could not be reached") as told:
         gone.host_of("a-server")
     assert not isinstance(told.value, Impossible)
+
+
+def test_a_cloud_without_a_name_in_clouds_yaml_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error says which cloud, and where it was looked for."""
+    from pipelines.drivers.nova import opened
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r'the cloud "no-such" of clouds.yaml cannot be used'):
+        opened(NovaSettings(cloud="no-such"), tmp_path)
