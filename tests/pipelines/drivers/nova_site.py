@@ -79,7 +79,7 @@ class Site:
 @contextmanager
 def running() -> Iterator[Site]:
     """The cloud, until the test is over; skips the test, saying so, where Nova is not installed."""
-    openstack = pytest.importorskip("openstack", reason="the extra nova is not installed: make test-hypervisors")
+    pytest.importorskip("openstack", reason="the extra nova is not installed: make test-hypervisors")
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         pytest.skip(f"no Nova at {ENVIRONMENT}: make test-hypervisors")
@@ -89,10 +89,17 @@ def running() -> Iterator[Site]:
         assert process.stdout is not None
         try:
             url = json.loads(process.stdout.readline())["url"]
-            yield Site(url, openstack.connect(load_yaml_config=False, load_envvars=False, **credentials(url)))
+            yield Site(url, connect(url))
         finally:
             process.stdin.close()
             process.wait(timeout=30)
+
+
+def connect(url: str) -> Any:
+    """A connection to the cloud there."""
+    import openstack
+
+    return openstack.connect(load_yaml_config=False, load_envvars=False, **credentials(url))
 
 
 def credentials(url: str) -> dict[str, Any]:

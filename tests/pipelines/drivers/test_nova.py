@@ -40,6 +40,35 @@ def driver_of(site: Site, **settings: Any) -> Driver:
     return Nova(site.connection, NovaSettings(**settings), poll_seconds=0.05)
 
 
+class Died(BaseException):
+    """The driver's process is gone."""
+
+
+DEATHS = [("before", 1), ("after", 1), ("before", 2), ("after", 2)]
+"""When a driver dies: before or after the nth thing that it has Nova do."""
+
+
+def dying(site: Site, when: str, nth: int) -> Driver:
+    """A driver of its own connection that dies then."""
+    from pipelines.drivers.nova import Nova
+
+    connection = nova_site.connect(site.url)
+    real, done = connection.session.request, [0]
+
+    def request(url: str, method: str, **rest: Any) -> Any:
+        done[0] += method == "POST"
+        fatal = method == "POST" and done[0] == nth
+        if fatal and when == "before":
+            raise Died
+        answer = real(url, method, **rest)
+        if fatal:
+            raise Died
+        return answer
+
+    connection.session.request = request
+    return Nova(connection, NovaSettings(), poll_seconds=0.05)
+
+
 def service(site: Site, host: str) -> Any:
     """What Nova says of the host's compute service."""
     return next(iter(site.connection.compute.services(binary="nova-compute", host=host)))
@@ -160,6 +189,17 @@ def test_a_cold_migration_that_nobody_confirmed_is_confirmed(site: Site, driver:
     assert driver.host_of(vm_id) == "host3"
 
 
+@pytest.mark.parametrize(("when", "nth"), DEATHS)
+def test_a_cold_migration_may_be_broken_off_anywhere(site: Site, driver: Driver, when: str, nth: int) -> None:
+    """Whatever the driver died of doing, the next one brings the one migration to its end."""
+    vm_id = site.server("host1")
+    with pytest.raises(Died):
+        dying(site, when, nth).redeploy(vm_id, "host1", "host2")
+    moved = driver.redeploy(vm_id, "host1", "host2")
+    assert (moved.host_id, moved.interrupted, driver.host_of(vm_id)) == ("host2", True, "host2")
+    assert site.migrations(vm_id) == ["confirmed"]
+
+
 def test_an_owners_resize_is_left_to_the_owner(site: Site, driver: Driver) -> None:
     """A server whose new size waits for its owner's word is not confirmed behind their back."""
     vm_id = site.server("host1")
@@ -256,21 +296,30 @@ def test_a_host_forced_down_is_evacuated(site: Site, driver: Driver) -> None:
     assert (again.host_id, again.pause_seconds > 0) == ("host2", True)
 
 
+def test_an_evacuation_may_be_broken_off_anywhere(site: Site, driver: Driver) -> None:
+    """Whatever the driver died of doing, the next one brings the one evacuation to its end: the server runs."""
+    vms = {site.server("host2"): death for death in DEATHS}
+    site.force_down("host2")
+    for vm_id, (when, nth) in vms.items():
+        with pytest.raises(Died):
+            dying(site, when, nth).redeploy(vm_id, "host2", "host3")
+        moved = driver.redeploy(vm_id, "host2", "host3")
+        assert (moved.host_id, moved.interrupted, driver.host_of(vm_id)) == ("host3", True, "host3")
+        assert site.migrations(vm_id) == ["done"]
+
+
 def test_a_cloud_that_does_not_answer_leaves_the_outcome_open(site: Site) -> None:
     """No answer is no refusal: the error is not `Impossible`."""
-    import openstack
-
     from pipelines.drivers.nova import Nova
 
-    nowhere = nova_site.credentials("http://127.0.0.1:9")
-    gone = Nova(openstack.connect(load_yaml_config=False, load_envvars=False, **nowhere), NovaSettings())
+    gone = Nova(nova_site.connect("http://127.0.0.1:9"), NovaSettings())
     with pytest.raises(ExecutorError, match="could not be reached") as told:
         gone.host_of("a-server")
     assert not isinstance(told.value, Impossible)
 
 
 def test_a_cloud_without_a_name_in_clouds_yaml_is_a_wrong_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The error says which cloud, and where it was looked for."""
     from pipelines.drivers.nova import opened
