@@ -13,7 +13,7 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-heavy check format docs notebooks constraints clean
+.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -51,6 +51,11 @@ test-fast: setup ## unit tests only, under a minute
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
 	$(BIN)/pytest -m heavy
+
+test-hypervisors: setup ## Nova's own services in an environment of their own
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[nova]"
+	sh tests/pipelines/drivers/nova_env.sh
+	$(BIN)/pytest -m hypervisor
 
 check: setup ## types, lint, layers, and that generated docs are current
 	$(BIN)/ruff check .
