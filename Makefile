@@ -13,7 +13,7 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-hypervisors test-heavy check format docs notebooks constraints clean
+.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,11 +53,12 @@ test-fast: setup ## unit tests only, under a minute
 LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libvirt-dev \
 	pkg-config gcc python3-dev iproute2 util-linux
 
-test-hypervisors: setup ## real VMs on real libvirt daemons (as root): live moves, pauses, restarts elsewhere
+test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova's own services
 	@command -v libvirtd qemu-system-x86_64 ip >/dev/null && pkg-config --exists libvirt \
 		|| $(MAKE) --no-print-directory system PACKAGES="$(LIBVIRT_PACKAGES)"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev \
 		--editable '.[libvirt,nova,kubevirt]'
+	sh tests/pipelines/drivers/nova_env.sh
 	$(BIN)/pytest -m hypervisor
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history

@@ -122,10 +122,20 @@ class LibvirtSettings(_Section):
 
 
 class NovaSettings(_Section):
-    """The cloud that `foreshock executor` drives by Nova's API: its name in `clouds.yaml`; empty: from `OS_...`."""
+    """The cloud that `foreshock executor` drives by Nova's API: its name in `clouds.yaml`; empty: from `OS_...`.
+
+    A server with one of `unmovable_properties` in its flavor or image, or with the tag, is not moved live.
+    """
 
     cloud: str = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    unmovable_properties: tuple[str, ...] = (
+        "pci_passthrough:alias",
+        "accel:device_profile",
+        "hw:mem_encryption",
+        "hw_mem_encryption",
+    )
+    unmovable_tag: str = "foreshock:unmovable"
 
 
 class KubevirtSettings(_Section):

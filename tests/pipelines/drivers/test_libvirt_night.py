@@ -2,125 +2,32 @@
 
 import hashlib
 import hmac
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import pyarrow as pa
 import pytest
 
-from data.contracts import HORIZON_DAYS
 from decisions.domain import OrderState, VmOutcome
-from decisions.ledger import Ledger
 from pipelines.cli import main
 from pipelines.settings import Settings, load
-from pipelines.steps.decide import decide
-from pipelines.steps.ingest import open_warehouse
-from tests import facts
-from tests.decisions.fleets import SHAPE, earned
+from tests.pipelines.drivers import at_risk
 
 machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvirt-python is not installed")
 
 pytestmark = [pytest.mark.hypervisor, pytest.mark.timeout(300)]
-MODEL = SimpleNamespace(version="1", earned=earned())
 SECRET = "for the metadata proxies of this test"
 PINNED = '<foreshock:vm xmlns:foreshock="urn:foreshock:vm:1" live_migratable="no"/>'
-SETTINGS = """\
-home = "."
-[policy]
-path = "policy.toml"
-[clock]
-source = "wall"
-[executor]
-kind = "webhook"
-[drive]
+DRIVE = """\
 kind = "libvirt"
-tick_seconds = 0.1
 [drive.libvirt]
 shutdown_seconds = 0
 hosts = {hosts}
 """
-POLICY = """\
-[limits]
-spare_hosts_per_cluster = 0
-[notice]
-live_migrate_minimum_minutes = 0
-live_migrate_usual_minutes = 0
-[breaker]
-fleet_share = 1
-zone_share = 1
-rack_share = 1
-hardware_model_share = 1
-drive_model_share = 1
-firmware_share = 1
-"""
-ROOT = Path(__file__).parents[3]
-
-
-READINGS = """\
-date,serial_number,model,capacity_bytes,failure,smart_5_raw
-{day},disk-a,M1,4000000000000,0,80
-{day},disk-b,M1,4000000000000,0,0
-"""
-ROOT = Path(__file__).parents[3]
-A, B = machines.NAMES
-
-
-def real(table: pa.Table, **columns: list[object]) -> pa.Table:
-    """The table, not simulated, with other columns too."""
-    for name, values in {"simulated": [False] * table.num_rows, **columns}.items():
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, table.schema.field(name), pa.array(values, table.schema.field(name).type))
-    return table
-
-
-def plant(settings: Settings, midnight: datetime) -> None:
-    """Two real hosts, a drive in each, two guests on the first, and its risk as a model would have written it."""
-    day = midnight.date() - timedelta(days=1)
-    readings = settings.home / f"{day}.csv"
-    readings.write_text(READINGS.format(day=day), encoding="utf-8")
-    assert main(["ingest", "backblaze", str(readings), "--json"]) == 0
-    small = {"memory_bytes": [2**26] * 2, "vcpus": [1] * 2}
-    vms = real(facts.vms(**{"vm-1": A, "vm-2": A}), live_migratable=[True, False], **small)
-    with open_warehouse(settings) as warehouse:
-        parts = real(facts.entities(**{"disk-a": A, "disk-b": B}))
-        warehouse.put_inventory(real(facts.hosts(A, B)), vms, parts, at=midnight)
-        with warehouse.transaction() as con:
-            keys = con.execute("select entity_id, entity_key from entity where component = 'disk'").fetchall()
-        rows = [
-            {"asof_at": midnight, "entity_key": key, "component": "disk", "model_version": MODEL.version,
-             "status": "ok", "reason": None, "factors": None,
-             **{f"risk_{days}d": (0.7 if name == "disk-a" else 0.0005) * SHAPE[days] for days in HORIZON_DAYS}}
-            for name, key in keys
-        ]  # fmt: skip
-        warehouse.put_risks(pa.Table.from_pylist(rows))
-        warehouse.publish()
-
-
-@contextmanager
-def executor(home: Path) -> Iterator[str]:
-    """The address of `foreshock executor`, a process of its own."""
-    command = [sys.executable, "-c", "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"]
-    options = ["executor", "--port", "0", "--json", "--config", str(home / "foreshock.toml")]
-    with (home / "executor.log").open("wb") as log:
-        process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, (home / "executor.log").read_text()
-        yield json.loads(line)["url"]
-    finally:
-        process.kill()
-        process.wait()
 
 
 def owner(url: str, vm_id: str, wish: dict[str, object] | None = None) -> dict[str, Any]:
@@ -150,20 +57,17 @@ def night(folder: Path, home: Path, limits: str = "", **busy: bool) -> "Iterator
     """Two machines, `vm-1` that can move and `vm-2` that cannot, and the night's order, not dispatched yet."""
     if missing := machines.missing():
         pytest.skip(f"{missing}: make test-hypervisors installs what is needed")
-    now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     with machines.machines(folder) as (a, b):
         moving = machines.guest(folder, "vm-1", **busy).start(a)
         pinned = machines.guest(folder, "vm-2", metadata=PINNED).start(a)
-        (home / "policy.toml").write_text(POLICY, encoding="utf-8")
+        (home / "policy.toml").write_text(at_risk.POLICY, encoding="utf-8")
         uris = f'{{ "{a.name}" = "{a.uri}", "{b.name}" = "{b.uri}" }}'
-        (home / "foreshock.toml").write_text(SETTINGS.format(hosts=uris) + limits, encoding="utf-8")
+        (home / "foreshock.toml").write_text(at_risk.SETTINGS + DRIVE.format(hosts=uris) + limits, encoding="utf-8")
         settings = load(home / "foreshock.toml")
-        plant(settings, midnight)
-        report = decide(settings, midnight, {"disk": MODEL}, now=now)  # type: ignore[dict-item]
+        vms = dict.fromkeys(("vm-1", "vm-2"), a.name)
+        report = at_risk.decided(settings, machines.NAMES, vms, at_risk.SOON, pinned=("vm-2",))
         assert (report.proposals, report.orders, report.simulated) == ({"live_migrate": 1}, 1, False)
-        with Ledger(settings.ledger_url) as ledger:
-            yield Night(a, b, moving, pinned, ledger)
+        yield Night(a, b, moving, pinned, settings)
 
 
 @dataclass(frozen=True)
@@ -174,24 +78,18 @@ class Night:
     b: "machines.Machine"
     moving: "machines.Guest"
     pinned: "machines.Guest"
-    ledger: Ledger
+    settings: Settings
 
     def outcomes(self) -> dict[str, VmOutcome]:
-        """What became of each VM, once the executor's answers say that the order has ended."""
-
-        def ended() -> bool:
-            assert main(["settle", "--json"]) == 0
-            return self.ledger.orders()[0].state in {OrderState.COMPLETED, OrderState.FAILED, OrderState.REFUSED}
-
-        machines.wait(ended, "the end of the order", 120)
-        (listed,) = self.ledger.orders()
+        """What became of each VM of the order, which was completed."""
+        listed, became = at_risk.settled(self.settings)
         assert (listed.state, listed.order.host_id) == (OrderState.COMPLETED, self.a.name), listed.reason
-        return {vm.vm_id: vm for vm in self.ledger.outcomes(listed.order.order_id)}
+        return became
 
 
 def test_a_host_at_risk_is_emptied_before_it_fails(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One guest moves with a pause that the ledger keeps; the other cannot, so its owner is told and starts it anew."""
-    with night(tmp_path, home) as it, executor(home) as url:
+    with night(tmp_path, home) as it, at_risk.executor(home) as url:
         monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
         assert main(["dispatch", "--json"]) == 0
         fate = it.outcomes()["vm-1"]
@@ -212,12 +110,12 @@ def test_an_executor_killed_in_the_middle_of_a_move_ends_it_once(
 ) -> None:
     """Killed while memory flows, and started again, it waits for the same move; the guest never lost count."""
     with night(tmp_path, home, "bandwidth_mib_per_second = 1\ndowntime_ms_most = 50\n", busy=True) as it:
-        with executor(home) as url:
+        with at_risk.executor(home) as url:
             monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
             assert main(["dispatch", "--json"]) == 0
             machines.wait(lambda: it.b.domain("vm-1") is not None, "arriving")
             time.sleep(1)
-        with executor(home) as url:
+        with at_risk.executor(home) as url:
             monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
             time.sleep(2)
             assert it.a.runs("vm-1")
