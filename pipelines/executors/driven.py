@@ -7,7 +7,6 @@ is forgotten.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,9 @@ from typing import Final
 
 from data.errors import ExecutorError
 from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
-from pipelines.drivers import Driver, Impossible, Moved, Stopped
+from pipelines.drivers import Driver, Impossible, Moved, Restarted, Stopped
 from pipelines.executors.jobs import EMPTYING, MOVING, Job, Jobs, Task
+from pipelines.executors.service import Service, serviced, wake
 
 CLOSING: Final = frozenset({Action.BLOCK_PLACEMENTS, Action.NOTIFY})
 SERVICING: Final = frozenset({Action.HOT_PATCH, Action.PRESERVE_MEMORY})
@@ -61,7 +61,7 @@ class Driven:
         jobs: Jobs,
         *,
         clock: Callable[[], datetime] = wall,
-        service: Callable[[Order], None] | None = None,
+        service: Service | None = None,
         limits: Limits | None = None,
         run: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
@@ -260,7 +260,9 @@ class Driven:
 
     def _could_not(self, task: Task, error: Impossible) -> None:
         """The back end says no: the VM stays, unless it runs nowhere, which is waited out before it counts as lost."""
-        if isinstance(error, Stopped) or self._driver.host_of(task.vm_id) is not None:
+        if isinstance(error, Restarted):
+            self._end(task, "failed", task.host_id, str(error), interrupted=True)
+        elif isinstance(error, Stopped) or self._driver.host_of(task.vm_id) is not None:
             self._end(task, "stayed", task.host_id, str(error))
         elif not self._patient(task.order_id, task.vm_id):
             self._end(task, "lost", None, str(error), interrupted=True)
@@ -287,8 +289,8 @@ class Driven:
             self._jobs.begin(task, ANEW, self._clock())
         try:
             return self._driver.redeploy(task.vm_id, task.host_id, task.target_host_id)
-        except Impossible:
-            if task.target_host_id is None:
+        except Impossible as error:
+            if isinstance(error, Restarted) or task.target_host_id is None:
                 raise
             return self._driver.redeploy(task.vm_id, task.host_id, None)
 
@@ -322,7 +324,7 @@ class Driven:
         if key in self._at_work:
             return
         if job.service is not None:
-            self._wake(order, {})
+            wake(self._driver, self._jobs, order, {})
             why = "the executor died while the host was being serviced; whether the service took place is not known"
             self._served(order, why)
             return
@@ -330,41 +332,15 @@ class Driven:
 
     def _serviced(self, order: Order) -> None:
         assert self._service is not None  # noqa: S101 - without one the order was refused
-        why, halted = None, dict[str, float]()
         self._jobs.serviced(order.order_id, "doing")
-        try:
-            if order.action is Action.PRESERVE_MEMORY:
-                for vm in order.vms:
-                    halted[vm.vm_id] = time.monotonic()
-                    self._driver.pause(vm.vm_id)
-            self._service(order)
-        except ExecutorError as error:
-            why = str(error)
-        finally:
-            failed = self._wake(order, halted)
+        why = serviced(self._driver, self._jobs, self._service, order)
         self._jobs.serviced(order.order_id, "done")
-        self._served(order, why or (f"{failed} VMs did not go on after their pause" if failed else None))
+        self._served(order, why)
 
     def _served(self, order: Order, why: str | None) -> None:
         """The order ends with the service of its host, which took place or did not."""
         state = OrderState.FAILED if why else OrderState.COMPLETED
         self._jobs.finish(order.order_id, state, why, self._clock(), "empty" if order.action in EMPTYING else None)
-
-    def _wake(self, order: Order, halted: dict[str, float]) -> int:
-        """How many VMs do not go on; `halted` says since when (in monotonic seconds) each stands still."""
-        failed = 0
-        for task in self._jobs.tasks(order.order_id):
-            if order.action is not Action.PRESERVE_MEMORY or task.phase == "done":
-                continue
-            broken = None
-            try:
-                self._driver.resume(task.vm_id)
-            except ExecutorError as error:
-                failed, broken = failed + 1, str(error)
-            pause = time.monotonic() - halted[task.vm_id] if task.vm_id in halted else 0.0
-            result = "failed" if broken else "paused"
-            self._jobs.end(task, VmOutcome(task.vm_id, result, task.host_id, pause, broken is not None), broken)
-        return failed
 
     def _conclude(self, job: Job) -> None:
         """The last move has ended: the host is empty, or keeps VMs and takes no more."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from data.errors import ExecutorError
-from pipelines.drivers import Impossible, Moved, Stopped
+from pipelines.drivers import Impossible, Moved, Restarted, Stopped
 
 PAUSE = 0.04
 
@@ -22,6 +22,7 @@ class Cloud:
     step: Callable[[], None] = nothing
     pinned: Mapping[str, str] = field(default_factory=dict)
     refuses: dict[str, str] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     fenced: set[str] = field(default_factory=set)
@@ -79,6 +80,9 @@ class Cloud:
         if source in self.dead and source not in self.fenced:
             msg = f"{source} does not answer, and may still run {vm_id}"
             raise Impossible(msg)
+        if vm_id in self.full:
+            msg = f"{wanted} is full; {vm_id} was started again on {source}"
+            raise Restarted(msg)
         self.at_deed(vm_id)
         self.runs[vm_id].discard(source)
         self.step()

@@ -15,7 +15,7 @@ from typing import Any
 import libvirt
 
 from data.errors import ExecutorError
-from pipelines.drivers import Impossible, Moved
+from pipelines.drivers import Impossible, Moved, Restarted
 from pipelines.drivers.libvirt import domains
 from pipelines.drivers.libvirt.fleet import Fleet
 from pipelines.drivers.libvirt.hosts import Hosts, Silent
@@ -115,7 +115,7 @@ class Redeployment:
         except Impossible as error:
             self._start_again(vm_id, domain, error)
             msg = f"{error}; VM {vm_id} was started again on {source}"
-            raise Impossible(msg) from error
+            raise Restarted(msg) from error
         with suppress(ExecutorError):
             self.clear_up(source)
         return Moved(target, pause, interrupted=True)
