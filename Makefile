@@ -54,7 +54,8 @@ LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvir
 	pkg-config gcc python3-dev iproute2 util-linux
 
 test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova's own services
-	@command -v libvirtd qemu-system-x86_64 ip >/dev/null && pkg-config --exists libvirt \
+	@command -v libvirtd >/dev/null && command -v qemu-system-x86_64 >/dev/null && command -v ip >/dev/null \
+		&& pkg-config --exists libvirt \
 		|| $(MAKE) --no-print-directory system PACKAGES="$(LIBVIRT_PACKAGES)"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev \
 		--editable '.[libvirt,nova,kubevirt]'
