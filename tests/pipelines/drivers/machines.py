@@ -88,7 +88,12 @@ def wait(until: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 def missing() -> str:
     """What keeps machines from being made here, or nothing."""
     tools = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return ", ".join(tools) or ("root, to make namespaces" if os.geteuid() else "")
+    if tools or os.geteuid():
+        return ", ".join(tools) or "root, to make namespaces"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--uts", "--pid", "--net", "--fork", "true"], capture_output=True, text=True, check=False
+    )
+    return f"the right to make namespaces ({tried.stderr.strip()})" if tried.returncode else ""
 
 
 @dataclass
