@@ -1,6 +1,7 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -118,6 +119,19 @@ class Stop:
     by: str
     reason: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What an order is held against before it goes: as of one state of the ledger."""
+
+    stop: Stop | None
+    opt_outs: tuple[OptOut, ...]
+    """Those that hold."""
+    breakers: tuple[Breaker, ...]
+    """Those that are open by the newest decision."""
+    handed_over: Mapping[str, datetime]
+    """Hosts whose VMs the executor was told to move lately, and when; empty unless it was asked for."""
 
 
 @dataclass(frozen=True)
