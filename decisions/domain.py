@@ -399,3 +399,5 @@ class Answer:
     at: datetime
     reason: str | None = None
     vms: tuple[VmOutcome, ...] = ()
+    host_state: str | None = None
+    """How the order left its host, once it has ended, if the executor says: `blocked`, `empty`, `repair`, ..."""

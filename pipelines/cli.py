@@ -82,6 +82,10 @@ _GROUPS: Final = (
         ("retry", "orders:retry", "Send a dead order again."),
         ("cancel", "orders:cancel", "Call an order back."),
     )),
+    (_PEOPLE, "hosts", "Real hosts that orders have closed to new VMs.", (
+        ("list", "hosts:list_", "Which, by which order, and how they were left."),
+        ("return", "hosts:return_", "Let one take VMs again."),
+    )),
     (_PEOPLE, "opt-out", "Hosts and pools that a person keeps out, for a time.", (
         ("add", "opt_outs:add", "Keep a host or a pool out of actions."),
         ("list", "opt_outs:list_", "Who keeps what out, why and until when."),

@@ -113,6 +113,7 @@ def _both(before: SettleReport, after: SettleReport) -> SettleReport:
         why=_summed(before.why, after.why),
         orders=_summed(before.orders, after.orders),
         outcomes=_summed(before.outcomes, after.outcomes),
+        hosts=_summed(before.hosts, after.hosts),
         seconds=round(before.seconds + after.seconds, 3),
     )
 

@@ -67,6 +67,21 @@ class PolicySettings(_Section):
     path: Path | None = None
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FaultSettings(_Section):
+    """Shares of orders that go wrong in the simulated fleet, for drills; which ones is a function of the seed."""
+
+    seed: int = 0
+    slow_share: _Share = 0.0
+    slow_seconds: Annotated[float, Field(ge=0, le=3_600)] = 5.0
+    lost_answer_share: _Share = 0.0
+    answered_twice_share: _Share = 0.0
+    refused_share: _Share = 0.0
+    failed_share: _Share = 0.0
+
+
 class ExecutorSettings(_Section):
     """Who carries orders out: the simulated fleet, an executor at `url` (`webhook`), or nobody (`dry_run`).
 
@@ -82,6 +97,53 @@ class ExecutorSettings(_Section):
     lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
+    faults: FaultSettings = FaultSettings()
+
+
+class LibvirtSettings(_Section):
+    """Hosts that `foreshock executor` drives by libvirt: each host's connection URI, as the executor reaches it.
+
+    `peers` are the URIs by which sources reach targets, where they differ. `fence_command` is run with a host's name
+    and ends with 0 once that host is surely off; without one, VMs of a host that does not answer are not started anew.
+    """
+
+    hosts: dict[str, str] = {}
+    peers: dict[str, str] = {}
+    bandwidth_mib_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    downtime_ms_most: Annotated[int, Field(ge=1, le=600_000)] = 300
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    fence_command: tuple[str, ...] = ()
+
+
+class NovaSettings(_Section):
+    """The cloud that `foreshock executor` drives by Nova's API: its name in `clouds.yaml`; empty: from `OS_...`."""
+
+    cloud: str = ""
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+
+
+class KubevirtSettings(_Section):
+    """The cluster that `foreshock executor` drives by KubeVirt: a context of the kubeconfig; empty: the current one."""
+
+    context: str = ""
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+
+
+class DriveSettings(_Section):
+    """How `foreshock executor` carries orders out: in the home's simulated world, or through a driver of real VMs.
+
+    `service_command` services a host, and gets the order's id, the host, the attribute that changes and its new value.
+    """
+
+    kind: Literal["simulated", "libvirt", "nova", "kubevirt"] = "simulated"
+    moves_at_once_per_host: Annotated[int, Field(ge=1, le=100)] = 2
+    patience_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    tick_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    service_command: tuple[str, ...] = ()
+    service_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0
+    libvirt: LibvirtSettings = LibvirtSettings()
+    nova: NovaSettings = NovaSettings()
+    kubevirt: KubevirtSettings = KubevirtSettings()
 
 
 class LedgerSettings(_Section):
@@ -115,6 +177,7 @@ class Settings(BaseSettings):
     models: ModelsSettings = ModelsSettings()
     policy: PolicySettings = PolicySettings()
     executor: ExecutorSettings = ExecutorSettings()
+    drive: DriveSettings = DriveSettings()
     ledger: LedgerSettings = LedgerSettings()
     review: ReviewSettings = ReviewSettings()
 

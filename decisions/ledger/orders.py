@@ -117,7 +117,8 @@ def apply(con: Connection, answer: Answer) -> bool:
     An executor that began an order had accepted it: where that answer was lost, it is written down with this one.
     """
     order_id, at = answer.order_id, answer.at
-    state, told = OrderState(require(con, order_id).state), []
+    held = require(con, order_id)
+    state, told = OrderState(held.state), []
     if state is OrderState.REQUESTED and answer.state in _WORKED_ON:
         state = OrderState.ACCEPTED
         told.append(_advanced(con, order_id, state, at, None))
@@ -125,6 +126,11 @@ def apply(con: Connection, answer: Answer) -> bool:
         return False
     told.append(_advanced(con, order_id, answer.state, at, answer.reason))
     told += _marked(con, order_id, "sent")
+    if answer.host_state is not None:
+        con.execute(
+            update(tables.orders).where(tables.orders.c.order_id == order_id).values(host_state=answer.host_state)
+        )
+        told.append(chain.Entry("host_state", order_id, {"host_id": held.host_id, "state": answer.host_state}))
     if answer.vms:
         vms = [vm.vm_id for vm in answer.vms]
         known = tables.outcome.c

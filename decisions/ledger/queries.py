@@ -118,6 +118,7 @@ def _listed_order(row: Row[Any]) -> ListedOrder:
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
         last_error=row.last_error,
+        host_state=row.host_state,
     )
 
 

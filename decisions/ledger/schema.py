@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration."""
 
 
@@ -124,6 +124,7 @@ orders = Table(
     Column("not_before", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("body", Text, nullable=False),  # JSON: the whole order
+    Column("host_state", String),  # how it left its host, if the executor told
     Index("orders_by_state", "state"),
     Index("orders_by_host", "host_id", "requested_at"),
     Index(
@@ -162,7 +163,7 @@ outcome = Table(
     METADATA,
     Column("order_id", ForeignKey("orders.order_id"), primary_key=True),
     Column("vm_id", String, primary_key=True),
-    Column("result", String, nullable=False),  # moved | redeployed | stayed | failed | lost
+    Column("result", String, nullable=False),  # moved | redeployed | chosen | paused | stayed | failed | lost
     Column("target_host_id", String),
     Column("pause_seconds", Float, nullable=False),
     Column("interrupted", Boolean, nullable=False),

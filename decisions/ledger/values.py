@@ -72,6 +72,8 @@ class ListedOrder:
     attempts: int
     next_attempt_at: datetime
     last_error: str | None
+    host_state: str | None = None
+    """How the order left its host, if its executor told: `blocked`, `empty`, `repair`, ..."""
 
 
 @dataclass(frozen=True)

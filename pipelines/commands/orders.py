@@ -111,4 +111,5 @@ def _line(listed: "ListedOrder") -> dict[str, object]:
         "delivery": listed.outbox_state,
         "attempts": listed.attempts,
         "last_error": listed.last_error,
+        "host_state": listed.host_state,
     }

@@ -166,6 +166,8 @@ class AnswerData(_Data):
     order_id: Id
     reason: Sentence | None = None
     vms: tuple[VmOutcomeData, ...] = ()
+    host_state: Literal["in_service", "blocked", "empty", "repair", "probation"] | None = None
+    """How the order left its host, once it has ended."""
 
 
 SCHEMAS: Final[dict[str, type[BaseModel]]] = {
@@ -220,11 +222,10 @@ def cancel_event(order_id: str, reason: str, at: datetime) -> bytes:
 
 def answer_event(answer: Answer) -> bytes:
     """The event that says where an order stands; the same standing gives the same id."""
-    data = AnswerData(
-        order_id=answer.order_id,
-        reason=answer.reason and answer.reason[:LONGEST],
-        vms=tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms),
-    )
+    vms = tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms)
+    reason = answer.reason and answer.reason[:LONGEST]
+    told = {"order_id": answer.order_id, "reason": reason, "vms": vms, "host_state": answer.host_state}
+    data = AnswerData.model_validate(told)
     kind = ANSWER.format(state=answer.state)
     return _written(f"{answer.order_id}/{answer.state}", kind, EXECUTOR, f"order/{answer.order_id}", answer.at, data)
 
@@ -281,7 +282,7 @@ def _answer(event: CloudEvent) -> Answer:
         raise InputError(msg)
     data = _checked(AnswerData, event)
     vms = tuple(VmOutcome(**vars(vm)) for vm in data.vms)
-    return Answer(data.order_id, state, at.astimezone(UTC), data.reason, vms)
+    return Answer(data.order_id, state, at.astimezone(UTC), data.reason, vms, data.host_state)
 
 
 def batch(events: Sequence[bytes]) -> bytes:

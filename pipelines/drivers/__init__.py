@@ -60,6 +60,9 @@ class Driver(Protocol):
     def migrate(self, vm_id: str, source: str, target: str | None, stop: Event) -> Moved:
         """Move the running VM live, and wait until it is there.
 
+        A move of this VM that is under way already, because contact was lost or whoever called has died, is watched to
+        its end rather than begun again.
+
         Args:
             vm_id: which VM.
             source: the host that it runs on.

@@ -9,7 +9,8 @@ from typing import Literal
 from data.errors import ExecutorError, SettingsError
 from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
-from pipelines.settings import Settings
+from pipelines.executors.faults import Faulty
+from pipelines.settings import FaultSettings, Settings
 
 WORLD = "world.db"
 
@@ -53,7 +54,13 @@ def opened(settings: Settings, now: datetime) -> Iterator[Executor]:
     from pipelines.executors.simulated import Simulated
 
     with World.open(world_path(settings)) as world:
-        yield Simulated(world, now)
+        yield drilled(Simulated(world, now), settings)
+
+
+def drilled(executor: Executor, settings: Settings) -> Executor:
+    """The executor of a simulated fleet, with the faults that the settings order."""
+    faults = settings.executor.faults
+    return executor if faults == FaultSettings() else Faulty(executor, faults)
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class SettleReport:
     """Orders that came to a new state, by state."""
     outcomes: Mapping[str, int]
     """VMs of orders that ended now, by result."""
+    hosts: Mapping[str, int]
+    """Hosts of orders that ended now, by how the executor says that they were left: `empty`, `repair`, ..."""
     seconds: float
 
 
@@ -68,7 +70,7 @@ def settle(settings: Settings, now: datetime) -> SettleReport:
     """What came back by `now`: answers, outcomes, failures; with the episodes that they close."""
     started = time.monotonic()
     with ledgers.opened(settings) as ledger:
-        answered, outcomes = _answers(settings, ledger, now)
+        answered, outcomes, hosts = _answers(settings, ledger, now)
         episodes = ledger.episodes(only_open=True)
         with read(settings.home) as con:
             missing = _missing(con, ledger)
@@ -84,25 +86,26 @@ def settle(settings: Settings, now: datetime) -> SettleReport:
         why=dict(why),
         orders=dict(answered),
         outcomes=dict(outcomes),
+        hosts=dict(hosts),
         seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _answers(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Counter[str], Counter[str]]:
-    """Orders by the state they came to, and VMs by what became of them."""
-    answered: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter()
+def _answers(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Orders by the state they came to, VMs by what became of them, and hosts by how they were left."""
+    answered, outcomes, hosts = Counter[str](), Counter[str](), Counter[str]()
     ids = {listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)}
     ids |= set(ledger.unanswered(now - timedelta(days=ASK_DAYS)))
     if not ids:
-        return answered, outcomes
+        return answered, outcomes, hosts
     with opened(settings, now) as executor:
         for answer in executor.poll(sorted(ids), now):
             if ledger.apply(answer):
                 answered[answer.state.value] += 1
                 if answer.state not in UNDER_WAY:
                     outcomes.update(vm.result for vm in answer.vms)
-    return answered, outcomes
+                    hosts.update([answer.host_state] if answer.host_state else [])
+    return answered, outcomes, hosts
 
 
 def _missing(con: "duckdb.DuckDBPyConnection", ledger: Ledger) -> list[dict[str, Any]]:

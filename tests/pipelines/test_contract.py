@@ -17,7 +17,7 @@ import httpx
 import jsonschema
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import ExecutorError, InputError, Refused, SettingsError
@@ -94,6 +94,7 @@ def order(**changes: object) -> Order:
 
 
 @given(orders)
+@settings(deadline=None)
 def test_an_order_comes_back_whole(sent: Order) -> None:
     """What is written as an event and read again is the same order, and fits the schema that ships."""
     body = messages.order_event(sent, NOW)
@@ -102,6 +103,7 @@ def test_an_order_comes_back_whole(sent: Order) -> None:
 
 
 @given(answers)
+@settings(deadline=None)
 def test_an_answer_comes_back_whole(sent: Answer) -> None:
     """So is an answer, with what became of each VM."""
     body = messages.answer_event(sent)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +18,14 @@ LATE = NOW + timedelta(days=2)
 
 
 def test_an_order_whose_answer_was_lost_becomes_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handed over, the answer lost, expired here and completed there: settling learns of it, and of its VMs."""
+    """Handed over, the answer lost, expired here and completed there: settling learns of it, its VMs and its host."""
     asked: list[str] = []
 
     class Executor:
         def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
             del now
             asked.extend(order_ids)
-            return [answer(order_id, OrderState.COMPLETED) for order_id in order_ids]
+            return [replace(answer(name, OrderState.COMPLETED), host_state="empty") for name in order_ids]
 
     @contextmanager
     def opened(settings: Settings, now: datetime) -> Iterator[Executor]:
@@ -36,7 +37,9 @@ def test_an_order_whose_answer_was_lost_becomes_known(tmp_path: Path, monkeypatc
         ledger.record(automatic(), NOW)
         lost = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.expire(LATE)
-        answered, outcomes = settle._answers(Settings(home=tmp_path), ledger, LATE)
+        answered, outcomes, hosts = settle._answers(Settings(home=tmp_path), ledger, LATE)
         assert asked == [lost]
         assert ledger.order(lost).state is OrderState.COMPLETED
-    assert (dict(answered), dict(outcomes)) == ({"completed": 1}, {"moved": 1})
+        assert ledger.order(lost).host_state == "empty"
+        assert ledger.verify().ok
+    assert (dict(answered), dict(outcomes), dict(hosts)) == ({"completed": 1}, {"moved": 1}, {"empty": 1})
