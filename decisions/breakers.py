@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from decisions.domain import Breaker, Host, HostRisk, Situation
+from decisions.domain import Breaker, Host, HostRisk, Situation, Vm
 from decisions.sections import BreakerLimits
 
 Scope = tuple[str, str]
@@ -57,15 +57,32 @@ class _Counts:
         return max(self.limits.floor_hosts, int(share * self.actionable.get(scope, 0)))
 
 
+def usable(hosts: Mapping[str, Host], vms: Mapping[str, Sequence[Vm]]) -> Mapping[Scope, int]:
+    """How many hosts of each scope are in use, with VMs; drives' models are left out."""
+    counted: Counter[Scope] = Counter()
+    for host in hosts.values():
+        if _usable(host, vms):
+            counted.update(scopes(host, None))
+    return counted
+
+
 def _counts(
-    situation: Situation, risks: Mapping[str, HostRisk], flagged: Collection[str], limits: BreakerLimits
+    situation: Situation,
+    risks: Mapping[str, HostRisk],
+    flagged: Collection[str],
+    limits: BreakerLimits,
+    in_use: Mapping[Scope, int] | None = None,
 ) -> _Counts:
     since = situation.asof_at - timedelta(hours=limits.hours)
     lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
     lately &= situation.hosts.keys()
     counted = (set(flagged) & situation.hosts.keys()) | lately
-    actionable_by: Counter[Scope] = Counter()
-    for host_id in {h.host_id for h in situation.hosts.values() if _usable(h, situation)} | counted:
+    actionable_by: Counter[Scope] = Counter(in_use)
+    if in_use is not None:
+        counted = {host_id for host_id in counted if not _usable(situation.hosts[host_id], situation.vms)}
+    else:
+        counted |= {h.host_id for h in situation.hosts.values() if _usable(h, situation.vms)}
+    for host_id in counted:
         actionable_by.update(_possible_scopes(situation.hosts[host_id], risks.get(host_id)))
     return _Counts(frozenset(lately), actionable_by, limits)
 
@@ -91,7 +108,11 @@ def trip(
 
 
 def ration(
-    situation: Situation, risks: Mapping[str, HostRisk], wanting: Sequence[str], limits: BreakerLimits
+    situation: Situation,
+    risks: Mapping[str, HostRisk],
+    wanting: Sequence[str],
+    limits: BreakerLimits,
+    in_use: Mapping[Scope, int] | None = None,
 ) -> Mapping[str, str]:
     """The hosts that must wait because others of a scope of theirs went before them, and why; by host.
 
@@ -100,8 +121,9 @@ def ration(
         risks: by host.
         wanting: hosts that want to be emptied, the most to gain first: those are let go until a scope has its share.
         limits: shares and floor.
+        in_use: what `usable` says of the situation, for who asks without risks again and again.
     """
-    held = _counts(situation, risks, wanting, limits)
+    held = _counts(situation, risks, wanting, limits, in_use)
     going: Counter[Scope] = Counter()
     for host_id in held.lately:
         going.update(scopes(situation.hosts[host_id], risks.get(host_id)))
@@ -119,8 +141,8 @@ def ration(
     return waiting
 
 
-def _usable(host: Host, situation: Situation) -> bool:
-    return host.state in {"in_service", "blocked", "probation"} and bool(situation.vms.get(host.host_id))
+def _usable(host: Host, vms: Mapping[str, Sequence[Vm]]) -> bool:
+    return host.state in {"in_service", "blocked", "probation"} and bool(vms.get(host.host_id))
 
 
 def _possible_scopes(host: Host, risk: HostRisk | None) -> set[Scope]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
@@ -170,7 +170,13 @@ def load_proposal(body: str) -> Proposal:
 
 def load_order(body: str, not_before: datetime) -> Order:
     """The order that was written down, with the start that it was delayed to since."""
-    return replace(_orders().validate_json(body), not_before=not_before)
+    return replace(_order(body), not_before=not_before)
+
+
+@lru_cache(maxsize=1_024)
+def _order(body: str) -> Order:
+    """Orders under way are read again for each that is handed over."""
+    return _orders().validate_json(body)
 
 
 def dump_opt_out(out: OptOut) -> Any:

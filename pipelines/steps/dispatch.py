@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from data.errors import ExecutorError, ForeshockError
 from data.warehouse import read
 from decisions import preconditions
 from decisions.actions import MOVES
+from decisions.breakers import Scope, usable
 from decisions.domain import UNDER_WAY, Action, Host, HostRisk, Order, OrderState, Proposal, Vm
 from decisions.ledger import Ledger
 from decisions.policy import Policy
@@ -60,6 +62,11 @@ class Inventory:
     hosts: Mapping[str, Host]
     vms: Mapping[str, tuple[Vm, ...]]
     risks: Mapping[str, HostRisk] = field(default_factory=dict)
+
+    @cached_property
+    def in_use(self) -> Mapping[Scope, int]:
+        """How many hosts of each scope a breaker takes its share of."""
+        return usable(self.hosts, self.vms)
 
 
 def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> DispatchReport:
@@ -184,6 +191,7 @@ class _Desk:
             breakers=guards.breakers,
             handed_over=guards.handed_over,
             stopped_by=guards.stop.by if guards.stop else None,
+            in_use=self.inventory.in_use if action in MOVES else None,
         )
 
     def hand_over(self, order: Order, now: datetime, backoff_seconds: float) -> str:
