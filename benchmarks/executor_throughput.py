@@ -7,12 +7,14 @@ order in ten moves four VMs live, the others tell the owners of four; budgets ar
 once. `drain` hands them over through `Webhook`: leased, looked at again, signed, sent, and the answer written down
 before the next one is touched. Then a bare uvicorn app, which reads a body and answers with none, gets the same bodies
 by the same client. Prints one Markdown table: a hand-over is the time from one order to the next, its request a part.
+Each has two commits that must be on the disk, one on either side; what such a commit costs alone is printed too.
 """
 
 import json
 import os
 import platform
 import secrets
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -74,11 +76,17 @@ def main(count: int) -> None:
         with Ledger(f"sqlite:///{home / 'ledger.db'}") as ledger:
             ledger.record(verdict(orders), NOW)
             whole, requests, bodies = hand_over(home, ledger, Inventory(hosts, vms), count)
+        kept = commit(home, count)
     posts = post(bodies)
     system = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"\n{count:,} orders of {np.mean([len(b) for b in bodies]):,.0f} bytes; {system}\n")
     print("| | a second | ratio | median | 99th percentile | CPU here | CPU there |\n|---|---|---|---|---|---|---|")
-    rows = {"bare POST": posts, "the request of a hand-over": requests, "hand-over, ledger and all": whole}
+    rows = {
+        "bare POST": posts,
+        "a commit on the disk": kept,
+        "the request of a hand-over": requests,
+        "hand-over, ledger and all": whole,
+    }
     for name, run in rows.items():
         each = np.array(run.seconds) * 1e3
         cpu = f"{run.cpu_here / count * 1e3:.2f} ms | {run.cpu_there / count * 1e3:.2f} ms" if run.cpu_here else " | "
@@ -160,6 +168,23 @@ def post(bodies: Sequence[bytes]) -> Run:
             began = time.perf_counter()
             client.post(url, content=body, headers={"content-type": messages.CONTENT_TYPE}).raise_for_status()
             run.seconds.append(time.perf_counter() - began)
+    return run
+
+
+def commit(home: Path, count: int) -> Run:
+    """Each commit of one row in SQLite that is on the disk when it returns."""
+    run = Run()
+    con = sqlite3.connect(home / "commits.db", isolation_level=None)
+    con.execute("pragma journal_mode = wal")
+    con.execute("pragma synchronous = full")
+    con.execute("create table kept (row integer)")
+    here = time.process_time()
+    for row in range(count):
+        began = time.perf_counter()
+        con.execute("insert into kept values (?)", (row,))
+        run.seconds.append(time.perf_counter() - began)
+    run.cpu_here = time.process_time() - here
+    con.close()
     return run
 
 

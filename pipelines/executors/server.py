@@ -13,8 +13,9 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data.errors import ForeshockError, InputError, Refused
+from data.errors import ForeshockError, InputError, Refused, UsageError
 from decisions.domain import Answer
 from pipelines.contract import described, messages, signing
 from pipelines.contract.described import PROBLEM
@@ -23,7 +24,6 @@ from pipelines.executors import Executor
 from pipelines.executors.webhook import ANSWERS, AT_ONCE, ORDERS
 
 MOST_BYTES: Final = 1_048_576
-TOO_LONG: Final = f"a request holds at most {MOST_BYTES:,} bytes"
 
 Asked = Annotated[list[Id], Query(min_length=1, max_length=AT_ONCE)]
 """Ids of orders."""
@@ -44,9 +44,11 @@ def create(opened: Opened, first_time: FirstTime, key: bytes, clock: Callable[[]
     """
     app = FastAPI(title="Foreshock executor", version="1", docs_url=None, redoc_url=None)
 
+    app.add_middleware(_Bounded)
+
     async def signed(request: Request) -> bytes:
         """The body of a request that is signed as it must be; without one its path and query are signed."""
-        body = await _body(request) if request.method == "POST" else b""
+        body = await request.body() if request.method == "POST" else b""
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         message_id = signing.check(key, request.headers, body or target.encode())
         if not first_time(message_id, clock()):
@@ -117,17 +119,27 @@ def _describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body, as far as it may be long; one that announces more is not read at all."""
-    announced = request.headers.get("content-length", "0")
-    if not (announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) <= MOST_BYTES):
-        raise HTTPException(413, TOO_LONG)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, TOO_LONG)
-    return bytes(body)
+class _Bounded:
+    """No route reads more of a body than it may be long, whether it was announced or comes in pieces."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app's answer, unless it reads too much."""
+        heads = dict(scope["headers"]) if scope["type"] == "http" else {}
+        announced, came = heads.get(b"content-length", b"0"), 0
+        too_long = not announced.isdigit() or len(announced) > 19 or int(announced) > MOST_BYTES
+
+        async def bounded() -> Message:
+            nonlocal came
+            part = {} if too_long else await receive()
+            came += len(part.get("body", b""))
+            if too_long or came > MOST_BYTES:
+                raise HTTPException(413, f"a request holds at most {MOST_BYTES:,} bytes")
+            return part
+
+        await self._app(scope, bounded, send)
 
 
 def _refusals(app: FastAPI) -> None:
@@ -140,6 +152,10 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def _(_request: Request, error: InputError) -> Response:
         return problem(422, str(error))
+
+    @app.exception_handler(UsageError)
+    async def _(_request: Request, error: UsageError) -> Response:
+        return problem(400, str(error))
 
     @app.exception_handler(ForeshockError)
     async def _(_request: Request, error: ForeshockError) -> Response:

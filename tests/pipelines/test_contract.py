@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from data.errors import ExecutorError, InputError, Refused, SettingsError
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
 from pipelines.contract import described, messages, signing
+from pipelines.executors import owners
 from pipelines.executors.dry_run import DryRun
+from pipelines.executors.jobs import Jobs
 from pipelines.executors.seen import Seen
 from pipelines.executors.server import MOST_BYTES, create
 from pipelines.executors.simulated import Simulated
@@ -277,19 +279,32 @@ def test_the_schema_that_is_named_may_be_ours() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_long_is_refused(chunked: bool) -> None:
-    """Announced or sent in pieces, it is not read to its end."""
-    read = 0
+    """Announced or sent in pieces: more than that is not kept of it."""
 
     def pieces() -> Iterator[bytes]:
-        nonlocal read
-        for _ in range(50):
-            read += 1
+        for _ in range(6):
             yield b"x" * (MOST_BYTES // 4)
 
     with serving() as client:
         answer = client.post(ORDERS, content=pieces() if chunked else b"x" * (MOST_BYTES + 1))
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
     assert "1,048,576 bytes" in answer.json()["detail"]
+
+
+def test_what_an_owner_asks_for_wrongly_is_refused_clearly(tmp_path: Path) -> None:
+    """The routes beside the contract's keep to the same: a sentence in problem+json, and no endless bodies."""
+    jobs, secret = Jobs(tmp_path / "jobs.db"), b"a secret of the proxies"
+    app = create(lambda _: DryRun(NOW), Seen(":memory:").first_time, KEY, lambda: NOW)
+    owners.serve(app, jobs, secret, lambda: NOW)
+    known = {"X-Instance-ID": "v1", "X-Instance-ID-Signature": owners.signature(secret, "v1")}
+    with TestClient(app, raise_server_exceptions=False) as client:
+        rushed = client.get(owners.PATH, headers={**known, "Metadata": "no"})
+        long = client.post(owners.PATH, headers={**known, "Metadata": "true"}, content=b" " * (MOST_BYTES + 1))
+        right = client.get(owners.PATH, headers={**known, "Metadata": "true"})
+    jobs.close()
+    assert [answer.status_code for answer in (rushed, long, right)] == [400, 413, 200]
+    assert {answer.headers["content-type"] for answer in (rushed, long)} == {"application/problem+json"}
+    assert "Metadata: true" in rushed.json()["detail"]
 
 
 def test_another_content_type_is_refused() -> None:
