@@ -50,6 +50,8 @@ class Task:
     reason: str | None
     host_id: str
     """The host that the order is about."""
+    action: Action
+    """What the order is."""
 
 
 class Jobs:
@@ -73,9 +75,9 @@ class Jobs:
             at = _text(now)
             event = messages.order_event(order, now).decode()
             con.execute(
-                "insert into job (order_id, host_id, order_event, first_state, first_reason, first_at, state, reason, "
-                "state_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (order.order_id, order.host_id, event, state, reason, at, state, reason, at),
+                "insert into job (order_id, host_id, action, order_event, first_state, first_reason, first_at, state, "
+                "reason, state_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (order.order_id, order.host_id, order.action, event, state, reason, at, state, reason, at),
             )
             if state is OrderState.ACCEPTED:
                 con.executemany(
@@ -283,7 +285,7 @@ class Jobs:
 
 _TASKS: Final = (
     "select task.order_id, vm_id, technique, target_host_id, seconds, not_before, deadline, phase, way, attempts, "
-    "asked_at, result, task.reason, job.host_id from task join job using (order_id)"
+    "asked_at, result, task.reason, job.host_id, job.action from task join job using (order_id)"
 )
 
 
@@ -329,7 +331,8 @@ def _order(row: sqlite3.Row) -> Order:
 def _task(row: sqlite3.Row) -> Task:
     held = dict(row)
     moments = {name: _moment(held[name]) if held[name] else None for name in ("deadline", "asked_at")}
-    return Task(**{**held, **moments, "technique": Action(row["technique"]), "not_before": _moment(row["not_before"])})
+    named = {name: Action(held[name]) for name in ("technique", "action")}
+    return Task(**{**held, **moments, **named, "not_before": _moment(held["not_before"])})
 
 
 def _text(at: datetime) -> str:

@@ -3,6 +3,7 @@
 create table if not exists job (
     order_id text primary key,
     host_id text not null,
+    action text not null,
     order_event text not null,               -- the order as it came
     first_state text not null,               -- the first answer, which a repeated order gets again
     first_reason text,

@@ -17,11 +17,12 @@ import uvicorn
 from data.errors import ForeshockError
 from pipelines.contract import signing
 from pipelines.executors import Executor, owners
-from pipelines.executors.driven import Driven, Limits, service_by
+from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
 from pipelines.executors.opened import drilled, world_path
 from pipelines.executors.seen import Seen
 from pipelines.executors.server import Opened, create
+from pipelines.executors.service import service_by
 from pipelines.listening import bound, loopback
 from pipelines.settings import Settings
 

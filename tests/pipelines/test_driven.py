@@ -18,6 +18,7 @@ from pipelines.drivers import Impossible
 from pipelines.executors import owners
 from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
+from pipelines.executors.service import service_by
 from tests.decisions.fleets import ASOF
 from tests.pipelines.cloud import PAUSE, Cloud
 
@@ -202,12 +203,36 @@ def test_a_dead_source_is_left_only_behind_its_fence(site: Site) -> None:
     assert site.cloud.runs["v1"] == {"h2"}
 
 
+def test_a_vm_that_was_stopped_for_nothing_was_interrupted(site: Site) -> None:
+    """A target that refuses a VM already stopped costs it a restart where it was, which is told, and not tried twice."""
+    site.cloud.full = {"v1"}
+    site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
+    told = site.at(BEGINS)
+    assert (told.state, told.host_state) == (OrderState.FAILED, "blocked")
+    assert [(vm.result, vm.interrupted) for vm in told.vms] == [("failed", True)]
+    assert "h2 is full; v1 was started again on h1" in str(told.reason)
+
+
+def test_an_evacuation_starts_anew_what_will_not_move_live(site: Site) -> None:
+    """Where the host must be emptied, a VM whose live move is refused is redeployed; and one of a dead host as well."""
+    site.cloud.refuses = {"v1": "the link is too slow"}
+    site.executor.submit(order(plan("v1"), plan("v2", Action.EVACUATE), action=Action.EVACUATE))
+    assert [vm.result for vm in site.at(BEGINS).vms] == ["redeployed", "redeployed"]
+    site.cloud.dead = site.cloud.fenced = {"h1"}
+    dead = replace(order(plan("v3"), action=Action.EVACUATE), order_id="o2")
+    assert site.executor.submit(dead).state is OrderState.ACCEPTED
+    site.at(BEGINS)
+    site.at(BEGINS + timedelta(minutes=2))
+    assert site.cloud.runs["v3"] == {"h2"}
+
+
 def test_a_vm_that_cannot_be_found_counts_as_lost(site: Site) -> None:
     """With its host out of reach and no fence, a VM is lost after the patience has run out, and the reason says so."""
     site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
     site.cloud.dead = {"h1"}
     site.at(BEGINS)
-    told = site.at(BEGINS + timedelta(minutes=2))
+    site.at(BEGINS + timedelta(minutes=2))
+    told = site.at(BEGINS + timedelta(minutes=4))
     assert (told.state, told.vms[0].result, told.vms[0].interrupted) == (OrderState.FAILED, "lost", True)
     assert "may still run v1" in str(told.reason)
 
@@ -369,3 +394,16 @@ def test_a_person_lets_a_serviced_host_take_vms_again(
     assert json.loads(capsys.readouterr().out)["hosts"][0]["said"] == "ada: new drive"
     assert main(back) == 2
     assert "No order has closed host h1" in capsys.readouterr().err
+
+
+def test_a_command_services_a_host(tmp_path: Path) -> None:
+    """The command gets order, host, attribute and value; one that fails, or is not there, is told in its own words."""
+    told = tmp_path / "told"
+    change = Change("new firmware", "firmware", "1", "2")
+    asked = order(remedy=change, action=Action.HOT_PATCH)
+    service_by(["sh", "-c", 'echo "$@" > "$0"', str(told)])(asked)
+    assert told.read_text(encoding="utf-8") == "o1 h1 firmware 2\n"
+    with pytest.raises(Impossible, match="ended with 3: no such firmware"):
+        service_by(["sh", "-c", "echo no such firmware >&2; exit 3"])(asked)
+    with pytest.raises(Impossible, match="timed out"):
+        service_by(["sh", "-c", "sleep 5"], timeout_seconds=0.05)(asked)
