@@ -204,7 +204,7 @@ def test_a_dead_source_is_left_only_behind_its_fence(site: Site) -> None:
 
 
 def test_a_vm_that_was_stopped_for_nothing_was_interrupted(site: Site) -> None:
-    """A target that refuses a VM already stopped costs it a restart where it was, which is told, and not tried twice."""
+    """A target that refuses a VM already stopped costs it a restart where it was, which is told, not tried twice."""
     site.cloud.full = {"v1"}
     site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
     told = site.at(BEGINS)
