@@ -1,14 +1,14 @@
 """What the ledger can be asked. Each function reads inside the caller's transaction."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from decisions.actions import MOVES, SERVICES
-from decisions.domain import Action, Autonomy, Order, OrderState, VmOutcome
+from decisions.domain import Action, Autonomy, Order, OrderState, Proposal, VmOutcome
 from decisions.incidents.values import Incident
 from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN
@@ -76,7 +76,14 @@ def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:
         for row in con.execute(query.order_by(tables.decision.c.decision_id)):
             verdict = Standing(row.verdict)
             found[row.proposal_id] = Decision(
-                row.proposal_id, verdict, row.decided_by, row.reason, row.decided_at, row.expires_at
+                row.proposal_id,
+                verdict,
+                row.decided_by,
+                row.reason,
+                row.decided_at,
+                row.expires_at,
+                row.assignee,
+                row.decision_id,
             )
     return found
 
@@ -149,8 +156,11 @@ def open_orders(con: Connection, besides: str | None) -> list[Order]:
     return [load_order(row.body, row.not_before) for row in rows]
 
 
-def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozenset[str]:
-    """Hosts that an order is at work on, that wait for a person, or that a person's no still holds."""
+def owned_hosts(con: Connection, now: datetime, besides: str | None, without: Sequence[str] = ()) -> frozenset[str]:
+    """Hosts that an order is at work on, that wait for a person, or that a person's no still holds.
+
+    Proposals `without` hold nothing.
+    """
     held, asked, said = tables.orders.c, tables.proposal.c, tables.decision.c
     cancelled = and_(held.state == OrderState.CANCELLED.value, held.expires_at > now)
     busy = select(held.host_id).where(or_(held.state.in_(OPEN), cancelled), *_not_ordered_by(besides))
@@ -159,6 +169,7 @@ def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozense
         asked.autonomy == Autonomy.APPROVE.value,
         asked.expires_at > now,
         asked.proposal_id.not_in(final),
+        asked.proposal_id.not_in(without),
         *_not_asked_by(besides),
     )
     no = (Standing.VETOED.value, Standing.SNOOZED.value)
@@ -166,9 +177,18 @@ def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozense
         select(asked.host_id)
         .join(tables.decision, said.proposal_id == asked.proposal_id)
         .where(said.verdict.in_(no), said.expires_at > now, *_not_asked_by(besides))
+        .where(asked.proposal_id.not_in(without))
     )
     queries: tuple[Select[tuple[str]], ...] = (busy, waiting, refused)
     return frozenset(host_id for query in queries for host_id in con.execute(query).scalars())
+
+
+def put_off(con: Connection, now: datetime, besides: str | None) -> list[Proposal]:
+    """Proposals that a snooze holds, the newest question first."""
+    said = tables.decision.c
+    snoozed = select(said.proposal_id).where(said.verdict == Standing.SNOOZED.value, said.expires_at > now)
+    where = [tables.proposal.c.proposal_id.in_(snoozed), *_not_asked_by(besides)]
+    return [each.proposal for each in proposals(con, now, where, None) if each.standing is Standing.SNOOZED]
 
 
 def recent(con: Connection, since: datetime, besides: str | None, *, moves_only: bool) -> dict[str, datetime]:

@@ -1,5 +1,6 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,19 +16,20 @@ if TYPE_CHECKING:
 
 
 class Standing(StrEnum):
-    """Where a proposal stands: shown only, waiting for a person, decided one way or the other, or out of time."""
+    """Where a proposal stands: shown only, waiting for a person or for one in particular, decided, or out of time."""
 
     SHOWN = "shown"
     WAITING = "waiting"
     APPROVED = "approved"
     VETOED = "vetoed"
     SNOOZED = "snoozed"
+    HANDED_OVER = "handed_over"
     EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A proposal that was approved, vetoed or snoozed: by whom, why, when, and until when it holds."""
+    """A proposal that was approved, vetoed, snoozed or handed over: by whom, why, when, and until when it holds."""
 
     proposal_id: str
     verdict: Standing
@@ -35,6 +37,10 @@ class Decision:
     reason: str
     at: datetime
     expires_at: datetime
+    assignee: str | None = None
+    """To whom it was handed over."""
+    decision_id: int = 0
+    """Counts up with every decision in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,13 @@ class ListedProposal:
     decision: Decision | None
     order_id: str | None
     order_state: OrderState | None
+
+    @property
+    def etag(self) -> str:
+        """Changes with every decision on the proposal and every state of its order; the same as long as they stand."""
+        decided = self.decision.decision_id if self.decision else 0
+        told = f"{self.proposal.proposal_id}|{decided}|{self.order_state}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
