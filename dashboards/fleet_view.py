@@ -36,6 +36,25 @@ class VmKind:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A host that VMs are to go to: where it stands, and how full it is before they come."""
+
+    rack: str
+    fault_domain: int
+    memory_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A VM of an availability set, and where its host stands."""
+
+    vm_id: str
+    availability_set: str
+    fault_domain: int
+
+
+@dataclass(frozen=True)
 class Freshness:
     """How large the fleet is, and how old what is known of it."""
 
@@ -121,6 +140,48 @@ class FleetReader:
             at,
         )
         return {row.pop("vm_id"): VmKind(**row) for row in rows}
+
+    def targets(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Target]:
+        """How full the hosts were at the moment, or in the first picture held if that came later."""
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from host),
+            asked as (select unnest($ids) as host_id),
+            housed as (
+                select host_id, sum(memory_bytes) as used_bytes from vm semi join asked using (host_id), picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+                group by host_id
+            )
+            select host_id, rack, fault_domain, memory_bytes, coalesce(used_bytes, 0)::bigint as used_bytes
+            from asked join host using (host_id) left join housed using (host_id), picture
+            where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            hosts,
+            at,
+        )
+        return {row.pop("host_id"): Target(**row) for row in rows}
+
+    def members(self, vms: Sequence[str], at: datetime) -> list[Member]:
+        """Every VM of the availability sets that the VMs belong to, and the fault domain it stands in."""
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from vm),
+            asked as (select unnest($ids) as vm_id),
+            held as (
+                select vm.* from vm, picture
+                where availability_set is not null
+                  and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+            ),
+            sets as (select distinct availability_set from held semi join asked using (vm_id)),
+            stood as (
+                select host.* from host, picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+            )
+            select held.vm_id, held.availability_set, stood.fault_domain
+            from held semi join sets using (availability_set) join stood on stood.host_id = held.host_id""",
+            vms,
+            at,
+        )
+        return [Member(**row) for row in rows]
 
     def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> list[dict[str, Any]]:
         if not ids:

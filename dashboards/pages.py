@@ -10,7 +10,8 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dashboards import words
-from dashboards.views import FactorView, ProposalView, Queue
+from dashboards.asker import ASKER
+from dashboards.views import DeskView, FactorView, ProposalView, Queue
 from dashboards.words import Section
 from decisions.incidents.values import Incident
 
@@ -38,6 +39,15 @@ class Part:
     def hidden(self) -> int:
         """How many are not shown."""
         return self.count - len(self.proposals)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a person has typed into the forms of a decision."""
+
+    reason: str = ""
+    hours: str = ""
+    to: str = ""
 
 
 def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> str:
@@ -68,6 +78,30 @@ def incident_page(incident: Incident, now: datetime) -> str:
         ("Parts that failed", incident.parts_failed),
     )
     return _template("incident.html").render(incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
+
+
+def decision_page(desk: DeskView, key: str, *, said: str = "", refused: str = "", typed: Typed | None = None) -> str:
+    """A proposal with what a person needs to decide on it, and the forms to do so, as HTML.
+
+    Args:
+        desk: what is shown.
+        key: what the request that the forms make is called, so that a form sent twice decides once.
+        said: what has just been done.
+        refused: why what was asked has not been done.
+        typed: what the person had typed.
+    """
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "key": key, "said": said, "refused": refused}
+    return _template("decide.html").render(shown, typed=typed or Typed())
+
+
+def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
+    """The login form, as HTML."""
+    return _template("login.html").render(csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
+
+
+def passing_page(ahead: str) -> str:
+    """A page that goes on by itself, so that a browser that came from another site asks as from ours."""
+    return _template("passing.html").render(ahead=ahead)
 
 
 def refusal_page(title: str, detail: str) -> str:
@@ -111,7 +145,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["brief_sections"] = BRIEF
+    made.globals |= {"brief_sections": BRIEF, "asker": ASKER.get}
     made.filters |= {
         "ago": words.ago,
         "bar": _bar,

@@ -80,6 +80,9 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         policy_version=proposal.policy_version,
         model_version=proposal.model_version,
         simulated=proposal.simulated,
+        pool=proposal.pool,
+        decision=listed.decision,
+        etag=listed.etag,
     )
 
 

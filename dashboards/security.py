@@ -1,8 +1,11 @@
 """Headers that keep a page to itself: nothing from elsewhere, in no frame, no referrer, not kept by the browser."""
 
+import ipaddress
+from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY: Final = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -38,3 +41,25 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, sent)
+
+
+class ByTlsOnly:
+    """Middleware that turns away what came over the network past the proxy that ends TLS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, if it came by https or from this machine."""
+        if scope["type"] == "http" and scope["scheme"] != "https" and not _is_near(scope):
+            refused = PlainTextResponse("Come by https, through the proxy.\n", 403)
+            await refused(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _is_near(scope: Scope) -> bool:
+    client = scope.get("client")
+    with suppress(ValueError):
+        return client is not None and ipaddress.ip_address(client[0]).is_loopback
+    return False

@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from decisions.actions import ladder
-from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
+from decisions.domain import Action, Autonomy, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 from models.earned import Earned
+
+if TYPE_CHECKING:
+    from dashboards.views import ProposalView
 
 RISK_DAYS: Final = 14
 CARRIES: Final = 0.6
@@ -76,10 +79,15 @@ def state(
     proposal, said = listed.proposal, listed.decision
     if listed.standing is Standing.WAITING:
         return Section.APPROVAL, "needs approval", "Waits for a person; without an answer nothing happens."
+    if said is not None and listed.standing is Standing.HANDED_OVER:
+        section = Section.APPROVAL if proposal.autonomy is Autonomy.APPROVE else Section.LOOK
+        handed = f"Handed to {said.assignee} by {said.by} at {clock(said.at, now)}: {said.reason}"
+        return section, f"waits for {said.assignee}", handed
     if said is not None and listed.standing in {Standing.SNOOZED, Standing.VETOED, Standing.APPROVED}:
         word = {Standing.SNOOZED: "put off", Standing.VETOED: "vetoed", Standing.APPROVED: "approved"}[listed.standing]
         section = Section.APPROVAL if listed.standing is Standing.SNOOZED else Section.OVER
-        hold = f", until {clock(said.expires_at, now)}" if listed.standing is not Standing.APPROVED else ""
+        until = "until it changes, or " if listed.standing is Standing.SNOOZED else "until "
+        hold = f", {until}{clock(said.expires_at, now)}" if listed.standing is not Standing.APPROVED else ""
         return section, word, f"{word.capitalize()} by {said.by} at {clock(said.at, now)}{hold}: {said.reason}"
     if listed.standing is Standing.EXPIRED:
         return Section.OVER, "expired", f"Expired {ago(proposal.expires_at, now)}; decide on a newer one."
@@ -120,6 +128,26 @@ def _approved(listed: ListedProposal) -> str:
     if said is None or said.by == "policy":
         return "Policy lets this happen by itself"
     return f"Approved by {said.by} ({said.reason})"
+
+
+def done(view: "ProposalView", name: str, now: datetime) -> str:
+    """What the person has just done to the proposal; empty where somebody else has decided since."""
+    said = view.decision
+    if view.order_state == OrderState.CANCELLED:
+        return "The order is stopped; the host is left alone until its prediction expires."
+    if said is None or said.by != name:
+        return ""
+    until = clock(said.expires_at, now)
+    match said.verdict:
+        case Standing.APPROVED if view.order_id is not None:
+            return f"Approved. It starts at {clock(view.starts_at, now)} ({ago(view.starts_at, now)})."
+        case Standing.VETOED:
+            return f"Vetoed. The host is left alone until {until}."
+        case Standing.SNOOZED:
+            return f"Put off until it changes, or until {until}."
+        case Standing.HANDED_OVER:
+            return f"Handed to {said.assignee}. It can still be decided by anybody who may, until it expires."
+    return f"{said.verdict.value.capitalize()}."
 
 
 def risk(proposal: Proposal) -> str:
