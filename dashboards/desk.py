@@ -12,7 +12,7 @@ from dashboards.views import DeskView, EndView, HazardView, ProposalView
 from dashboards.words import Section
 from decisions.domain import Action, Autonomy, Proposal, VmPlan
 from decisions.ledger.record import FINAL, OPEN
-from decisions.ledger.values import ListedProposal
+from decisions.ledger.values import ListedProposal, Standing
 from decisions.windows import earliest
 
 GIB: Final = 1024**3
@@ -50,11 +50,15 @@ def _coming(listed: ListedProposal, view: ProposalView, look: Look) -> tuple[str
     """What comes next in a sentence, the moment to count down to, and what happens then."""
     proposal, now = listed.proposal, look.now
     if view.state.section is Section.APPROVAL and now < proposal.expires_at:
+        told = "Nothing happens until a person approves."
+        if listed.decision is not None and listed.standing in {Standing.SNOOZED, Standing.HANDED_OVER}:
+            told = f"{view.state.sentence.rstrip('.')}. {told}"
         start = max(proposal.not_before, earliest(proposal.start_rule, now))
         if start >= proposal.expires_at:
-            return "It is too late to approve: owners could not be told in time.", proposal.expires_at, "expires"
+            late = "It is too late to approve: with notice to the owners it would not start before it expires."
+            return f"{told} {late}", proposal.expires_at, "expires"
         begins = f"Approved now, it starts at {words.clock(start, now)} ({words.ago(start, now)})."
-        return f"Nothing happens until a person approves. {begins}", proposal.expires_at, "expires"
+        return f"{told} {begins}", proposal.expires_at, "expires"
     if view.state.section is Section.STARTING and view.starts_at > now:
         return view.state.sentence, view.starts_at, "starts"
     return view.state.sentence, None, ""
