@@ -27,7 +27,7 @@ from dashboards.ledger_view import LedgerView
 from dashboards.pages import incident_page, passing_page, queue_page, refusal_page
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
-from dashboards.security import ByTlsOnly, SecurityHeaders
+from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
@@ -68,6 +68,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     oidc.routes(app, door)
     names = [*LOOPBACK_NAMES, *filter(None, [urlsplit(settings.review.url).hostname])]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+    app.add_middleware(SmallBodies)
     if settings.review.proxy_addresses:
         app.add_middleware(ByTlsOnly)
     app.add_middleware(SecurityHeaders)

@@ -13,7 +13,7 @@ from dashboards.access import cookies
 from dashboards.asker import ASKER, Asker
 from dashboards.ledger_view import LedgerView
 from decisions.access import keep
-from decisions.access.values import Person, Role
+from decisions.access.values import Person
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 ALWAYS_OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/back", "/healthz"})
@@ -95,7 +95,7 @@ class Gate:
             raise HTTPException(401, "Deciding takes a token (Authorization: Bearer ...) or a login.", SHOW_TOKEN)
         if not by_token and not cookies.matches(request.cookies[cookies.SESSION], await _field(request)):
             raise HTTPException(403, "The form did not come from a page of yours. Load the page and send it again.")
-        if person.role < Role.OPERATOR and path != "/logout":
+        if not person.role.decides and path != "/logout":
             raise HTTPException(403, f"{person.name} is a {person.role} and may look, not decide.")
 
 

@@ -88,7 +88,7 @@ def person_in(claims: Mapping[str, Any], settings: OidcSettings) -> Person:
     name = claims.get(settings.name_claim)
     if not roles or not isinstance(name, str) or not name.strip():
         raise HTTPException(403, f"The identity provider gives no role here ({settings.role_claim}). Ask an admin.")
-    return Person(name.strip(), max(roles))
+    return Person(name.strip(), max(roles, key=lambda role: role.rank))
 
 
 def _provider(settings: OidcSettings) -> Any:

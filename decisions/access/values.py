@@ -3,21 +3,24 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import total_ordering
 
 
-@total_ordering
 class Role(StrEnum):
-    """What a person may: look; decide, too; everything."""
+    """What a person may: look; decide, too; decide in every pool."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
 
-    def __lt__(self, other: object) -> bool:
-        """Whether the other role may do more."""
-        ranks = list(Role)
-        return ranks.index(self) < ranks.index(Role(str(other)))
+    @property
+    def rank(self) -> int:
+        """The higher, the more."""
+        return list(Role).index(self)
+
+    @property
+    def decides(self) -> bool:
+        """Whether more than looking is allowed."""
+        return self.rank >= Role.OPERATOR.rank
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Person:
 
     def may_decide(self, pool: str) -> bool:
         """Whether they may decide on proposals of the pool."""
-        return self.role >= Role.OPERATOR and (not self.pools or pool in self.pools)
+        return self.role.decides and (not self.pools or pool in self.pools)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from dashboards.access import cookies
 from dashboards.app import create_app
 from decisions.access import Access
-from decisions.access.values import Role
+from decisions.access.values import Person, Role
 from decisions.domain import Verdict
 from decisions.ledger.schema import session
 from decisions.ledger.schema import token as tokens
@@ -266,3 +266,27 @@ def test_an_operator_of_a_pool_decides_there(night: Night) -> None:
         answer = client.post("/v1/proposals/id-r12-08-c7/decisions", json=WORDS, headers=headers)
     assert answer.status_code == 201, answer.text
     assert answer.json()["by"] == "maria"
+
+
+def test_roles_rise_from_looking_to_deciding_everywhere() -> None:
+    """A viewer decides nothing, an operator in the pools of the token, an admin anywhere."""
+    assert [role.decides for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN)] == [False, True, True]
+    assert not Person("v", Role.VIEWER).may_decide("c7")
+    assert [Person("o", Role.OPERATOR, ("c7",)).may_decide(pool) for pool in ("c7", "c8", "")] == [True, False, False]
+    assert Person("a", Role.ADMIN).may_decide("c8")
+
+
+def test_a_viewer_finds_no_buttons(night: Night) -> None:
+    """Who may not decide is told so where the buttons would be."""
+    with night.client() as client:
+        Browser(client).log_in(token(night, role=Role.VIEWER))
+        page = client.get("/proposals/id-r12-08").text
+    assert "You may look, not decide" in page
+    assert 'name="verdict"' not in page
+
+
+def test_a_large_body_is_not_read(night: Night) -> None:
+    """Nobody fills the memory, with or without a token: what is too long, or of no told length, is turned away."""
+    with night.client() as client:
+        assert client.post(WRITES[0], content=b"x" * 70_000).status_code == 413
+        assert client.post(WRITES[0], content=iter([b"x"] * 3)).status_code == 411
