@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
@@ -15,7 +15,9 @@ from pipelines.settings import Settings
 from pipelines.steps.cancel import cancel
 from pipelines.steps.say import say
 
-Reason = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"\S")]
+_WRITTEN: Final = r"^[^\x00]*[^\s\x00][^\x00]*$"
+"""Something that is not blank, and that every database keeps."""
+Reason = Annotated[str, Field(max_length=2_000, pattern=_WRITTEN)]
 
 
 class DecisionRequest(BaseModel):
@@ -31,7 +33,7 @@ class DecisionRequest(BaseModel):
     reason: Reason
     hours: Annotated[float | None, Field(gt=0, le=24 * 366)] = None
     expires_at: AwareDatetime | None = None
-    to: Annotated[str | None, Field(min_length=1, max_length=200, pattern=r"\S")] = None
+    to: Annotated[str | None, Field(max_length=200, pattern=_WRITTEN)] = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -100,6 +100,7 @@ def test_a_request_that_is_sent_twice_happens_once(night: Night, client: TestCli
     [
         {"verdict": "approve"},
         {"verdict": "approve", "reason": "  "},
+        {"verdict": "approve", "reason": "a\x00b"},
         {"verdict": "perhaps", "reason": "x"},
         {"verdict": "approve", "reason": "x", "hours": 2},
         {"verdict": "veto", "reason": "x", "hours": -1},
