@@ -24,7 +24,7 @@ from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, page
 from dashboards.deciding import Desk, api, forms, found
 from dashboards.ledger_view import LedgerView
-from dashboards.pages import incident_page, passing_page, queue_page, refusal_page
+from dashboards.pages import MOST, incident_page, passing_page, queue_page, refusal_page
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
@@ -85,7 +85,7 @@ def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def queue(on: date | None = None, show: Section | None = None) -> HTMLResponse:
         with room.look() as look:
-            return HTMLResponse(queue_page(look.queue(on), room.home, on, show))
+            return HTMLResponse(queue_page(look.queue(on, MOST, show), room.home, on, show))
 
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:

@@ -115,7 +115,7 @@ class FleetReader:
             with picture as (select greatest($at, min(valid_from)) as at from host),
             asked as (select unnest($ids) as host_id),
             housed as (
-                select host_id, count(*) as vms from vm, picture
+                select host_id, count(*) as vms from vm semi join asked using (host_id), picture
                 where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
                 group by host_id
             )
@@ -162,23 +162,29 @@ class FleetReader:
 
     def members(self, vms: Sequence[str], at: datetime) -> list[Member]:
         """Every VM of the availability sets that the VMs belong to, and the fault domain it stands in."""
+        sets = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from vm)
+            select distinct availability_set from vm, picture
+            where list_contains($ids, vm_id) and availability_set is not null
+              and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            vms,
+            at,
+        )
         rows = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from vm),
-            asked as (select unnest($ids) as vm_id),
-            held as (
-                select vm.* from vm, picture
-                where availability_set is not null
+            member as (
+                select vm_id, availability_set, host_id from vm, picture
+                where list_contains($ids, availability_set)
                   and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
             ),
-            sets as (select distinct availability_set from held semi join asked using (vm_id)),
             stood as (
-                select host.* from host, picture
+                select host_id, fault_domain from host semi join member using (host_id), picture
                 where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
             )
-            select held.vm_id, held.availability_set, stood.fault_domain
-            from held semi join sets using (availability_set) join stood on stood.host_id = held.host_id""",
-            vms,
+            select vm_id, availability_set, fault_domain from member join stood using (host_id)""",
+            [row["availability_set"] for row in sets],
             at,
         )
         return [Member(**row) for row in rows]

@@ -23,6 +23,7 @@ SHOWN_BRIEF: Final = 15
 """More than this of one part of the page are a link away: fewer where there is nothing to do."""
 BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
 """Parts where there is nothing to do: their proposals take less room."""
+MOST: Final = {section: SHOWN_BRIEF if section in BRIEF else SHOWN for section in Section}
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Typed:
 
 def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> str:
     """The queue as HTML; with `show`, that part of it alone and whole."""
-    parts = [_part(section, queue.proposals, whole=show is section) for section in Section]
-    held = [part for part in parts if part.count]
+    held = [_part(section, queue) for section in Section if queue.counts.get(section)]
     cycle = queue.standing.cycle
     return _template("queue.html").render(
         queue=queue,
@@ -114,11 +114,10 @@ def day_of(asof_at: datetime) -> date:
     return (asof_at - timedelta(microseconds=1)).date()
 
 
-def _part(section: Section, proposals: Sequence[ProposalView], *, whole: bool) -> Part:
-    found = [view for view in proposals if view.state.section is section]
+def _part(section: Section, queue: Queue) -> Part:
     heading, meaning = words.HEADINGS[section]
-    most = SHOWN_BRIEF if section in BRIEF else SHOWN
-    return Part(section, heading, meaning, len(found), found if whole else found[:most])
+    found = [view for view in queue.shown if view.state.section is section]
+    return Part(section, heading, meaning, queue.counts[section], found)
 
 
 def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:

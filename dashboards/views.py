@@ -210,8 +210,10 @@ class Queue:
     """The page: the fleet's standing, and the proposals of one cycle."""
 
     standing: StandingView
-    proposals: tuple[ProposalView, ...]
-    """The most urgent first."""
+    counts: Mapping[Section, int]
+    """How many proposals each part of the page has."""
+    shown: tuple[ProposalView, ...]
+    """Those of each part that are shown, the most urgent first."""
     open_besides: tuple[OpenView, ...]
     nights: tuple[datetime, ...]
     """Moments that other cycles asked about, the newest first."""

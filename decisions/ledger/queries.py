@@ -13,6 +13,7 @@ from decisions.incidents.values import Incident
 from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN
 from decisions.ledger.values import (
+    Brief,
     Cycle,
     Decision,
     Episode,
@@ -66,6 +67,30 @@ def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int |
     rows = con.execute(query).all()
     decided = _last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
+
+
+def briefs(con: Connection, now: datetime, where: Iterable[Any]) -> list[Brief]:
+    """Where proposals stand, in the order of the verdict."""
+    asked, held, box = tables.proposal.c, tables.orders.c, tables.outbox.c
+    ordered = (held.state.label("order_state"), held.not_before, box.state.label("outbox_state"))
+    query = select(asked.proposal_id, asked.asof_at, asked.action, asked.autonomy, asked.expires_at, *ordered)
+    query = query.outerjoin(tables.orders, held.proposal_id == asked.proposal_id)
+    query = query.outerjoin(tables.outbox, box.order_id == held.order_id)
+    rows = con.execute(query.where(*where).order_by(asked.rank)).all()
+    decided = _last_decisions(con, [row.proposal_id for row in rows])
+    return [
+        Brief(
+            proposal_id=row.proposal_id,
+            asof_at=row.asof_at,
+            action=Action(row.action),
+            autonomy=Autonomy(row.autonomy),
+            standing=_standing(row, decided.get(row.proposal_id), now),
+            order_state=OrderState(row.order_state) if row.order_state is not None else None,
+            outbox_state=row.outbox_state,
+            starts_at=row.not_before,
+        )
+        for row in rows
+    ]
 
 
 def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:

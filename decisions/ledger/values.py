@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
+from decisions.domain import Action, Autonomy, Breaker, OptOut, Order, OrderState, Proposal
 from decisions.incidents.values import Incident
 
 if TYPE_CHECKING:
@@ -59,6 +59,21 @@ class ListedProposal:
         decided = self.decision.decision_id if self.decision else 0
         told = f"{self.proposal.proposal_id}|{decided}|{self.order_state}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a proposal and its order stand, without what it proposes: to sort thousands of them at once."""
+
+    proposal_id: str
+    asof_at: datetime
+    action: Action
+    autonomy: Autonomy
+    standing: Standing
+    order_state: OrderState | None
+    outbox_state: str | None
+    starts_at: datetime | None
+    """When its order starts at the earliest; null: it has none."""
 
 
 @dataclass(frozen=True)
