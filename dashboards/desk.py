@@ -30,6 +30,7 @@ def desk_view(look: Look, listed: ListedProposal) -> DeskView:
     return DeskView(
         proposal=view,
         now=now,
+        stopped=look.stopped,
         ticks=now != look.freshness.telemetry_at,
         coming=coming,
         deadline=at,

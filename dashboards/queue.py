@@ -75,6 +75,12 @@ class Look:
         told = self.freshness.telemetry_at if self.freshness.simulated else None
         return told or datetime.now(UTC)
 
+    @cached_property
+    def stopped(self) -> StopView | None:
+        """Who threw the kill switch, or None."""
+        stop = self.book.stopped() if self.book else None
+        return StopView(stop.by, stop.reason, stop.at) if stop else None
+
     def cycle(self, on: date | None) -> Cycle | None:
         """The newest cycle, or the newest that asked about the end of the day (or a moment within it)."""
         if self.book is None:
@@ -121,7 +127,7 @@ class Look:
 
     def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
         """What holds for the whole fleet; notices are about the newest cycle only."""
-        fresh, stop = self.freshness, self.book.stopped() if self.book else None
+        fresh = self.freshness
         hours = load_policy(None).freshness.telemetry_hours
         age = self.now - fresh.telemetry_at if fresh.telemetry_at else None
         return StandingView(
@@ -134,7 +140,7 @@ class Look:
             simulated=fresh.simulated,
             hosts=fresh.hosts,
             vms=fresh.vms,
-            stopped=StopView(stop.by, stop.reason, stop.at) if stop else None,
+            stopped=self.stopped,
             breakers=tuple(BreakerView(**asdict(breaker)) for breaker in cycle.breakers) if cycle else (),
             incidents=tuple(self.book.incidents(cycle.cycle_id)) if self.book and cycle else (),
             notices=self._notices(cycle) if newest else (),

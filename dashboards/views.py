@@ -241,6 +241,7 @@ class DeskView:
 
     proposal: ProposalView
     now: datetime
+    stopped: StopView | None
     ticks: bool
     """Whether time passes as on the wall, so that a countdown may run."""
     coming: str

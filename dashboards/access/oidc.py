@@ -20,6 +20,7 @@ from dashboards.access.login import Door
 from dashboards.pages import passing_page
 from data.errors import SettingsError
 from decisions.access.values import Person, Role
+from decisions.ledger.record import POLICY
 from pipelines.settings import OidcSettings
 
 SECRET: Final = "FORESHOCK_OIDC_SECRET"  # noqa: S105 - the name of the variable, not the secret
@@ -86,7 +87,7 @@ def person_in(claims: Mapping[str, Any], settings: OidcSettings) -> Person:
     held = (held,) if isinstance(held, str) else held
     roles = [Role(settings.roles[value]) for value in held if isinstance(value, str) and value in settings.roles]
     name = claims.get(settings.name_claim)
-    if not roles or not isinstance(name, str) or not name.strip():
+    if not roles or not isinstance(name, str) or name.strip() in {"", POLICY}:
         raise HTTPException(403, f"The identity provider gives no role here ({settings.role_claim}). Ask an admin.")
     return Person(name.strip(), max(roles, key=lambda role: role.rank))
 

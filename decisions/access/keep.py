@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from data.errors import LedgerError, Refused, UsageError
 from decisions.access.values import ListedToken, Made, Person, Role
 from decisions.ledger import chain
+from decisions.ledger.record import POLICY
 from decisions.ledger.schema import session, token
 
 PREFIX: Final = "foreshock"
@@ -27,8 +28,8 @@ def create(
     Raises:
         UsageError: No name, or an end that has passed.
     """
-    if not name.strip() or expires_at <= at:
-        msg = "A token needs the name of whoever decides with it, and more than 0 days."
+    if not name.strip() or name.strip() == POLICY or expires_at <= at:
+        msg = f"A token needs the name of whoever decides with it, other than {POLICY}, and more than 0 days."
         raise UsageError(msg)
     made = ListedToken(secrets.token_hex(4), name.strip(), role, pools, by, at, expires_at)
     secret = f"{PREFIX}_{made.token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"

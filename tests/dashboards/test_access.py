@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from dashboards.access import cookies
 from dashboards.app import create_app
+from data.errors import UsageError
 from decisions.access import Access
 from decisions.access.values import Person, Role
 from decisions.domain import Verdict
@@ -290,3 +291,10 @@ def test_a_large_body_is_not_read(night: Night) -> None:
     with night.client() as client:
         assert client.post(WRITES[0], content=b"x" * 70_000).status_code == 413
         assert client.post(WRITES[0], content=iter([b"x"] * 3)).status_code == 411
+
+
+@pytest.mark.parametrize(("name", "days"), [(" ", 1), ("policy", 1), ("maria", 0)])
+def test_a_token_is_a_persons_and_has_an_end(night: Night, name: str, days: float) -> None:
+    """Nobody decides namelessly, or in the name of policy; a token that holds for no time is a mistake."""
+    with pytest.raises(UsageError, match="A token needs the name"):
+        token(night, name=name, days=days)

@@ -241,6 +241,17 @@ def test_the_page_answers_in_the_order_in_which_people_ask(client: TestClient) -
     assert places == sorted(places)
 
 
+def test_under_the_kill_switch_the_page_says_so(night: Night, client: TestClient, headers: dict[str, str]) -> None:
+    """Who stopped the fleet and why is above all else, and an approval is refused with the same."""
+    with night.ledger() as ledger:
+        ledger.stop("jo", "storm", ASOF)
+    page = client.get(f"/proposals/{PROPOSAL}").text
+    assert page.index("Kill switch is on.") < page.index("<h1")
+    answer = client.post(DECISIONS, json=WORDS, headers={**headers, "if-match": "*"})
+    assert answer.status_code == 409
+    assert "jo has stopped all action (storm)" in answer.json()["detail"]
+
+
 def test_what_could_go_wrong_names_capacity_and_racks(night: Night) -> None:
     """Where the targets are known, their room and racks are named."""
     (held,) = (each for each in verdict().proposals if each.host_id == "r12-08")

@@ -122,6 +122,7 @@ def test_the_login_form_offers_the_provider(client: TestClient) -> None:
         ({"groups": ["staff-of-another-house"]}, 403),
         ({"groups": None}, 403),
         ({"preferred_username": " "}, 403),
+        ({"preferred_username": "policy"}, 403),
         ({"aud": "another client"}, 401),
         ({"iss": "https://evil.example"}, 401),
         ({"exp": 1}, 401),
@@ -132,7 +133,7 @@ def test_the_login_form_offers_the_provider(client: TestClient) -> None:
 def test_an_answer_that_does_not_hold_is_no_login(
     client: TestClient, provider: Provider, changes: dict[str, Any], status: int
 ) -> None:
-    """No role, no name, meant for another client, by another issuer, too old, or for another login."""
+    """No role, no name or that of policy, meant for another client, by another issuer, too old, for another login."""
     provider.claims |= changes
     assert come_back(client, provider).status_code == status
     assert cookies.SESSION not in client.cookies
