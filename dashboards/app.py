@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Final
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -61,7 +61,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
         docs_url=None,
         redoc_url=None,
         responses=described(404, 422, 503),
-        dependencies=[Depends(each) for each in gate.dependencies()],
+        dependencies=gate.dependencies(),
     )
     door, desk = Door(view, settings), Desk(room, settings)
     login.routes(app, door)

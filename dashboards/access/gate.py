@@ -1,11 +1,11 @@
 """The gate before every route: who asks, and whether they may. What changes something is shut unless it opens it."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, cast
 
-from fastapi import Depends
+from fastapi import Depends, params
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -17,6 +17,8 @@ from decisions.access.values import Person
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 ALWAYS_OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/back", "/healthz"})
+DESCRIBED: Final = HTTPBearer(auto_error=False, description="A token of `foreshock tokens create`.")
+"""For OpenAPI alone: the gate looks at the token."""
 SHOW_TOKEN: Final = {"www-authenticate": 'Bearer realm="foreshock"'}
 
 
@@ -63,7 +65,7 @@ class Gate:
         with self.ledger.open() as book:
             return keep.holder(book.con, cookie, datetime.now(UTC)) if book else None
 
-    def dependencies(self) -> "list[Callable[..., object]]":
+    def dependencies(self) -> list[params.Depends]:
         """What the app asks before every route: who it is, then whether they may."""
 
         async def admitted(request: Request, person: Annotated[Person | None, Depends(self.identify)]) -> None:
@@ -71,7 +73,7 @@ class Gate:
             ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", request.url.path))
             await self.admit(request, person)
 
-        return [self.identify, cast("Callable[..., Awaitable[None]]", admitted)]
+        return [Depends(DESCRIBED), Depends(self.identify), Depends(admitted)]
 
     async def admit(self, request: Request, person: Person | None) -> None:
         """Nothing, where the asker may.

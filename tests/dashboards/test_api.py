@@ -126,6 +126,7 @@ def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> 
     decide = {"/v1/proposals/{proposal_id}/decisions", "/v1/orders/{order_id}/cancellation"}
     read = {"/v1/incidents", "/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
     assert set(described["paths"]) == read | decide
+    assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     assert client.get("/docs").status_code == 404
     assert client.get("/redoc").status_code == 404
     assert 'href="/openapi.json"' in client.get("/").text
