@@ -1,5 +1,6 @@
 """Who may look and who may decide: tokens, sessions, forms, and what each is refused."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from decisions.access.values import Person, Role
 from decisions.domain import Verdict
 from decisions.ledger.schema import session
 from decisions.ledger.schema import token as tokens
+from pipelines.cli import main
 from pipelines.settings import ReviewSettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, SCRIPT, Night, verdict
 from tests.dashboards.people import Browser, bearer, field, token
@@ -298,3 +300,27 @@ def test_a_token_is_a_persons_and_has_an_end(night: Night, name: str, days: floa
     """Nobody decides namelessly, or in the name of policy; a token that holds for no time is a mistake."""
     with pytest.raises(UsageError, match="A token needs the name"):
         token(night, name=name, days=days)
+
+
+def test_tokens_are_made_and_ended_by_command(
+    night: Night, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A token is shown when it is made and never again; it decides until it is revoked; who did both is kept."""
+    monkeypatch.setenv("FORESHOCK_HOME", str(night.home))
+
+    def command(*argv: str) -> tuple[int, str]:
+        return main(["tokens", *argv, "--json"]), capfd.readouterr().out
+
+    code, told = command("create", "maria", "--role", "operator", "--days", "90", "--pool", "c7", "--by", "ana")
+    made = json.loads(told)
+    assert (code, made["pools"], made["created_by"]) == (0, ["c7"], "ana")
+    listed = command("list")[1]
+    assert made["token_id"] in listed
+    assert made["token"] not in listed
+    with night.client() as client:
+        assert client.get("/v1/proposals", headers=bearer(made["token"])).status_code == 200
+        assert command("revoke", made["token_id"], "--reason", "left the team", "--by", "ana")[0] == 0
+        assert client.get("/v1/proposals", headers=bearer(made["token"])).status_code == 401
+    assert json.loads(command("list")[1])["tokens"] == []
+    assert command("revoke", made["token_id"], "--reason", "again")[0] == 3
+    assert command("create", "jo", "--role", "viewer", "--days", "1", "--pool", "c7")[0] == 2
