@@ -168,11 +168,39 @@ class LedgerSettings(_Section):
     url: str = ""
 
 
+class OidcSettings(_Section):
+    """An identity provider that people log in to the review pages with, by OpenID Connect; empty `issuer`: none.
+
+    `roles` says which value of the claim gives which role; whoever has none of them is turned away. The client's secret
+    is in `FORESHOCK_OIDC_SECRET`.
+    """
+
+    issuer: Annotated[str, Field(pattern=r"^(https://[^\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s]*)?)?$")] = ""
+    client_id: str = ""
+    scope: str = "openid profile email"
+    name_claim: str = "preferred_username"
+    role_claim: str = "groups"
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
+
+
 class ReviewSettings(_Section):
-    """Where `foreshock review` listens."""
+    """Where `foreshock review` listens, who may look, and what its address is to those who come by a proxy.
+
+    Deciding always takes a token or a login. `authentication = "required"` asks for one to look as well. Listening
+    wider than on loopback takes that, an https `url`, and the addresses of the proxy that ends TLS there.
+
+    With `url` set and a token in `FORESHOCK_TOKEN`, `foreshock decisions` goes by the API at `url`.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8_484
+    authentication: Literal["open", "required"] = "open"
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+)?$")] = ""
+    proxy_addresses: tuple[str, ...] = ()
+    session_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
+    failed_logins: Annotated[int, Field(ge=1, le=1_000)] = 5
+    failed_logins_minutes: Annotated[int, Field(ge=1, le=1_440)] = 15
+    oidc: OidcSettings = OidcSettings()
 
 
 class Settings(BaseSettings):

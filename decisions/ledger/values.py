@@ -1,5 +1,6 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
+from decisions.domain import Action, Autonomy, Breaker, OptOut, Order, OrderState, Proposal
 from decisions.incidents.values import Incident
 
 if TYPE_CHECKING:
@@ -16,19 +17,20 @@ if TYPE_CHECKING:
 
 
 class Standing(StrEnum):
-    """Where a proposal stands: shown only, waiting for a person, decided one way or the other, or out of time."""
+    """Where a proposal stands: shown only, waiting for a person or for one in particular, decided, or out of time."""
 
     SHOWN = "shown"
     WAITING = "waiting"
     APPROVED = "approved"
     VETOED = "vetoed"
     SNOOZED = "snoozed"
+    HANDED_OVER = "handed_over"
     EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A proposal that was approved, vetoed or snoozed: by whom, why, when, and until when it holds."""
+    """A proposal that was approved, vetoed, snoozed or handed over: by whom, why, when, and until when it holds."""
 
     proposal_id: str
     verdict: Standing
@@ -36,6 +38,10 @@ class Decision:
     reason: str
     at: datetime
     expires_at: datetime
+    assignee: str | None = None
+    """To whom it was handed over."""
+    decision_id: int = 0
+    """Counts up with every decision in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,28 @@ class ListedProposal:
     decision: Decision | None
     order_id: str | None
     order_state: OrderState | None
+
+    @property
+    def etag(self) -> str:
+        """Changes with every decision on the proposal and every state of its order; the same as long as they stand."""
+        decided = self.decision.decision_id if self.decision else 0
+        told = f"{self.proposal.proposal_id}|{decided}|{self.order_state}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a proposal and its order stand, without what it proposes: to sort thousands of them at once."""
+
+    proposal_id: str
+    asof_at: datetime
+    action: Action
+    autonomy: Autonomy
+    standing: Standing
+    order_state: OrderState | None
+    outbox_state: str | None
+    starts_at: datetime | None
+    """When its order starts at the earliest; null: it has none."""
 
 
 @dataclass(frozen=True)
