@@ -23,8 +23,9 @@ DEFAULT_HOME: Final = Path(".foreshock")
 
 
 SourceKind = Literal[
-    "backblaze", "smartmem", "rasdaemon", "lanl", "titan", "infinitehbd", "inventory", "events", "failures"
-]
+    "backblaze", "smartctl", "smartmem", "rasdaemon", "edac", "lanl", "titan", "infinitehbd", "inventory", "events",
+    "failures",
+]  # fmt: skip
 
 
 class _Section(BaseModel):

@@ -23,8 +23,8 @@ def ingest(
     """Load telemetry and inventory; the same file twice loads once.
 
     Args:
-        source: `backblaze`, `smartmem`, `rasdaemon`, `lanl`, `titan`, `infinitehbd`, `inventory`, `events`
-            or `failures`; without one, the `[[sources]]` of the settings.
+        source: `backblaze`, `smartctl`, `smartmem`, `rasdaemon`, `edac`, `lanl`, `titan`, `infinitehbd`, `inventory`,
+            `events` or `failures`; without one, the `[[sources]]` of the settings.
         paths: Files or folders.
         arrival: When daily readings and logs count as known: `published` at their day's end, or `now`.
         on: Without a source: as of the end of that day, which a simulated world is moved to.

@@ -17,12 +17,14 @@ from data.errors import InputError, UsageError
 from data.readings import Absorbed
 from data.sources import (
     backblaze,
+    edac,
     infinitehbd,
     inventory,
     lanl,
     memory_log,
     parquet,
     rasdaemon,
+    smartctl,
     smartmem,
     tables,
     titan,
@@ -32,7 +34,7 @@ from pipelines.settings import Settings, SourceKind, SourceSettings
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-MEMORY_LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon}
+LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "edac": edac, "smartctl": smartctl}
 HISTORIES: Final = {"lanl": lanl, "titan": titan, "infinitehbd": infinitehbd}
 
 
@@ -153,7 +155,7 @@ def load(
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
         return
-    if source.kind in MEMORY_LOGS or source.kind in HISTORIES:
+    if source.kind in LOGS or source.kind in HISTORIES:
         read, suffixes = _file_reader(source.kind)
         for path in memory_log.expand(paths, suffixes):
             if progress:
@@ -172,7 +174,7 @@ def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:
     """What reads one file of the kind, and how such files' names end."""
     if kind in HISTORIES:
         return HISTORIES[kind].load, tables.SUFFIXES
-    return MEMORY_LOGS[kind].load, MEMORY_LOGS[kind].SUFFIXES
+    return LOGS[kind].load, LOGS[kind].SUFFIXES
 
 
 def _matching(path: str) -> list[Path]:
