@@ -8,10 +8,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -24,7 +24,7 @@ DEFAULT_HOME: Final = Path(".foreshock")
 
 SourceKind = Literal[
     "backblaze", "smartctl", "smartmem", "rasdaemon", "edac", "lanl", "titan", "infinitehbd", "inventory", "events",
-    "failures",
+    "failures", "prometheus",
 ]  # fmt: skip
 
 
@@ -39,12 +39,32 @@ class WarehouseSettings(_Section):
     lock_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
 
 
+ASKED_KINDS: Final[frozenset[SourceKind]] = frozenset({"prometheus"})
+"""Sources that are asked over the network, at `urls`; the others read files, at `paths`."""
+
+
 class SourceSettings(_Section):
-    """Files to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns."""
+    """What to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns, or addresses.
+
+    For `prometheus`: the label that names the host, and how far to go back when it is asked for the first time.
+    """
 
     kind: SourceKind
-    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+    paths: tuple[str, ...] = ()
     arrival: Literal["published", "now"] = "published"
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^\s@]+$")], ...] = ()
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    host_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "instance"
+    history_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        wanted, other = ("urls", "paths") if self.kind in ASKED_KINDS else ("paths", "urls")
+        if not getattr(self, wanted) or getattr(self, other):
+            msg = f"kind {self.kind!r} needs {wanted}, at least one, and no {other}"
+            raise ValueError(msg)
+        return self
 
 
 class ClockSettings(_Section):
@@ -252,6 +272,8 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         match source:
             case {"paths": [*paths]}:
                 source["paths"] = [str(folder / path) if isinstance(path, str) else path for path in paths]
+            case {"ca_file": str(path)}:
+                source["ca_file"] = folder / path
     return content
 
 

@@ -16,15 +16,15 @@ from data.warehouse import Warehouse, arrow
 
 Arrival = Literal["published", "now"]
 _STATES: Final = pa.schema(
-    [
-        pa.field("number", pa.int64()),
-        pa.field("component", pa.string()),
-        pa.field("entity_id", pa.string()),
-        pa.field("kind", pa.string()),
-        pa.field("part", pa.string()),
-        EVENTS.field("observed_at"),
-        pa.field("value", pa.float64()),
-    ]
+    {
+        "number": pa.int64(),
+        "component": pa.string(),
+        "entity_id": pa.string(),
+        "kind": pa.string(),
+        "part": pa.string(),
+        "observed_at": EVENTS.field("observed_at").type,
+        "value": pa.float64(),
+    }
 )
 
 

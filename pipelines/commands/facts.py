@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,7 +12,7 @@ from pipelines.output import Output
 
 def ingest(
     source: str | None = None,
-    paths: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    paths: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     /,
     *,
     arrival: Literal["published", "now"] = "published",
@@ -24,8 +23,8 @@ def ingest(
 
     Args:
         source: `backblaze`, `smartctl`, `smartmem`, `rasdaemon`, `edac`, `lanl`, `titan`, `infinitehbd`, `inventory`,
-            `events` or `failures`; without one, the `[[sources]]` of the settings.
-        paths: Files or folders.
+            `events`, `failures` or `prometheus`; without one, the `[[sources]]` of the settings.
+        paths: Files or folders; for `prometheus` the server's address.
         arrival: When daily readings and logs count as known: `published` at their day's end, or `now`.
         on: Without a source: as of the end of that day, which a simulated world is moved to.
         common: See every command.

@@ -5,13 +5,17 @@ counts it as duplicate.
 """
 
 import glob
+import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, get_args
+
+from pydantic import ValidationError
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
@@ -23,14 +27,19 @@ from data.sources import (
     lanl,
     memory_log,
     parquet,
+    prometheus,
+    promql,
     rasdaemon,
     smartctl,
     smartmem,
     tables,
     titan,
+    web,
 )
 from data.warehouse import Warehouse
-from pipelines.settings import Settings, SourceKind, SourceSettings
+from pipelines.settings import ASKED_KINDS, Settings, SourceKind, SourceSettings
+
+logger = logging.getLogger(__name__)
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
@@ -53,6 +62,8 @@ class IngestReport:
     Notes are among them: `missing_column` stands for a whole file, whose rows are loaded.
     """
     seconds: float = 0.0
+    unreachable: tuple[str, ...] = ()
+    """Why sources that are asked over the network gave nothing, one sentence each."""
 
     def __add__(self, other: "IngestReport") -> "IngestReport":
         return IngestReport(
@@ -63,13 +74,14 @@ class IngestReport:
             rows_quarantined=self.rows_quarantined + other.rows_quarantined,
             quarantine=dict(Counter(self.quarantine) + Counter(other.quarantine)),
             seconds=self.seconds + other.seconds,
+            unreachable=self.unreachable + other.unreachable,
         )
 
 
 def ingest(
     settings: Settings,
     kind: str,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     *,
     arrival: Arrival = "published",
     at: datetime | None = None,
@@ -80,7 +92,8 @@ def ingest(
     Args:
         settings: where the warehouse is.
         kind: one of `KINDS`.
-        paths: files or folders.
+        paths: files or folders; for sources that are asked over the network, their addresses. What `[[sources]]` says
+            of such an address holds here too.
         arrival: for daily readings: `published` at their day's end, or `now`.
         at: the moment of loading; the wall clock's by default.
         progress: told each file's name.
@@ -90,10 +103,24 @@ def ingest(
         InputError: a path that cannot be read; what came before it is loaded.
     """
     if not paths:
-        msg = f"ingest {kind}: give at least one file or folder to read."
+        msg = f"ingest {kind}: give at least one {'address' if kind in ASKED_KINDS else 'file or folder'} to read."
         raise UsageError(msg)
-    source = SourceSettings(kind=_known(kind), paths=tuple(map(str, paths)), arrival=arrival)
-    return ingest_all(settings, [source], at=at, progress=progress)
+    return ingest_all(settings, [_source(settings, kind, tuple(map(str, paths)), arrival)], at=at, progress=progress)
+
+
+def _source(settings: Settings, kind: str, named: tuple[str, ...], arrival: Arrival) -> SourceSettings:
+    """The source of that kind at `named`, with what the settings say of it."""
+    known = _known(kind)
+    if known not in ASKED_KINDS:
+        return SourceSettings(kind=known, paths=named, arrival=arrival)
+    for source in settings.sources:
+        if source.kind == known and set(named) <= set(source.urls):
+            return source.model_copy(update={"urls": named, "arrival": arrival})
+    try:
+        return SourceSettings(kind=known, urls=named, arrival=arrival)
+    except ValidationError as error:
+        msg = f"ingest {kind}: {', '.join(named)} is no http:// or https:// address without user and password."
+        raise UsageError(msg) from error
 
 
 def ingest_all(
@@ -102,21 +129,45 @@ def ingest_all(
     *,
     at: datetime | None = None,
     progress: Callable[[str], None] | None = None,
+    patient: bool = False,
 ) -> IngestReport:
-    """What became of the rows of all `sources`, which are loaded in turn and then published once."""
+    """What became of the rows of all `sources`, which are loaded in turn and then published once.
+
+    Args:
+        settings: where the warehouse is.
+        sources: what to load.
+        at: the moment of loading; the wall clock's by default.
+        progress: told each file's name.
+        patient: whether a source that is asked over the network and does not answer is reported instead of raised.
+    """
     started = time.monotonic()
     now = at or datetime.now(UTC)
-    files, rows = 0, Absorbed()
+    files, rows, unreachable = 0, Absorbed(), list[str]()
     with open_warehouse(settings) as warehouse:
         held = set_aside(warehouse)
         try:
-            for source in sources:
-                for part in load(warehouse, source, now, progress):
-                    files, rows = files + 1, rows + part
+            for source in _one_by_one(sources):
+                try:
+                    for part in load(warehouse, source, now, progress):
+                        files, rows = files + 1, rows + part
+                except InputError as error:
+                    if not patient or source.kind not in ASKED_KINDS:
+                        raise
+                    logger.warning("%s: %s", source.kind, error)
+                    unreachable.append(str(error))
         finally:
             warehouse.publish()
         new = set_aside(warehouse) - held
-    return reported(files, rows, started, new)
+    return replace(reported(files, rows, started, new), unreachable=tuple(unreachable))
+
+
+def _one_by_one(sources: Iterable[SourceSettings]) -> Iterator[SourceSettings]:
+    """The sources, those that are asked over the network address by address: one that is silent holds up no other."""
+    for source in sources:
+        if source.urls:
+            yield from (source.model_copy(update={"urls": (url,)}) for url in source.urls)
+        else:
+            yield source
 
 
 def reported(files: int, rows: Absorbed, started: float, quarantine: Mapping[str, int]) -> IngestReport:
@@ -149,7 +200,18 @@ def open_warehouse(settings: Settings) -> Warehouse:
 def load(
     warehouse: Warehouse, source: SourceSettings, now: datetime, progress: Callable[[str], None] | None = None
 ) -> Iterator[Absorbed]:
-    """What became of the rows of each file of `source`, one transaction a file."""
+    """What became of the rows of each file of `source`, one transaction a file, or of each page of an answer."""
+    for url in source.urls:
+        if progress:
+            progress(url)
+        yield from _asked(warehouse, source, url, now)
+    if source.paths:
+        yield from _read(warehouse, source, now, progress)
+
+
+def _read(
+    warehouse: Warehouse, source: SourceSettings, now: datetime, progress: Callable[[str], None] | None
+) -> Iterator[Absorbed]:
     paths = [found for path in source.paths for found in _matching(path)]
     if source.kind == "inventory":
         for folder in paths:
@@ -168,6 +230,21 @@ def load(
                 yield rows
         else:
             yield parquet.load(warehouse, source.kind, path)
+
+
+def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime) -> Iterator[Absorbed]:
+    """What became of what the server at `url` told, page by page."""
+    token = os.environ.get(promql.TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    with web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers) as client:
+        yield from prometheus.load(
+            warehouse,
+            client,
+            host_label=source.host_label,
+            history_days=source.history_days,
+            arrival=source.arrival,
+            now=now,
+        )
 
 
 def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:
