@@ -24,7 +24,7 @@ DEFAULT_HOME: Final = Path(".foreshock")
 
 SourceKind = Literal[
     "backblaze", "smartctl", "smartmem", "rasdaemon", "edac", "lanl", "titan", "infinitehbd", "inventory", "events",
-    "failures", "prometheus",
+    "failures", "prometheus", "redfish",
 ]  # fmt: skip
 
 
@@ -39,14 +39,15 @@ class WarehouseSettings(_Section):
     lock_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
 
 
-ASKED_KINDS: Final[frozenset[SourceKind]] = frozenset({"prometheus"})
+ASKED_KINDS: Final[frozenset[SourceKind]] = frozenset({"prometheus", "redfish"})
 """Sources that are asked over the network, at `urls`; the others read files, at `paths`."""
 
 
 class SourceSettings(_Section):
     """What to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns, or addresses.
 
-    For `prometheus`: the label that names the host, and how far to go back when it is asked for the first time.
+    For `prometheus`: the label that names the host, and how far to go back when it is asked for the first time. For
+    `redfish`: how to log in, and how many controllers are asked at the same time.
     """
 
     kind: SourceKind
@@ -57,6 +58,8 @@ class SourceSettings(_Section):
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     host_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "instance"
     history_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    auth: Literal["session", "basic"] = "session"
+    at_once: Annotated[int, Field(ge=1, le=256)] = 16
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

@@ -23,8 +23,8 @@ def ingest(
 
     Args:
         source: `backblaze`, `smartctl`, `smartmem`, `rasdaemon`, `edac`, `lanl`, `titan`, `infinitehbd`, `inventory`,
-            `events`, `failures` or `prometheus`; without one, the `[[sources]]` of the settings.
-        paths: Files or folders; for `prometheus` the server's address.
+            `events`, `failures`, `prometheus` or `redfish`; without one, the `[[sources]]` of the settings.
+        paths: Files or folders; for `prometheus` and `redfish` addresses.
         arrival: When daily readings and logs count as known: `published` at their day's end, or `now`.
         on: Without a source: as of the end of that day, which a simulated world is moved to.
         common: See every command.

@@ -10,17 +10,21 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+import httpx
 from pydantic import ValidationError
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
 from data.sources import (
     backblaze,
+    bmc,
     edac,
     infinitehbd,
     inventory,
@@ -30,6 +34,7 @@ from data.sources import (
     prometheus,
     promql,
     rasdaemon,
+    redfish,
     smartctl,
     smartmem,
     tables,
@@ -233,10 +238,14 @@ def _read(
 
 
 def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime) -> Iterator[Absorbed]:
-    """What became of what the server at `url` told, page by page."""
+    """What became of what is told at `url`, page by page or controller by controller."""
+    reached = partial(web.client, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds)
+    if source.kind == "redfish":
+        opener = partial(_controller, reached, source.auth)
+        yield from redfish.load(warehouse, [url], opener, at_once=source.at_once, arrival=source.arrival, now=now)
+        return
     token = os.environ.get(promql.TOKEN)
-    headers = {"Authorization": f"Bearer {token}"} if token else None
-    with web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers) as client:
+    with reached(url, headers={"Authorization": f"Bearer {token}"} if token else None) as client:
         yield from prometheus.load(
             warehouse,
             client,
@@ -245,6 +254,16 @@ def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime
             arrival=source.arrival,
             now=now,
         )
+
+
+@contextmanager
+def _controller(reached: Callable[[str], httpx.Client], auth: bmc.Auth, url: str) -> Iterator[bmc.Controller]:
+    """The controller at `url`, logged in with what the environment holds."""
+    with (
+        reached(url) as client,
+        bmc.opened(client, auth, os.environ.get(bmc.USER), os.environ.get(bmc.PASSWORD)) as controller,
+    ):
+        yield controller
 
 
 def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:
