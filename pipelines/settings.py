@@ -51,9 +51,9 @@ class SourceSettings(_Section):
     """
 
     kind: SourceKind
-    paths: tuple[str, ...] = ()
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     arrival: Literal["published", "now"] = "published"
-    urls: tuple[Annotated[str, Field(pattern=r"^https?://[^\s@]+$")], ...] = ()
+    urls: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s@]+$")], ...], Field(min_length=1)] = ()
     ca_file: Path | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     host_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "instance"
@@ -288,6 +288,16 @@ def _refuse_secrets(content: Mapping[str, Any], file: Path) -> None:
                 f"take it out of the file and set {PREFIX}LEDGER__URL."
             )
             raise SettingsError(msg)
+    sources = content.get("sources")
+    for number, source in enumerate(sources if isinstance(sources, list) else ()):
+        match source:
+            case {"urls": [*urls]} if any("@" in str(url) for url in urls):
+                msg = (
+                    f"{file}: an address in sources.{number}.urls names a user or password. Secrets come from the "
+                    "environment only: take it out of the file and set FORESHOCK_PROMETHEUS_TOKEN, or "
+                    "FORESHOCK_REDFISH_USER and FORESHOCK_REDFISH_PASSWORD."
+                )
+                raise SettingsError(msg)
 
 
 def _refuse_unknown_variables() -> None:

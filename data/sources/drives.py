@@ -42,21 +42,19 @@ class Reading:
 def put(
     warehouse: Warehouse,
     readings: Sequence[Reading],
-    rejects: Sequence[Reject],
     source: str,
     file: str,
     *,
     arrival: Arrival = "published",
     now: datetime | None = None,
 ) -> Absorbed:
-    """What became of the readings of one file or question.
+    """What became of the readings of some files or of a question; what could not be read is the caller's to set aside.
 
     Args:
         warehouse: takes the facts.
         readings: what was read.
-        rejects: what could not be believed.
         source: name of the source.
-        file: name of the file, kept with quarantined rows.
+        file: name of what was read, kept with quarantined rows.
         arrival: `published` counts a reading as known at its day's end, `now` as arriving now.
         now: the moment of loading; the wall clock's by default. Readings from after both are set aside.
     """
@@ -73,7 +71,7 @@ def put(
         stage(con, COMPONENT)
         _fill(con, firsts, arrival, moment)
         again = len(early) - len(firsts) + _drop_held(con)
-        _set_aside(con, [*rejects, *late])
+        _set_aside(con, late)
         rows = absorb(con, COMPONENT, source, file, latest.date(), moment) + Absorbed(again, 0, again, 0)
         con.execute(
             "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",

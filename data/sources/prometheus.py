@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from data.quarantine import Reject
+from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.sources import drives, memory_log, promql, smart_series, tables
 from data.sources.exporters import BY_CHANNEL, BY_ROW, METRICS, Metric
@@ -107,7 +107,9 @@ def _page(
     rows += tables.reported(warehouse, SOURCE, name, believed, loaded + changed, page.rejects, moment)
     if question.ends_a_day:
         found, rejects = smart_series.readings(client, hosts, question.host_label, question.ends)
-        rows += drives.put(warehouse, found, rejects, SOURCE, name, arrival=arrival, now=moment)
+        set_aside(warehouse, rejects, SOURCE, name, moment)
+        rows += Absorbed(len(rejects), 0, 0, len(rejects))
+        rows += drives.put(warehouse, found, SOURCE, name, arrival=arrival, now=moment)
     with warehouse.transaction() as con:
         con.execute("delete from source_cursor where source = ? and name = ?", [SOURCE, name])
         con.execute("insert into source_cursor values (?, ?, ?)", [SOURCE, name, question.ends])

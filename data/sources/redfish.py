@@ -28,6 +28,8 @@ HOST: Final = "{host}"
 HEALTH: Final = {"OK": 0.0, "Warning": 1.0, "Critical": 2.0}
 EARLIEST_YEAR: Final = 2000
 """Entries from before were written by a clock that had not been set."""
+AT_A_TIME: Final = 256
+"""What so many controllers say goes in together."""
 MOST_ENTRIES: Final = 10_000
 _LOGS_OF_MANAGERS: Final = frozenset({"SEL"})
 """Logs of managers that tell of the hosts; their others tell of who logged in."""
@@ -80,7 +82,7 @@ def load(
     arrival: Arrival = "published",
     now: datetime | None = None,
 ) -> Iterator[Absorbed]:
-    """What became of what each controller says.
+    """What became of what the controllers say, so many at a time.
 
     Args:
         warehouse: takes the facts.
@@ -105,22 +107,32 @@ def load(
             return error
 
     with ThreadPoolExecutor(max(1, min(at_once, len(asked)))) as pool:
-        for (url, _), told in zip(asked, pool.map(reading, asked), strict=True):
-            if isinstance(told, InputError):
-                if len(asked) == 1:
-                    raise told
-                reject = Reject(None, "unreachable", str(told), f"{moment:%Y-%m-%d}")
-                set_aside(warehouse, [reject], SOURCE, url, moment)
-                yield Absorbed(1, 0, 0, 1)
-            else:
-                yield _put(warehouse, told, url, arrival, moment)
+        for begins in range(0, len(asked), AT_A_TIME):
+            batch = asked[begins : begins + AT_A_TIME]
+            answers = dict(zip((url for url, _ in batch), pool.map(reading, batch), strict=True))
+            yield _put(warehouse, answers, arrival, moment, only=len(asked) == 1)
 
 
-def _put(warehouse: Warehouse, told: Told, url: str, arrival: Arrival, moment: datetime) -> Absorbed:
-    changed = put_changes(warehouse, told.states, arrival, moment)
-    loaded = put_happenings(warehouse, told.entries, arrival, moment) + changed
-    believed = len(told.entries) + len(told.states)
-    return tables.reported(warehouse, SOURCE, url, believed, loaded, told.rejects, moment)
+def _put(
+    warehouse: Warehouse, answers: Mapping[str, Told | InputError], arrival: Arrival, moment: datetime, *, only: bool
+) -> Absorbed:
+    """What became of the answers by address; one that could not be had is raised if it is the only one."""
+    states: list[State] = []
+    entries: list[State] = []
+    aside = 0
+    for url, told in answers.items():
+        if isinstance(told, InputError):
+            if only:
+                raise told
+            rejects = [Reject(None, "unreachable", str(told), f"{moment:%Y-%m-%d}")]
+        else:
+            states, entries, rejects = states + told.states, entries + told.entries, told.rejects
+        if rejects:
+            set_aside(warehouse, rejects, SOURCE, url, moment)
+            aside += len(rejects)
+    loaded = put_changes(warehouse, states, arrival, moment) + put_happenings(warehouse, entries, arrival, moment)
+    rows = tables.reported(warehouse, SOURCE, next(iter(answers)), len(states) + len(entries), loaded, [], moment)
+    return rows + Absorbed(aside, 0, 0, aside)
 
 
 def read(controller: Controller, hosts: Known, host: str | None, moment: datetime) -> Told:

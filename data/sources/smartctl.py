@@ -8,13 +8,13 @@ NVMe and SCSI drives tell goes to the attribute of the same meaning. Shapes: sma
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from data.catalog import catalog
-from data.quarantine import Reject
+from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.sources import drives
 from data.sources.drives import Reading
@@ -24,6 +24,8 @@ from data.warehouse import Warehouse
 SOURCE: Final = "smartctl"
 SUFFIXES: Final = frozenset({".json", ".jsonl", ".ndjson"})
 LINES: Final = frozenset({".jsonl", ".ndjson"})
+FILES_AT_ONCE: Final = 1_000
+"""So many files go into one transaction."""
 UNREAD: Final = {0: "smartctl_usage", 1: "device_not_read"}
 """Bits of smartctl's exit status that say that nothing was read."""
 FAILING_BIT: Final = 3
@@ -43,11 +45,42 @@ class _Unbelievable(Exception):
         self.reason, self.detail = reason, detail
 
 
-def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
-    """What became of the readings of one file."""
-    readings, rejects = read(path)
-    name = f"{path.absolute().parent.name}/{path.name}"
-    return drives.put(warehouse, readings, rejects, SOURCE, name, arrival=arrival, now=now)
+def load(
+    warehouse: Warehouse,
+    paths: Sequence[Path],
+    *,
+    arrival: Arrival = "published",
+    now: datetime | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[tuple[int, Absorbed]]:
+    """What became of the readings of so many files at a time: a fleet has a file for each drive, and most are small.
+
+    Args:
+        warehouse: takes the facts.
+        paths: the files.
+        arrival: `published` counts a reading as known at its day's end, `now` as arriving now.
+        now: the moment of loading; the wall clock's by default.
+        progress: told each file's name.
+    """
+    moment = now or datetime.now(UTC)
+    for begins in range(0, len(paths), FILES_AT_ONCE):
+        batch = paths[begins : begins + FILES_AT_ONCE]
+        readings: list[Reading] = []
+        aside = 0
+        for path in batch:
+            if progress:
+                progress(path.name)
+            found, rejects = read(path)
+            readings += found
+            if rejects:
+                set_aside(warehouse, rejects, SOURCE, _name(path), moment)
+                aside += len(rejects)
+        rows = drives.put(warehouse, readings, SOURCE, _name(batch[0]), arrival=arrival, now=moment)
+        yield len(batch), rows + Absorbed(aside, 0, 0, aside)
+
+
+def _name(path: Path) -> str:
+    return f"{path.absolute().parent.name}/{path.name}"
 
 
 def read(path: Path) -> tuple[list[Reading], list[Reject]]:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "edac": edac, "smartctl": smartctl}
+LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "edac": edac}
 HISTORIES: Final = {"lanl": lanl, "titan": titan, "infinitehbd": infinitehbd}
 
 
@@ -123,9 +123,9 @@ def _source(settings: Settings, kind: str, named: tuple[str, ...], arrival: Arri
             return source.model_copy(update={"urls": named, "arrival": arrival})
     try:
         return SourceSettings(kind=known, urls=named, arrival=arrival)
-    except ValidationError as error:
-        msg = f"ingest {kind}: {', '.join(named)} is no http:// or https:// address without user and password."
-        raise UsageError(msg) from error
+    except ValidationError:
+        msg = f"ingest {kind}: give http:// or https:// addresses without user and password."
+        raise UsageError(msg) from None  # its own words would repeat a password
 
 
 def ingest_all(
@@ -222,6 +222,9 @@ def _read(
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
         return
+    if source.kind == "smartctl":
+        yield from _smartctl(warehouse, paths, source, now, progress)
+        return
     if source.kind in LOGS or source.kind in HISTORIES:
         read, suffixes = _file_reader(source.kind)
         for path in memory_log.expand(paths, suffixes):
@@ -237,15 +240,39 @@ def _read(
             yield parquet.load(warehouse, source.kind, path)
 
 
+def _smartctl(
+    warehouse: Warehouse,
+    paths: Sequence[Path],
+    source: SourceSettings,
+    now: datetime,
+    progress: Callable[[str], None] | None,
+) -> Iterator[Absorbed]:
+    files = memory_log.expand(paths, smartctl.SUFFIXES)
+    for count, rows in smartctl.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
+        yield rows
+        yield from [Absorbed()] * (count - 1)  # each file counts as one
+
+
+def probe(source: SourceSettings, url: str) -> str:
+    """What the server at `url` says when it is asked for nothing; `InputError` when it cannot be asked."""
+    if redfish.HOST in url:
+        return f"{url} is asked for each host of the inventory"
+    if source.kind == "redfish":
+        with _controller(source, url) as controller:
+            version = controller.get(bmc.ROOT).get("RedfishVersion", "?")
+        return f"{url} speaks Redfish {version}"
+    with _prometheus(source, url) as client:
+        promql.at(client, "vector(1)", datetime.now(UTC))
+    return f"{url} answers queries"
+
+
 def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime) -> Iterator[Absorbed]:
     """What became of what is told at `url`, page by page or controller by controller."""
-    reached = partial(web.client, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds)
     if source.kind == "redfish":
-        opener = partial(_controller, reached, source.auth)
+        opener = partial(_controller, source)
         yield from redfish.load(warehouse, [url], opener, at_once=source.at_once, arrival=source.arrival, now=now)
         return
-    token = os.environ.get(promql.TOKEN)
-    with reached(url, headers={"Authorization": f"Bearer {token}"} if token else None) as client:
+    with _prometheus(source, url) as client:
         yield from prometheus.load(
             warehouse,
             client,
@@ -256,12 +283,20 @@ def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime
         )
 
 
+def _prometheus(source: SourceSettings, url: str) -> httpx.Client:
+    """A client of the server at `url`, with the token that the environment holds."""
+    token = os.environ.get(promql.TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    return web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers)
+
+
 @contextmanager
-def _controller(reached: Callable[[str], httpx.Client], auth: bmc.Auth, url: str) -> Iterator[bmc.Controller]:
+def _controller(source: SourceSettings, url: str) -> Iterator[bmc.Controller]:
     """The controller at `url`, logged in with what the environment holds."""
+    user, password = os.environ.get(bmc.USER), os.environ.get(bmc.PASSWORD)
     with (
-        reached(url) as client,
-        bmc.opened(client, auth, os.environ.get(bmc.USER), os.environ.get(bmc.PASSWORD)) as controller,
+        web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds) as client,
+        bmc.opened(client, source.auth, user, password) as controller,
     ):
         yield controller
 

@@ -12,7 +12,9 @@ import pytest
 from facts import entities, hosts, vms
 from smart import READ_AT, ata, nvme, scsi
 
-from data.sources.smartctl import load, read, reading
+from data.readings import Absorbed
+from data.sources import smartctl
+from data.sources.smartctl import read, reading
 from data.warehouse import Warehouse
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -22,6 +24,10 @@ def _file(path: Path, documents: Iterable[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in documents))
     return path
+
+
+def _load(warehouse: Warehouse, *paths: Path) -> Absorbed:
+    return sum((rows for _, rows in smartctl.load(warehouse, paths, now=NOW)), Absorbed())
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def test_each_protocol_fills_the_attributes_of_the_same_meaning(
 def test_a_file_becomes_readings_with_model_capacity_and_firmware(tmp_path: Path) -> None:
     """Gauges by day, counters by change, and the drive's own words on what it is."""
     with Warehouse.open(tmp_path / "home") as warehouse:
-        done = load(warehouse, _file(tmp_path / "h1" / "all.jsonl", [ata(), nvme(), scsi()]), now=NOW)
+        done = _load(warehouse, _file(tmp_path / "h1" / "all.jsonl", [ata(), nvme(), scsi()]))
         drives = warehouse.con.execute(
             "select entity_id, model, capacity_bytes, firmware, smart_9_raw, smart_5_raw, smart_187_raw "
             "from disk_day join entity using (entity_key) join disk_change using (entity_key) order by 1"
@@ -61,7 +67,7 @@ def test_the_first_reading_of_a_day_counts(tmp_path: Path) -> None:
     hourly = [ata(at=READ_AT + timedelta(hours=hour), a5=8 + hour) for hour in range(30)]
     with Warehouse.open(tmp_path / "home") as warehouse:
         path = _file(tmp_path / "h1" / "sda.jsonl", hourly)
-        done, again = load(warehouse, path, now=NOW), load(warehouse, path, now=NOW)
+        done, again = _load(warehouse, path), _load(warehouse, path)
         kept = warehouse.con.execute("select from_day::varchar, smart_5_raw from disk_change order by 1").fetchall()
     assert (done.rows_read, done.rows_loaded, done.rows_duplicate, done.rows_quarantined) == (30, 2, 28, 0)
     assert (again.rows_read, again.rows_loaded, again.rows_duplicate) == (30, 0, 30)
@@ -88,8 +94,8 @@ def test_what_cannot_be_believed_is_set_aside_with_its_reason(tmp_path: Path, do
     """The bad line is counted and kept once, however often the file is read; the good one beside it is loaded."""
     path = _file(tmp_path / "h1" / "all.jsonl", [document, nvme()])
     with Warehouse.open(tmp_path / "home") as warehouse:
-        done = load(warehouse, path, now=NOW)
-        load(warehouse, path, now=NOW)
+        done = _load(warehouse, path)
+        _load(warehouse, path)
         kept = warehouse.con.execute("select reason from quarantine").fetchall()
     assert (done.rows_read, done.rows_loaded, done.rows_quarantined) == (2, 1, 1)
     assert kept == [(reason,)]
@@ -110,8 +116,8 @@ def test_only_a_change_of_what_a_drive_says_of_itself_is_an_event(tmp_path: Path
     ]  # bit 3: failing; bit 4: below its threshold
     with Warehouse.open(tmp_path / "home") as warehouse:
         path = _file(tmp_path / "h1" / "sda.jsonl", days)
-        load(warehouse, path, now=NOW)
-        load(warehouse, path, now=NOW)
+        _load(warehouse, path)
+        _load(warehouse, path)
         told = warehouse.con.execute("select kind, day(observed_at), value from event order by 1, 2").fetchall()
         failed = warehouse.con.execute("select count(*) from failure").fetchall()
     assert told == [
@@ -124,7 +130,7 @@ def test_only_a_change_of_what_a_drive_says_of_itself_is_an_event(tmp_path: Path
 def test_a_critical_warning_of_nvme_is_an_event_with_its_bits(tmp_path: Path) -> None:
     """The bits say which: 4 is reliability degraded."""
     with Warehouse.open(tmp_path / "home") as warehouse:
-        load(warehouse, _file(tmp_path / "h1" / "n.jsonl", [nvme(critical_warning=4)]), now=NOW)
+        _load(warehouse, _file(tmp_path / "h1" / "n.jsonl", [nvme(critical_warning=4)]))
         assert warehouse.con.execute("select kind, value from event").fetchall() == [("nvme_critical_warning", 4.0)]
 
 
@@ -133,10 +139,8 @@ def test_a_drive_sits_where_the_inventory_says_or_else_where_it_was_read(tmp_pat
     with Warehouse.open(tmp_path / "home") as warehouse:
         placed = entities(ZA1="h2")
         warehouse.put_inventory(hosts("h1", "h2"), vms(), placed, READ_AT - timedelta(days=1))
-        load(warehouse, _file(tmp_path / "h1" / "a.jsonl", [ata("ZA1"), ata("ZA2")]), now=NOW)
-        load(
-            warehouse, _file(tmp_path / "collected" / "b.jsonl", [ata("ZA3") | {"host_id": "h2"}, ata("ZA4")]), now=NOW
-        )
+        _load(warehouse, _file(tmp_path / "h1" / "a.jsonl", [ata("ZA1"), ata("ZA2")]))
+        _load(warehouse, _file(tmp_path / "collected" / "b.jsonl", [ata("ZA3") | {"host_id": "h2"}, ata("ZA4")]))
         sited = warehouse.con.execute(
             "select entity_id, host_id from entity_host join entity using (entity_key) where valid_until is null"
         ).fetchall()
