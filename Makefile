@@ -13,7 +13,8 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons demo serve test test-fast test-heavy check format docs notebooks constraints clean
+.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints \
+	clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +57,19 @@ test: setup ## all tests but the heavy ones, the fast ones first
 
 test-fast: setup ## unit tests only, under a minute
 	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
+
+# What the tests marked hypervisor need of the system: real daemons, and a compiler for libvirt's bindings.
+LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libvirt-dev \
+	pkg-config gcc python3-dev iproute2 util-linux
+
+test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova's own services
+	@command -v libvirtd >/dev/null && command -v qemu-system-x86_64 >/dev/null && command -v ip >/dev/null \
+		&& pkg-config --exists libvirt \
+		|| $(MAKE) --no-print-directory system PACKAGES="$(LIBVIRT_PACKAGES)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev \
+		--editable '.[libvirt,nova,kubevirt]'
+	sh tests/pipelines/drivers/nova_env.sh
+	$(BIN)/pytest -m hypervisor
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
 	$(BIN)/pytest -m heavy

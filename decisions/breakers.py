@@ -1,9 +1,10 @@
 """Breakers: many hosts of one scope emptied at once speak of a broken model or a shared cause, not of bad luck."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 
 from decisions.domain import Breaker, Host, HostRisk, Situation
@@ -21,18 +22,19 @@ LOOK_FOR: Final = {
 }
 """What a person looks for first when the breaker of a scope opens; the broadest scope first."""
 
+_PLACES: Final[Mapping[str, Callable[[Host], str]]] = {
+    "zone": lambda host: host.zone,
+    "rack": lambda host: f"{host.zone}/{host.rack}",
+    "hardware_model": lambda host: host.hardware_model,
+    "firmware": lambda host: host.firmware,
+}
+"""Scopes by what a host itself is, and its name in each."""
 _BREADTH: Final = {kind: at for at, kind in enumerate(LOOK_FOR)}
 
 
 def scopes(host: Host, risk: HostRisk | None) -> tuple[Scope, ...]:
     """The scopes that a host is counted in; for the drive's model, its riskiest entity speaks."""
-    placed = (
-        ("fleet", ""),
-        ("zone", host.zone),
-        ("rack", f"{host.zone}/{host.rack}"),
-        ("hardware_model", host.hardware_model),
-        ("firmware", host.firmware),
-    )
+    placed = (("fleet", ""), *((kind, name_of(host)) for kind, name_of in _PLACES.items()))
     top = risk.entities[0].model if risk is not None and risk.entities else None
     return placed if top is None else (*placed, ("drive_model", top))
 
@@ -64,10 +66,19 @@ def _counts(
     lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
     lately &= situation.hosts.keys()
     counted = (set(flagged) & situation.hosts.keys()) | lately
-    actionable_by: Counter[Scope] = Counter()
-    for host_id in {h.host_id for h in situation.hosts.values() if _usable(h, situation)} | counted:
-        actionable_by.update(_possible_scopes(situation.hosts[host_id], risks.get(host_id)))
-    return _Counts(frozenset(lately), actionable_by, limits)
+    usable = {h.host_id: h for h in situation.hosts.values() if _usable(h, situation)}
+    usable |= {host_id: situation.hosts[host_id] for host_id in counted}
+    return _Counts(frozenset(lately), _by_scope(usable, risks), limits)
+
+
+def _by_scope(hosts: Mapping[str, Host], risks: Mapping[str, HostRisk]) -> Counter[Scope]:
+    """How many of the hosts each scope holds; a host counts for each drive model that it has a known risk of."""
+    found: Counter[Scope] = Counter({("fleet", ""): len(hosts)})
+    for kind, name_of in _PLACES.items():
+        found.update({(kind, name): count for name, count in Counter(map(name_of, hosts.values())).items()})
+    told = ({entity.model for entity in risks[h].entities if entity.model is not None} for h in hosts if h in risks)
+    found.update({("drive_model", name): count for name, count in Counter(chain.from_iterable(told)).items()})
+    return found
 
 
 def trip(
@@ -121,12 +132,6 @@ def ration(
 
 def _usable(host: Host, situation: Situation) -> bool:
     return host.state in {"in_service", "blocked", "probation"} and bool(situation.vms.get(host.host_id))
-
-
-def _possible_scopes(host: Host, risk: HostRisk | None) -> set[Scope]:
-    """As `scopes`, with the model of every entity that could have been the riskiest."""
-    models = {entity.model for entity in risk.entities if entity.model is not None} if risk is not None else set()
-    return {*scopes(host, None), *(("drive_model", model) for model in models)}
 
 
 def _breaker(scope: Scope, flagged: int, actionable: int, limit: int, hours: float) -> Breaker:

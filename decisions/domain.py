@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Final
 
 from data.contracts import HORIZON_DAYS
@@ -82,11 +81,13 @@ class HostRisk:
 
     def within(self, days: float) -> float:
         """The probability of failure within `days`: linear between horizons, in proportion below the first."""
-        known = [(0.0, 0.0), *((float(d), self.curve[d]) for d in HORIZON_DAYS)]
-        for (d0, p0), (d1, p1) in pairwise(known):
+        d0, p0 = 0.0, 0.0
+        for d1 in HORIZON_DAYS:
+            p1 = self.curve[d1]
             if days <= d1:
                 return p0 + (p1 - p0) * (days - d0) / (d1 - d0)
-        return known[-1][1]
+            d0, p0 = float(d1), p1
+        return p0
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,8 @@ class LibvirtSettings(_Section):
 
     `peers` are the URIs by which sources reach targets, where they differ. `fence_command` is run with a host's name
     and ends with 0 once that host is surely off; without one, VMs of a host that does not answer are not started anew.
+    A host is silent once it has not answered for `connect_seconds`, and fenced once it has been for `silent_seconds`.
+    A guest to start anew has `shutdown_seconds` to shut down, before it is switched off.
     """
 
     hosts: dict[str, str] = {}
@@ -136,14 +138,28 @@ class LibvirtSettings(_Section):
     bandwidth_mib_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     downtime_ms_most: Annotated[int, Field(ge=1, le=600_000)] = 300
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    connect_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    shutdown_seconds: Annotated[float, Field(ge=0, le=3_600)] = 60.0
     fence_command: tuple[str, ...] = ()
+    fence_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120.0
+    silent_seconds: Annotated[float, Field(ge=0, le=3_600)] = 30.0
 
 
 class NovaSettings(_Section):
-    """The cloud that `foreshock executor` drives by Nova's API: its name in `clouds.yaml`; empty: from `OS_...`."""
+    """The cloud that `foreshock executor` drives by Nova's API: its name in `clouds.yaml`; empty: from `OS_...`.
+
+    A server with one of `unmovable_properties` in its flavor or image, or with the tag, is not moved live.
+    """
 
     cloud: str = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    unmovable_properties: tuple[str, ...] = (
+        "pci_passthrough:alias",
+        "accel:device_profile",
+        "hw:mem_encryption",
+        "hw_mem_encryption",
+    )
+    unmovable_tag: str = "foreshock:unmovable"
 
 
 class KubevirtSettings(_Section):

@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # how long one example takes says how busy the machine is
+settings.load_profile("no deadline")
 
 # DuckDB's binding ends a process with pages about its own reference counts, after the runner's closing line.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
