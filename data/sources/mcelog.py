@@ -26,6 +26,7 @@ _FIELDS: Final = {
     "mcgcap": (re.compile(r"^MCGCAP (?:0x)?([0-9a-f]+)", re.MULTILINE | re.IGNORECASE), 16),
     "socket": (re.compile(r"\bSOCKETID (?:0x)?([0-9a-f]+)", re.IGNORECASE), 16),
     "address": (re.compile(r"\bADDR (?:0x)?([0-9a-f]+)", re.IGNORECASE), 16),
+    "tsc": (re.compile(r"\bTSC (?:0x)?([0-9a-f]+)", re.IGNORECASE), 16),
     "dimm": (re.compile(r"^Memory DIMM ID of error: (\d+)", re.MULTILINE), 10),
     "channel": (re.compile(r"^Memory channel ID of error: (\d+)", re.MULTILINE), 10),
 }
@@ -94,8 +95,7 @@ def _row(host: str, told: dict[str, int]) -> LoggedError | tuple[str, str]:
     detail: dict[str, int | str] = {}
     if access := _ACCESS.get(code >> 4 & 0x7):
         detail["access"] = access
-    if "address" in told:
-        detail["physical_address"] = told["address"]
+    detail |= {ours: told[name] for name, ours in (("address", "physical_address"), ("tsc", "tsc")) if name in told}
     corrected = not status >> _UNCORRECTED_BIT & 1
     shift, mask = _COUNT_BITS
     counted = corrected and told.get("mcgcap", 0) >> _COUNTED_BIT & 1

@@ -153,16 +153,30 @@ def read(controller: Controller, hosts: Known, host: str | None, moment: datetim
         one = _Host(str(system.get("@odata.id")), name, hosts.node(name))
         found.append(one)
         _system(controller, hosts, system, one, told, moment)
-        for service in controller.members(system, "LogServices"):
-            _log(controller, service, [one], told, moment)
     for chassis in controller.members(root, "Chassis"):
         _chassis(controller, chassis, _behind(chassis, "ComputerSystems", found), told, moment)
+    _logs(controller, root, systems, found, told, moment)
+    told.rejects += [Reject(None, "bad_resource", why, path) for path, why in controller.problems]
+    return told
+
+
+def _logs(
+    controller: Controller,
+    root: Mapping[str, Any],
+    systems: Sequence[Mapping[str, Any]],
+    found: Sequence[_Host],
+    told: Told,
+    moment: datetime,
+) -> None:
+    """Write down the logs: after all else, as a controller may want to be asked for each entry by itself."""
+    for system in systems:
+        behind = [one for one in found if one.path == str(system.get("@odata.id"))]
+        for service in controller.members(system, "LogServices"):
+            _log(controller, service, behind, told, moment)
     for manager in controller.members(root, "Managers"):
         for service in controller.members(manager, "LogServices"):
             if service.get("LogEntryType") in _LOGS_OF_MANAGERS or str(service.get("Id")).upper() in _LOGS_OF_MANAGERS:
                 _log(controller, service, _behind(manager, "ManagerForServers", found), told, moment)
-    told.rejects += [Reject(None, "bad_resource", why, path) for path, why in controller.problems]
-    return told
 
 
 def _named(hosts: Known, system: Mapping[str, Any], host: str | None) -> str | None:

@@ -1,15 +1,19 @@
 """What sources that are asked over HTTP have in common: how they are reached, and what their refusals mean."""
 
 import json
+import logging
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
 
 from data.errors import InputError
+
+_LOOPBACK: Final = ("127.", "localhost", "::1")
+logging.getLogger("httpcore").setLevel(logging.INFO)  # below that it logs the headers of answers, and tokens in them
 
 
 def client(
@@ -51,6 +55,14 @@ def client(
         headers=dict(headers or {}),
         transport=transport,
     )
+
+
+def refuse_clear_text(url: str, secret: str) -> None:
+    """Raise `InputError` where `secret`, as the environment's variables are called, would travel unencrypted."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.hostname or "").startswith(_LOOPBACK):
+        msg = f"{url} is not HTTPS: what {secret} holds is not sent to it. Use its https:// address."
+        raise InputError(msg)
 
 
 def answer(client: httpx.Client, request: httpx.Request, secret: str) -> httpx.Response:

@@ -286,6 +286,8 @@ def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime
 def _prometheus(source: SourceSettings, url: str) -> httpx.Client:
     """A client of the server at `url`, with the token that the environment holds."""
     token = os.environ.get(promql.TOKEN)
+    if token:
+        web.refuse_clear_text(url, promql.TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else None
     return web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers)
 

@@ -42,7 +42,7 @@ def test_a_corrected_error_is_an_event_of_its_dimm(tmp_path: Path, before: str) 
     first, second = read(path).rows
     assert (first.entity_id, second.entity_id) == ("h7/socket1/channel1/dimm-1", "h7/socket1/channel1/dimm2")
     assert (first.count, first.corrected, first.observed_at.hour) == (5, True, 10)
-    assert first.detail == {"access": "READ", "physical_address": 0x1046E4C80}
+    assert first.detail == {"access": "READ", "physical_address": 0x1046E4C80, "tsc": 0x4A2F3D1E}
 
 
 def test_a_log_and_a_database_fill_the_same_contract_once(tmp_path: Path) -> None:

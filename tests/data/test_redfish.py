@@ -197,6 +197,31 @@ def test_a_resource_that_cannot_be_shown_does_not_hide_the_others(tmp_path: Path
         assert [row[2] for row in _told(warehouse)] == ["log"]
 
 
+def test_pages_of_a_log_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
+    """Entries on a next page, and behind links of their own, are read; a page that links itself is read once."""
+    resources, entries = server(), f"{MANAGER}/LogServices/SEL/Entries"
+    written = {"Created": "2026-01-04T09:00:00Z", "Severity": "Warning"}
+    resources[entries]["Members@odata.nextLink"] = f"{entries}/more"
+    resources[f"{entries}/more"] = {
+        "Members": [{"Id": "8", **written}, {"@odata.id": f"{entries}/9"}, {}],
+        "Members@odata.nextLink": f"{entries}/more",
+    }
+    resources[f"{entries}/9"] = {"Id": "9", **written}
+    with Warehouse.open(tmp_path) as warehouse:
+        assert _load(warehouse, Bmc(resources), DAY) == 3
+
+
+def test_a_controller_without_end_is_read_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health comes before logs, and what was not asked for any more is said once."""
+    monkeypatch.setattr(bmc, "MOST_REQUESTS", 16)
+    resources = server()
+    resources[f"{CHASSIS}/Power"]["PowerSupplies"][0] |= _status("Warning")
+    with Warehouse.open(tmp_path) as warehouse:
+        _load(warehouse, Bmc(resources), DAY)
+        assert [row[2] for row in _told(warehouse)] == ["health"]
+        assert warehouse.con.execute("select reason from quarantine").fetchall() == [("bad_resource",)]
+
+
 def test_a_session_is_opened_and_ended_and_its_secrets_stay_out_of_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

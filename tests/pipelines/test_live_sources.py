@@ -1,6 +1,7 @@
 """Sources that are asked over the network, as the command line, the cycle and the doctor meet them."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,7 @@ import pytest
 from daemons import free_port
 from smart import ata
 
-from data.sources import promql
+from data.sources import bmc, promql, web
 from pipelines.cli import main
 
 
@@ -18,10 +19,13 @@ class Guarded(BaseHTTPRequestHandler):
     """A Prometheus without a series, which wants to see the token `t0ps3cret`."""
 
     def do_POST(self) -> None:
-        """Answer a query."""
+        """Answer a query, or open a session for anyone."""
         self.rfile.read(int(self.headers["Content-Length"]))
         known = self.headers.get("Authorization") == "Bearer t0ps3cret"
-        self.send_response(200 if known else 401)
+        session = self.path.endswith("Sessions")
+        self.send_response(200 if known or session else 401)
+        if session:
+            self.send_header("X-Auth-Token", "t0ps3cret")
         self.end_headers()
         self.wfile.write(json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode())
 
@@ -73,6 +77,24 @@ def test_a_source_that_was_named_must_answer(
     monkeypatch.setenv("FORESHOCK_HOME", "another")
     code, out, _ = _answer(capfd, "ingest", "prometheus", guarded)
     assert (code, promql.TOKEN in out) == (1, True)
+
+
+def test_a_session_token_is_not_logged_even_at_the_finest_level(
+    guarded: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library that carries requests would log the headers of answers."""
+    caplog.set_level(logging.DEBUG)
+    with web.client(guarded) as client, bmc.opened(client, "session", "ops", "pw"):
+        assert client.headers["X-Auth-Token"] == "t0ps3cret"
+    assert "Sessions" in caplog.text
+    assert "t0ps3cret" not in caplog.text
+
+
+def test_a_token_is_not_sent_in_clear_text(guarded: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Plain HTTP beyond loopback is refused while a token is set."""
+    code, out, _ = _answer(capfd, "ingest", "prometheus", "http://prom.test:9090")
+    assert code == 1
+    assert "is not HTTPS" in out
 
 
 def test_the_doctor_asks_each_server(guarded: str, capfd: pytest.CaptureFixture[str]) -> None:
