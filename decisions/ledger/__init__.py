@@ -22,6 +22,7 @@ from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
     Episode,
+    Guards,
     ListedOptOut,
     ListedOrder,
     ListedProposal,
@@ -316,10 +317,15 @@ class Ledger:
         with reading(self._engine) as con:
             return queries.recent(con, since, besides, moves_only=False)
 
-    def handed_over(self, since: datetime) -> dict[str, datetime]:
-        """As `recent_actions`, of orders that the executor has had."""
+    def guards(self, now: datetime, moved_since: datetime | None = None) -> Guards:
+        """What an order is held against before it goes; hosts moved since then count only if they are asked for."""
         with reading(self._engine) as con:
-            return queries.handed_over(con, since)
+            return queries.guards(con, now, moved_since)
+
+    def moves_under_way(self) -> list[Order]:
+        """Orders to move VMs that the executor has taken and not ended, in the order of their start."""
+        with reading(self._engine) as con:
+            return queries.moves_under_way(con)
 
     def recent_evacuations(self, since: datetime, besides: str | None = None) -> tuple[tuple[str, datetime], ...]:
         """Hosts that were to be emptied since then, in the form that the breakers count."""
@@ -369,8 +375,7 @@ class Ledger:
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None when it is not thrown."""
         with reading(self._engine) as con:
-            last = record.last_control(con)
-        return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
+            return queries.stop_of(record.last_control(con))
 
     def verify(self) -> Verified:
         """Whether the history is whole and unchanged, and the proposals and orders are those it vouches for."""

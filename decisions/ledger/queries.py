@@ -8,18 +8,21 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from decisions.actions import MOVES, SERVICES
-from decisions.domain import Action, Autonomy, Order, OrderState, VmOutcome
+from decisions.domain import UNDER_WAY, Action, Autonomy, Order, OrderState, VmOutcome
 from decisions.incidents.values import Incident
+from decisions.ledger import opt_outs
 from decisions.ledger import schema as tables
-from decisions.ledger.record import FINAL, OPEN
+from decisions.ledger.record import FINAL, OPEN, last_control
 from decisions.ledger.values import (
     Cycle,
     Decision,
     Episode,
+    Guards,
     ListedOrder,
     ListedProposal,
     OrderEvent,
     Standing,
+    Stop,
     load_breakers,
     load_incident,
     load_order,
@@ -28,6 +31,7 @@ from decisions.ledger.values import (
 
 _TRIED = tuple(action.value for action in sorted(MOVES | SERVICES))
 _MOVES = tuple(action.value for action in sorted(MOVES))
+_UNDER_WAY = tuple(state.value for state in UNDER_WAY)
 _UNDONE = tuple(s.value for s in (OrderState.REFUSED, OrderState.CANCELLED, OrderState.EXPIRED))
 
 
@@ -139,6 +143,32 @@ def outcomes(con: Connection, order_id: str) -> list[VmOutcome]:
     held = tables.outcome.c
     rows = con.execute(select(tables.outcome).where(held.order_id == order_id).order_by(held.vm_id))
     return [VmOutcome(r.vm_id, r.result, r.target_host_id, r.pause_seconds, r.interrupted) for r in rows]
+
+
+def guards(con: Connection, now: datetime, moved_since: datetime | None) -> Guards:
+    """What an order is held against before it goes."""
+    asked = tables.cycle.c
+    newest = select(asked.breakers).order_by(asked.asof_at.desc(), asked.recorded_at.desc()).limit(1)
+    breakers, switch = con.execute(newest).scalar(), last_control(con)
+    return Guards(
+        stop=stop_of(switch),
+        opt_outs=opt_outs.holding(con, now),
+        breakers=load_breakers(breakers) if breakers is not None else (),
+        handed_over=handed_over(con, moved_since) if moved_since is not None else {},
+    )
+
+
+def stop_of(last: Row[tuple[bool, str, str, datetime]] | None) -> Stop | None:
+    """The kill switch's last setting, if that is thrown."""
+    return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
+
+
+def moves_under_way(con: Connection) -> list[Order]:
+    """Orders to move VMs that the executor has taken and not ended, in the order of their start."""
+    held = tables.orders.c
+    query = select(held.body, held.not_before).where(held.state.in_(_UNDER_WAY), held.action.in_(_MOVES))
+    rows = con.execute(query.order_by(held.not_before, held.order_id))
+    return [load_order(row.body, row.not_before) for row in rows]
 
 
 def open_orders(con: Connection, besides: str | None) -> list[Order]:

@@ -1,10 +1,11 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
@@ -123,6 +124,19 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Guards:
+    """What an order is held against before it goes: as of one state of the ledger."""
+
+    stop: Stop | None
+    opt_outs: tuple[OptOut, ...]
+    """Those that hold."""
+    breakers: tuple[Breaker, ...]
+    """Those that are open by the newest decision."""
+    handed_over: Mapping[str, datetime]
+    """Hosts whose VMs the executor was told to move lately, and when; empty unless it was asked for."""
+
+
+@dataclass(frozen=True)
 class Removal:
     """An opt-out was ended before its time: by whom, why, when."""
 
@@ -156,7 +170,13 @@ def load_proposal(body: str) -> Proposal:
 
 def load_order(body: str, not_before: datetime) -> Order:
     """The order that was written down, with the start that it was delayed to since."""
-    return replace(_orders().validate_json(body), not_before=not_before)
+    return replace(_order(body), not_before=not_before)
+
+
+@lru_cache(maxsize=1_024)
+def _order(body: str) -> Order:
+    """Orders under way are read again for each that is handed over."""
+    return _orders().validate_json(body)
 
 
 def dump_opt_out(out: OptOut) -> Any:
