@@ -13,7 +13,8 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints clean
+.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints \
+	clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -35,6 +36,14 @@ system:
 	@command -v apt-get >/dev/null || { echo "Please install $(PACKAGES) with your system's package manager, then run make again."; exit 1; }
 	$(SUDO) apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES)
+
+# Daemons that tests of live telemetry run themselves, on loopback; without them those tests are skipped. Where systemd
+# runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
+DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
+
+daemons: ## install what tests of live telemetry run: Prometheus, node exporter, smartctl
+	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
+		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
 
 demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, decide, dispatch, settle
 	$(BIN)/foreshock demo

@@ -8,10 +8,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,8 +23,9 @@ DEFAULT_HOME: Final = Path(".foreshock")
 
 
 SourceKind = Literal[
-    "backblaze", "smartmem", "rasdaemon", "lanl", "titan", "infinitehbd", "inventory", "events", "failures"
-]
+    "backblaze", "smartctl", "smartmem", "rasdaemon", "edac", "lanl", "titan", "infinitehbd", "inventory", "events",
+    "failures", "prometheus", "redfish",
+]  # fmt: skip
 
 
 class _Section(BaseModel):
@@ -38,12 +39,35 @@ class WarehouseSettings(_Section):
     lock_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
 
 
+ASKED_KINDS: Final[frozenset[SourceKind]] = frozenset({"prometheus", "redfish"})
+"""Sources that are asked over the network, at `urls`; the others read files, at `paths`."""
+
+
 class SourceSettings(_Section):
-    """Files to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns."""
+    """What to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns, or addresses.
+
+    For `prometheus`: the label that names the host, and how far to go back when it is asked for the first time. For
+    `redfish`: how to log in, and how many controllers are asked at the same time.
+    """
 
     kind: SourceKind
-    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     arrival: Literal["published", "now"] = "published"
+    urls: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s@]+$")], ...], Field(min_length=1)] = ()
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    host_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "instance"
+    history_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    auth: Literal["session", "basic"] = "session"
+    at_once: Annotated[int, Field(ge=1, le=256)] = 16
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        wanted, other = ("urls", "paths") if self.kind in ASKED_KINDS else ("paths", "urls")
+        if not getattr(self, wanted) or getattr(self, other):
+            msg = f"kind {self.kind!r} needs {wanted}, at least one, and no {other}"
+            raise ValueError(msg)
+        return self
 
 
 class ClockSettings(_Section):
@@ -295,6 +319,8 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         match source:
             case {"paths": [*paths]}:
                 source["paths"] = [str(folder / path) if isinstance(path, str) else path for path in paths]
+            case {"ca_file": str(path)}:
+                source["ca_file"] = folder / path
     return content
 
 
@@ -306,6 +332,16 @@ def _refuse_secrets(content: Mapping[str, Any], file: Path) -> None:
                 f"take it out of the file and set {PREFIX}LEDGER__URL."
             )
             raise SettingsError(msg)
+    sources = content.get("sources")
+    for number, source in enumerate(sources if isinstance(sources, list) else ()):
+        match source:
+            case {"urls": [*urls]} if any("@" in str(url) for url in urls):
+                msg = (
+                    f"{file}: an address in sources.{number}.urls names a user or password. Secrets come from the "
+                    "environment only: take it out of the file and set FORESHOCK_PROMETHEUS_TOKEN, or "
+                    "FORESHOCK_REDFISH_USER and FORESHOCK_REDFISH_PASSWORD."
+                )
+                raise SettingsError(msg)
 
 
 def _refuse_unknown_variables() -> None:
