@@ -36,6 +36,10 @@ system:
 	$(SUDO) apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES)
 
+.PHONY: prometheus
+prometheus: ## Debian's Prometheus and promtool, for the tests that scrape with it
+	@command -v promtool >/dev/null || $(MAKE) --no-print-directory system PACKAGES=prometheus
+
 demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, decide, dispatch, settle
 	$(BIN)/foreshock demo
 

@@ -3,7 +3,7 @@
 Every request opens the published snapshot and the ledger by itself, so no page ever waits for the pipeline.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -17,6 +17,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dashboards.api import Health, ProposalPage, page
 from dashboards.ledger_view import LedgerView
+from dashboards.measures import measure
+from dashboards.metrics import CONTENT_TYPE, exposition
 from dashboards.pages import incident_page, queue_page, refusal_page
 from dashboards.queue import Clock, Look, Room
 from dashboards.security import SecurityHeaders
@@ -24,6 +26,7 @@ from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
+from decisions.policy import load as load_policy
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 PROBLEM: Final = "application/problem+json"
@@ -37,13 +40,14 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None) -> FastAPI:
+def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, policy: Path | None = None) -> FastAPI:
     """The app on the snapshot under `home` and the ledger at the SQLAlchemy URL; neither has to exist yet.
 
     Args:
         home: State folder, `FORESHOCK_HOME`.
         ledger_url: SQLAlchemy URL; opened to read only.
         clock: Whose time it is; by default the wall's, or the end of the last day held where the fleet is simulated.
+        policy: The policy file whose limits `/metrics` tells; by default the policy that ships.
 
     Raises:
         LedgerError: The URL makes no sense.
@@ -63,6 +67,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None) -> Fa
     _refusals(app)
     _pages(app, room)
     _api(app, room)
+    _metrics(app, room, policy)
     return app
 
 
@@ -82,6 +87,14 @@ def _pages(app: FastAPI, room: Room) -> None:
         """Whether snapshot and ledger are there and can be read."""
         with room.look() as look:
             return Health(status="ok", snapshot=look.fleet is not None, ledger=look.book is not None)
+
+
+def _metrics(app: FastAPI, room: Room, policy: Path | None) -> None:
+    @app.get("/metrics", response_class=Response, include_in_schema=False)
+    def metrics() -> Response:
+        with room.look() as look:
+            measures = measure(look, load_policy(policy), datetime.now(UTC))
+        return Response(exposition(measures), media_type=CONTENT_TYPE)
 
 
 def _api(app: FastAPI, room: Room) -> None:

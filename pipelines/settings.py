@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -169,6 +169,26 @@ class ReviewSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65_535)] = 8_484
 
 
+class NotifySettings(_Section):
+    """A channel that people are told by: its URL, in apprise's form, stands in the environment variable `url_from`.
+
+    It gets notices of these `severities`. Links go to `base_url`; where that is empty, to where `[review]` listens.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    url_from: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+    severities: Annotated[tuple[Literal["page", "warn", "info"], ...], Field(min_length=1)] = ("page", "warn")
+    base_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+
+
+class NotificationsSettings(_Section):
+    """What counts as urgent, and how a channel that fails is tried again: first soon, then twice as late each time."""
+
+    page_within_hours: Annotated[float, Field(ge=0, le=168)] = 6.0
+    first_retry_minutes: Annotated[float, Field(gt=0, le=1_440)] = 5.0
+    longest_retry_minutes: Annotated[float, Field(gt=0, le=1_440)] = 60.0
+
+
 class Settings(BaseSettings):
     """Everything that can be set, after the file and the environment have been read."""
 
@@ -190,6 +210,16 @@ class Settings(BaseSettings):
     drive: DriveSettings = DriveSettings()
     ledger: LedgerSettings = LedgerSettings()
     review: ReviewSettings = ReviewSettings()
+    notify: tuple[NotifySettings, ...] = ()
+    notifications: NotificationsSettings = NotificationsSettings()
+
+    @field_validator("notify")
+    @classmethod
+    def _named_apart(cls, channels: tuple[NotifySettings, ...]) -> tuple[NotifySettings, ...]:
+        if len({channel.name for channel in channels}) < len(channels):
+            msg = "two channels have the same name"
+            raise ValueError(msg)
+        return channels
 
     @property
     def ledger_url(self) -> str:
