@@ -88,7 +88,8 @@ def _orders(con: Connection, *where: Any) -> tuple[ListedOrder, ...]:
 def _starting(con: Connection, now: datetime) -> tuple[Starting, ...]:
     held, box = tables.orders.c, tables.outbox.c
     still = (OrderState.REQUESTED.value, *(state.value for state in UNDER_WAY if state is not OrderState.STARTED))
-    found = {each.order.proposal_id: each for each in _orders(con, held.state.in_(still), box.state != "dead")}
+    alive = _orders(con, held.state.in_(still), box.state != "dead", held.expires_at > now)
+    found = {each.order.proposal_id: each for each in alive}
     decided = queries.proposals(con, now, [tables.proposal.c.proposal_id.in_(found)], None)
     by_policy = [each for each in decided if each.decision is not None and each.decision.by == record.POLICY]
     return tuple(Starting(found[each.proposal.proposal_id], each) for each in by_policy)

@@ -52,7 +52,7 @@ def notices(seen: Seen, soon: timedelta) -> list[Notice]:
 
     Args:
         seen: what the ledger holds.
-        soon: what starts or expires within this is a page, else a warning.
+        soon: what touches VMs and starts or expires within this is a page, else a warning.
     """
     asks = [*_waiting(seen.waiting), *_starting(seen.starting)]
     by_incident: dict[str | None, list[Ask]] = defaultdict(list)
@@ -111,14 +111,14 @@ def _alone(asks: Sequence[Ask], page_by: datetime) -> Iterator[Notice]:
 
 
 def _about(topic: str, title: str, asks: Sequence[Ask], page_by: datetime, path: str) -> Notice:
-    severity = Severity.PAGE if asks[0].at <= page_by else Severity.WARN
+    severity = _severity(asks, page_by)
     path = f"/proposals/{asks[0].proposal.proposal_id}" if len(asks) == 1 else path
     return Notice(topic, severity, title, _lines([ask.line for ask in asks]), path, tuple(ask.item for ask in asks))
 
 
 def _incident(incident: Incident, asks: Iterable[Ask], page_by: datetime) -> Notice:
     ordered = _by_moment(asks)
-    severity = Severity.PAGE if ordered and ordered[0].at <= page_by else Severity.WARN
+    severity = _severity(ordered, page_by)
     hosts = incident.hosts_affected
     title = f"{incident.leading.named}: {_count(len(hosts), 'host')}, one cause"
     waits = [ask for ask in ordered if ask.waits]
@@ -183,6 +183,12 @@ def _stopped(stop: Stop | None) -> Iterator[Notice]:
         title = f"The kill switch was thrown by {stop.by}"
         body = f"{stop.reason or 'No reason given.'}\nNo order leaves until it is released: foreshock start."
         yield Notice("kill_switch", Severity.WARN, title, body, "/", ((stop.by, stop.at.isoformat()),))
+
+
+def _severity(asks: Iterable[Ask], page_by: datetime) -> Severity:
+    """A page where VMs are touched, or left where they are unanswered, before long; an empty host can wait."""
+    urgent = any(ask.at <= page_by and ask.proposal.action in TOLD for ask in asks)
+    return Severity.PAGE if urgent else Severity.WARN
 
 
 def _by_moment(asks: Iterable[Ask]) -> list[Ask]:

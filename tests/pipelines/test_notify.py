@@ -202,6 +202,13 @@ def test_what_becomes_urgent_is_told_again(night: Night, receiver: Receiver) -> 
     assert "1 host needs approval, the first until Wed 4 Mar 06:00 UTC" in receiver.last
 
 
+def test_an_empty_host_pages_nobody(night: Night, receiver: Receiver) -> None:
+    """A repair that waits for an answer is a warning until it expires: no VM is at stake."""
+    at = later(night, 40, proposal("r01-01", Action.DECOMMISSION, Autonomy.APPROVE))
+    assert notify(settings(night.home, "page"), at + timedelta(hours=29)).told == {}
+    assert notify(settings(night.home, "warn"), at + timedelta(hours=29)).told == {"pager": 1}
+
+
 def test_severities_are_routed(night: Night, receiver: Receiver) -> None:
     """A channel for infos hears of hosts worth a look, and of nothing else."""
     assert notify(settings(night.home, "info"), NOW).told == {"pager": 1}
