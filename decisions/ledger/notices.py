@@ -105,7 +105,9 @@ class Notices:
         told = notification_told.c
         with reading(self.engine) as con:
             heard = {row.topic: row for row in con.execute(select(notification_told).where(told.channel == channel))}
-            rows = con.execute(select(notification).where(notification.c.severity.in_(list(severities)))).all()
+            rows = con.execute(
+                select(notification).where(notification.c.severity.in_([each.value for each in severities]))
+            ).all()
         found = [_notice(row) for row in rows if not _is_silenced(row) and _is_news(row, heard.get(row.topic))]
         return sorted(found, key=lambda notice: (notice.severity.rank, notice.topic))
 

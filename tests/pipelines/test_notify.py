@@ -14,7 +14,6 @@ from sqlalchemy import create_engine, update
 
 from data.errors import LedgerError, SettingsError, WarehouseError
 from decisions.domain import Action, Autonomy, Proposal, Verdict
-from decisions.ledger.notices import Notices
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
 from pipelines.cli import main
@@ -22,6 +21,7 @@ from pipelines.settings import NotifySettings, Settings, load
 from pipelines.steps.notify import and_tell, notify
 from tests.dashboards.conftest import ASOF, Night, make_night, proposal
 from tests.decisions.ledgers import dump
+from tests.pipelines.nights import command
 
 NOW = ASOF + timedelta(hours=1)
 TOKEN = "a-very-secret-token-0123456789"
@@ -273,23 +273,31 @@ def test_the_url_stays_secret(night: Night, receiver: Receiver, caplog: pytest.L
     assert TOKEN not in repr(said)
 
 
-def test_killed_after_sending_there_is_one_repeat(
-    night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("point", "heard"),
+    [
+        ("pipelines.notifications.channels:send:before:1", 1),
+        ("pipelines.notifications.channels:send:after:1", 2),
+        ("decisions.ledger.notices:Notices.told:after:1", 1),
+    ],
+    ids=["before sending", "sent and not written down", "written down"],
+)
+def test_killed_with_sigkill_there_is_at_most_one_repeat(
+    night: Night, receiver: Receiver, point: str, heard: int
 ) -> None:
-    """What was sent and not written down is sent once more, not before the claim has run out; then it is quiet."""
-
-    def die(*_args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Notices, "told", die)
-        with pytest.raises(KeyboardInterrupt):
-            notify(settings(night.home), NOW)
-    assert notify(settings(night.home), NOW).told == {}
-    wait_out(night)
-    assert notify(settings(night.home), NOW).told == {"pager": 6}
-    assert notify(settings(night.home), NOW).told == {}
-    assert len(receiver.heard) == 2
+    """Nothing is lost; what was sent and not written down is sent once more when its claim has run out, then quiet."""
+    text = 'home = "."\n[[notify]]\nname = "pager"\nurl_from = "PAGER"\n'
+    (night.home / "foreshock.toml").write_text(text, encoding="utf-8")
+    send = [["notifications", "send"]]
+    assert command(night.home, send, kill=point) == -9
+    before = len(receiver.heard)
+    command(night.home, send)
+    assert len(receiver.heard) == before, "the claim keeps others from sending too"
+    for _ in range(2):
+        wait_out(night)
+        command(night.home, send)
+    assert len(receiver.heard) == heard
 
 
 @pytest.mark.slow
