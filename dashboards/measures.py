@@ -108,7 +108,7 @@ def _ledger(book: Reader, policy: Policy, now: datetime) -> LedgerMeasures:
     lately = now - timedelta(hours=policy.breaker.hours)
     return LedgerMeasures(
         cycle=cycle,
-        proposals=counts.proposals(con, now, cycle.cycle_id) if cycle else {},
+        proposals=queries.standings(con, now, cycle.cycle_id) if cycle else {},
         orders=counts.orders(con),
         waiting=waiting,
         waiting_since=since,

@@ -3,7 +3,6 @@
 Each function reads inside the caller's transaction.
 """
 
-from collections import Counter
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -11,16 +10,9 @@ from sqlalchemy import Connection, func, select
 from decisions.actions import MOVES
 from decisions.domain import UNDER_WAY, OrderState
 from decisions.ledger import schema as tables
-from decisions.ledger.queries import standings
-from decisions.ledger.values import Standing
 
 _TAKEN = tuple(state.value for state in UNDER_WAY)
 _WAITING = ("pending", "leased")
-
-
-def proposals(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[str, Standing]]:
-    """How many of the cycle's proposals are of each action, and stand where `now`."""
-    return standings(con, now, cycle_id)
 
 
 def orders(con: Connection) -> dict[str, int]:
