@@ -63,6 +63,7 @@ def run(
     with telling(settings, now, call) as trail:
         ingested = trail(ingest, settings, now)
         before = trail(settle, settings, now)
+        trail.begin("score")
         believed = predictors if predictors is not None else champions(settings)
         scores = tuple(trail(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
         if predictors is None:

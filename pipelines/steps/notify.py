@@ -82,9 +82,13 @@ class Trail:
         self._call = call
         self.steps: list[str] = []
 
+    def begin(self, step: str) -> None:
+        """What comes now belongs to the step."""
+        self.steps.append(step)
+
     def __call__(self, step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the step returns."""
-        self.steps.append(step.__name__.removesuffix("_with"))
+        self.begin(step.__name__.removesuffix("_with"))
         return self._call(step, *args, **kwargs)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, update
 
-from data.errors import LedgerError, SettingsError, WarehouseError
+from data.errors import ForeshockError, LedgerError, SettingsError, WarehouseError
 from decisions.domain import Action, Autonomy, Proposal, Verdict
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
@@ -21,6 +21,7 @@ from pipelines.settings import NotifySettings, Settings, load
 from pipelines.steps.notify import and_tell, notify
 from tests.dashboards.conftest import ASOF, Night, make_night, proposal
 from tests.decisions.ledgers import dump
+from tests.pipelines import nights
 from tests.pipelines.nights import command
 
 NOW = ASOF + timedelta(hours=1)
@@ -339,6 +340,15 @@ def test_a_cycle_that_fails_pages(home: Path, receiver: Receiver) -> None:
     with pytest.raises(WarehouseError, match="FORESHOCK_HOME"):
         cycle.run(settings(home), ASOF.date())
     assert receiver.heard[0]["title"].startswith("Foreshock page: The step ")
+
+
+@pytest.mark.slow
+def test_a_cycle_without_a_model_pages_for_the_score(home: Path, receiver: Receiver) -> None:
+    """Readings are there and no champion is: the step that looks for one is named, not the one before it."""
+    nights.build(home)
+    with pytest.raises(ForeshockError, match="model"):
+        cycle.run(settings(home), nights.UNTIL)
+    assert receiver.heard[0]["title"] == "Foreshock page: The step score failed"
 
 
 def test_without_a_ledger_a_failing_step_is_told_all_the_same(
