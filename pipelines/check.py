@@ -199,7 +199,14 @@ def _notifications(settings: Settings) -> Iterator[Finding]:
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:
+    from pipelines.steps.ingest import probe
+
     for source in settings.sources:
         for path in source.paths:
             found = Path(path).exists() or any(Path(path).parent.glob(Path(path).name))
             yield Finding(f"source {source.kind}", "ok" if found else "wrong", path if found else f"nothing at {path}")
+        for url in source.urls:
+            try:
+                yield Finding(f"source {source.kind}", "ok", probe(source, url))
+            except ForeshockError as error:
+                yield Finding(f"source {source.kind}", "wrong", str(error))

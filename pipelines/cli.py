@@ -74,7 +74,13 @@ _GROUPS: Final = (
         ("show", "decisions:show", "One proposal with its reasons and prices."),
         ("approve", "decisions:approve", "Let it happen."),
         ("veto", "decisions:veto", "Stop it."),
-        ("snooze", "decisions:snooze", "Not now; ask again later."),
+        ("snooze", "decisions:snooze", "Not now; ask again when it changes, or later."),
+        ("hand-over", "decisions:hand_over", "Let a named person decide."),
+    )),
+    (_PEOPLE, "tokens", "Who may look and decide by the review pages and their API.", (
+        ("create", "tokens:create", "A new token, shown once."),
+        ("list", "tokens:list_", "Whose tokens hold, and until when."),
+        ("revoke", "tokens:revoke", "End one before its time."),
     )),
     (_PEOPLE, "orders", "The queue to the executor.", (
         ("list", "orders:list_", "Orders, newest first."),

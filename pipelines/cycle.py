@@ -89,7 +89,7 @@ def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False
 
 def ingest(settings: Settings, now: datetime) -> IngestReport:
     """What became of the configured sources' rows, and of what a simulated world has told by `now`."""
-    configured = ingest_all(settings, settings.sources, at=now) if settings.sources else IngestReport()
+    configured = ingest_all(settings, settings.sources, at=now, patient=True) if settings.sources else IngestReport()
     told = ingest_world(settings, now) if has_world(settings) else IngestReport()
     return configured + told
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration."""
 
 
@@ -94,11 +94,12 @@ decision = Table(
     METADATA,
     Column("decision_id", Integer, primary_key=True),
     Column("proposal_id", ForeignKey("proposal.proposal_id"), nullable=False),
-    Column("verdict", String, nullable=False),  # approved | vetoed | snoozed
+    Column("verdict", String, nullable=False),  # approved | vetoed | snoozed | handed_over
     Column("decided_by", String, nullable=False),  # a person, or `policy`
     Column("reason", Text, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),  # until then a veto or a snooze holds the host
+    Column("assignee", Text),  # to whom it was handed over
     Index("decision_by_proposal", "proposal_id"),
     Index(
         "decision_is_final",
@@ -206,6 +207,33 @@ opt_out = Table(
     Column("opt_out_id", String, primary_key=True),
     Column("body", Text, nullable=False),  # JSON: the whole opt-out, never changed
     Column("removal", Text),  # JSON: who ended it before its time, why and when
+)
+
+token = Table(
+    "token",
+    METADATA,
+    Column("token_id", String, primary_key=True),
+    Column("body", Text, nullable=False),  # JSON: whose, role, pools, expiry, sha256 of the secret; never changed
+    Column("revocation", Text),  # JSON: who ended it before its time, why and when
+)
+
+session = Table(
+    "session",
+    METADATA,
+    Column("cookie_sha256", String, primary_key=True),
+    Column("token_id", ForeignKey("token.token_id")),  # null: logged in with an identity provider
+    Column("body", Text, nullable=False),  # JSON: whose, role, pools
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+answer = Table(
+    "answer",
+    METADATA,
+    Column("asked_by", String, primary_key=True),
+    Column("key", String, primary_key=True),  # what the asker called the request
+    Column("request_sha256", String, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: the answer that was given
+    Column("at", UtcDateTime, nullable=False),
 )
 
 notification = Table(

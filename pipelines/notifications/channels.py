@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from data.errors import SettingsError
 from decisions.ledger.notices import Notice, Severity
-from pipelines.settings import NotifySettings, Settings
+from pipelines.notifications.settings import NotifySettings
+from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -68,7 +69,7 @@ def message(notices: Sequence[Notice], address: str) -> tuple[str, str]:
 def base_url(settings: Settings, channel: NotifySettings) -> str:
     """Where the review page is for those whom the channel tells."""
     host = f"[{settings.review.host}]" if ":" in settings.review.host else settings.review.host
-    return channel.base_url.rstrip("/") or f"http://{host}:{settings.review.port}"
+    return channel.base_url.rstrip("/") or settings.review.url or f"http://{host}:{settings.review.port}"
 
 
 def _masked(said: str, channel: NotifySettings) -> str:

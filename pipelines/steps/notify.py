@@ -18,7 +18,8 @@ from decisions.policy import load as load_policy
 from pipelines import ledgers
 from pipelines.calls import Call, P, R, straight
 from pipelines.notifications import channels, words
-from pipelines.settings import NotifySettings, Settings
+from pipelines.notifications.settings import NotifySettings
+from pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)
 

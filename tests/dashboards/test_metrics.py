@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
+from pipelines.settings import PolicySettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, Night
 from tests.dashboards.scraped import NOW, Samples, measured, owners_metrics, scrape, value
 
@@ -112,7 +113,8 @@ def test_limits_are_those_of_the_policy_file(made: Night, tmp_path: Path) -> Non
     """The policy that decides is the policy that is told."""
     policy = tmp_path / "policy.toml"
     policy.write_text("[freshness]\ntelemetry_hours = 12\n[breaker]\nfleet_share = 0.5\n", encoding="utf-8")
-    app = create_app(made.home, made.url, clock=lambda: NOW, policy=policy)
+    settings = Settings(policy=PolicySettings(path=policy))
+    app = create_app(made.home, made.url, clock=lambda: NOW, settings=settings)
     samples = scrape(TestClient(app, base_url=BASE).get("/metrics").text)
     assert value(samples, "telemetry_age_limit_seconds") == 12 * 3600
     assert value(samples, "hosts_emptied_limit") == 4
@@ -138,7 +140,7 @@ def test_promtool_finds_nothing_to_say(text: str, tmp_path: Path) -> None:
     """Prometheus' own linter: names, units, HELP texts, and `_total` on counters only; of the executor's too."""
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("no promtool: install Debian's prometheus (make prometheus) to run this")
+        pytest.skip("no promtool: install Debian's prometheus (make daemons) to run this")
     for exposition in (text, owners_metrics(tmp_path)):
         done = subprocess.run(
             [promtool, "check", "metrics"], input=exposition, capture_output=True, text=True, check=False

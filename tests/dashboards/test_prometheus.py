@@ -30,7 +30,7 @@ def tool(name: str) -> str:
     """The program of Debian's prometheus package; skips the test, saying so, where it is absent."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"no {name}: install Debian's prometheus (make prometheus) to run this")
+        pytest.skip(f"no {name}: install Debian's prometheus (make daemons) to run this")
     return found
 
 

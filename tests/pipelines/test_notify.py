@@ -17,7 +17,8 @@ from decisions.domain import Action, Autonomy, Proposal, Verdict
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
 from pipelines.cli import main
-from pipelines.settings import NotifySettings, Settings, load
+from pipelines.notifications.settings import NotifySettings
+from pipelines.settings import Settings, load
 from pipelines.steps.notify import and_tell, notify
 from tests.dashboards.conftest import ASOF, Night, make_night, proposal
 from tests.decisions.ledgers import dump
