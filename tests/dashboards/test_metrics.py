@@ -9,8 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
-from pipelines.settings import PolicySettings, Settings
+from decisions.access.values import Role
+from pipelines.settings import PolicySettings, ReviewSettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, Night
+from tests.dashboards.people import bearer, token
 from tests.dashboards.scraped import NOW, Samples, measured, owners_metrics, scrape, value
 
 
@@ -146,3 +148,12 @@ def test_promtool_finds_nothing_to_say(text: str, tmp_path: Path) -> None:
             [promtool, "check", "metrics"], input=exposition, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_where_reading_takes_a_login_prometheus_shows_a_token(night: Night) -> None:
+    """Without a token nothing is told; a viewer's is enough."""
+    settings = Settings(review=ReviewSettings(authentication="required"))
+    app = TestClient(create_app(night.home, night.url, clock=lambda: NOW, settings=settings), base_url=BASE)
+    assert "foreshock_hosts " not in app.get("/metrics").text
+    shown = bearer(token(night, "prometheus", Role.VIEWER))
+    assert value(scrape(app.get("/metrics", headers=shown).text), "hosts") == 9
