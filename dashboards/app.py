@@ -5,7 +5,7 @@ changes something stands behind the gate (`dashboards.access.gate`) and goes int
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final
@@ -24,6 +24,8 @@ from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, page
 from dashboards.deciding import Desk, api, forms, found
 from dashboards.ledger_view import LedgerView
+from dashboards.measures import measure
+from dashboards.metrics import CONTENT_TYPE, exposition
 from dashboards.pages import MOST, incident_page, passing_page, queue_page, refusal_page
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
@@ -32,6 +34,7 @@ from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
+from decisions.policy import load as load_policy
 from pipelines.settings import LedgerSettings, Settings
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -78,6 +81,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     forms.routes(app, desk)
     _api(app, room)
     api.routes(app, desk)
+    _metrics(app, room, settings.policy.path)
     return app
 
 
@@ -97,6 +101,14 @@ def _pages(app: FastAPI, room: Room) -> None:
         """Whether snapshot and ledger are there and can be read."""
         with room.look() as look:
             return Health(status="ok", snapshot=look.fleet is not None, ledger=look.book is not None)
+
+
+def _metrics(app: FastAPI, room: Room, policy: Path | None) -> None:
+    @app.get("/metrics", response_class=Response, include_in_schema=False)
+    def metrics() -> Response:
+        with room.look() as look:
+            measures = measure(look, load_policy(policy), datetime.now(UTC))
+        return Response(exposition(measures), media_type=CONTENT_TYPE)
 
 
 def _api(app: FastAPI, room: Room) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from data.errors import LedgerError
 from decisions.domain import Order, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import queries
+from decisions.ledger import notices, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
 from decisions.ledger.values import Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers
@@ -145,6 +146,10 @@ class Reader:
     def open_besides(self, cycle_id: str) -> list[Order]:
         """Orders of other cycles that have not come to an end."""
         return queries.open_orders(self.con, cycle_id)
+
+    def channels(self) -> list[ListedChannel]:
+        """How each notification channel fares."""
+        return notices.channels(self.con)
 
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""

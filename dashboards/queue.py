@@ -147,6 +147,20 @@ class Look:
         )
 
     def _notices(self, cycle: Cycle | None) -> tuple[str, ...]:
+        return (*self._overdue(cycle), *self._unheard())
+
+    def _unheard(self) -> tuple[str, ...]:
+        """Channels that fail, whose news nobody hears."""
+        held = self.book.channels() if self.book else []
+        return tuple(
+            f"The notification channel {each.channel} has failed {words.plural(each.failures, 'time')} in a row, so "
+            f"what it should tell is not heard: {each.last_error}. It is tried again from "
+            f"{each.next_attempt_at:%Y-%m-%d %H:%M} UTC."
+            for each in held
+            if each.failures
+        )
+
+    def _overdue(self, cycle: Cycle | None) -> tuple[str, ...]:
         if cycle is None or self.now - cycle.asof_at <= OVERDUE:
             return ()
         asked = words.ago(cycle.asof_at, self.now)

@@ -97,6 +97,11 @@ _GROUPS: Final = (
         ("list", "opt_outs:list_", "Who keeps what out, why and until when."),
         ("remove", "opt_outs:remove", "End one before its time."),
     )),
+    (_PEOPLE, "notifications", "What people are told, and who has taken note of it.", (
+        ("list", "notifications:list_", "What is told now, and how each channel fares."),
+        ("ack", "notifications:ack", "Do not repeat it unless it changes."),
+        ("send", "notifications:send", "Tell people what is new now."),
+    )),
     (_PEOPLE, "ledger", "The audit chain.", (("verify", "orders:verify", "Check that no record was changed."),)),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data.errors import SettingsError
+from pipelines.notifications.settings import Channels, NotificationsSettings
 
 FILE_NAME: Final = "foreshock.toml"
 PREFIX: Final = "FORESHOCK__"
@@ -248,6 +249,8 @@ class Settings(BaseSettings):
     drive: DriveSettings = DriveSettings()
     ledger: LedgerSettings = LedgerSettings()
     review: ReviewSettings = ReviewSettings()
+    notify: Channels = ()
+    notifications: NotificationsSettings = NotificationsSettings()
 
     @property
     def ledger_url(self) -> str:

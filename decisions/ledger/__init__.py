@@ -19,6 +19,7 @@ from decisions.incidents.values import Incident
 from decisions.ledger import chain, opt_outs, orders, queries, record, said
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
@@ -360,6 +361,11 @@ class Ledger:
             if closed:
                 chain.append(con, at, [Entry("episode_closed", host_id, {"why": why})])
             return closed
+
+    @property
+    def notices(self) -> Notices:
+        """What people are told, and who has taken note of it."""
+        return Notices(self._engine)
 
     # Kill switch and audit
 

@@ -1,6 +1,7 @@
 """What the ledger can be asked. Each function reads inside the caller's transaction."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -71,6 +72,21 @@ def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int |
     rows = con.execute(query).all()
     decided = _last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
+
+
+def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[str, Standing]]:
+    """How many of the cycle's proposals are of each action, and stand where `now`; the database counts them."""
+    asked, said = tables.proposal.c, tables.decision.c
+    last = select(func.max(said.decision_id)).where(said.proposal_id == asked.proposal_id).scalar_subquery()
+    own = select(asked.action, asked.autonomy, asked.expires_at, last.label("last"))
+    mine = own.where(asked.cycle_id == cycle_id).subquery()
+    alike = (mine.c.action, mine.c.autonomy, mine.c.expires_at, said.verdict, said.expires_at.label("holds_until"))
+    query = select(*alike, func.count().label("times")).group_by(*alike)
+    found: Counter[tuple[str, Standing]] = Counter()
+    for row in con.execute(query.outerjoin_from(mine, tables.decision, said.decision_id == mine.c.last)):
+        spoke = Decision("", Standing(row.verdict), "", "", now, row.holds_until) if row.verdict else None
+        found[row.action, _standing(row, spoke, now)] += row.times
+    return found
 
 
 def briefs(con: Connection, now: datetime, where: Iterable[Any]) -> list[Brief]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration."""
 
 
@@ -128,6 +128,7 @@ orders = Table(
     Column("host_state", String),  # how it left its host, if the executor told
     Index("orders_by_state", "state"),
     Index("orders_by_host", "host_id", "requested_at"),
+    Index("orders_by_request", "requested_at"),
     Index(
         "order_is_open",
         "host_id",
@@ -169,6 +170,7 @@ outcome = Table(
     Column("pause_seconds", Float, nullable=False),
     Column("interrupted", Boolean, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Index("outcome_by_result", "result", "interrupted"),
 )
 
 episode = Table(
@@ -232,6 +234,42 @@ answer = Table(
     Column("request_sha256", String, nullable=False),
     Column("body", Text, nullable=False),  # JSON: the answer that was given
     Column("at", UtcDateTime, nullable=False),
+)
+
+notification = Table(
+    "notification",
+    METADATA,
+    Column("topic", String, primary_key=True),  # what it is about: `approval`, `incident/ID`, `step/NAME`, ...
+    Column("severity", String, nullable=False),  # page | warn | info
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("path", String, nullable=False),  # of its review page
+    Column("about", Text, nullable=False),  # JSON: what it tells of; something new among it is a change
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("acknowledged_about", Text),  # JSON: what a person has taken note of
+    Column("acknowledged_by", String),
+    Column("acknowledged_reason", Text),
+    Column("acknowledged_at", UtcDateTime),
+)
+
+notification_told = Table(
+    "notification_told",
+    METADATA,
+    Column("topic", ForeignKey("notification.topic"), primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("severity", String, nullable=False),
+    Column("about", Text, nullable=False),  # JSON: what the channel has been told
+    Column("at", UtcDateTime, nullable=False),
+)
+
+notification_channel = Table(
+    "notification_channel",
+    METADATA,
+    Column("channel", String, primary_key=True),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("last_error", Text),
+    Column("next_attempt_at", UtcDateTime, nullable=False),  # by the wall's clock
+    Column("told_at", UtcDateTime),
 )
 
 history = Table(
