@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from dashboards import looking
 from dashboards.api import Health, ProposalPage, page
 from dashboards.ledger_view import LedgerView
 from dashboards.pages import incident_page, queue_page, refusal_page
@@ -37,18 +38,19 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None) -> FastAPI:
+def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, policy: Path | None = None) -> FastAPI:
     """The app on the snapshot under `home` and the ledger at the SQLAlchemy URL; neither has to exist yet.
 
     Args:
         home: State folder, `FORESHOCK_HOME`.
         ledger_url: SQLAlchemy URL; opened to read only.
         clock: Whose time it is; by default the wall's, or the end of the last day held where the fleet is simulated.
+        policy: The policy file, for limits and thresholds; by default the policy that ships.
 
     Raises:
         LedgerError: The URL makes no sense.
     """
-    room = Room(home, LedgerView(ledger_url), clock)
+    room = Room(home, LedgerView(ledger_url), clock, policy)
     app = FastAPI(
         title="Foreshock review",
         summary="Tonight's proposals with their reasons. Reads only.",
@@ -59,9 +61,11 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None) -> Fa
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES, www_redirect=False)
     app.add_middleware(SecurityHeaders)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    plotly = [("plotly", "package_data")]
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static", packages=plotly), name="static")
     _refusals(app)
     _pages(app, room)
+    looking.routes(app, room)
     _api(app, room)
     return app
 

@@ -1,17 +1,22 @@
 """The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import duckdb
 
 from data.errors import WarehouseError
 from data.warehouse import PUBLISHED, arrow, read
 from pipelines.clock import end_of, is_simulated, last_day
+
+T = TypeVar("T")
+
+ANSWERS_MOST: Final = 200
+_ANSWERS: Final[dict[tuple[str, str], Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,10 @@ def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
     if not (home / PUBLISHED).exists():
         yield None
         return
+    snapshot = str((home / PUBLISHED).resolve())
     try:
         with read(home) as con:
-            yield FleetReader(home, con)
+            yield FleetReader(home, con, snapshot)
     except duckdb.Error as error:
         msg = f"The snapshot in {home} cannot be read: {error}. Publish it again with `foreshock ingest`."
         raise WarehouseError(msg) from error
@@ -72,6 +78,18 @@ class FleetReader:
 
     home: Path
     con: duckdb.DuckDBPyConnection
+    snapshot: str = ""
+    """Names the snapshot: another one has another name."""
+
+    def remembered(self, question: str, ask: Callable[[], T]) -> T:
+        """The answer, worked out once for each snapshot: a snapshot never changes."""
+        key = (self.snapshot, question)
+        if key not in _ANSWERS or not self.snapshot:
+            if len(_ANSWERS) >= ANSWERS_MOST:
+                _ANSWERS.clear()
+            _ANSWERS[key] = ask()
+        answer: T = _ANSWERS[key]
+        return answer
 
     def freshness(self) -> Freshness:
         """How large the fleet is now, and how old what is known of it."""
@@ -88,6 +106,26 @@ class FleetReader:
             simulated=is_simulated(self.con),
             **sizes,
         )
+
+    def versions(self, believed: frozenset[str] | None) -> dict[str, str]:
+        """The model version whose risks count, by component: of those believed, or of any, the one that scored last."""
+        return self.remembered(f"versions {sorted(believed or ())}", lambda: self._versions(believed))
+
+    def _versions(self, believed: frozenset[str] | None) -> dict[str, str]:
+        rows = arrow(
+            self.con,
+            """
+            with newest as (select max(asof_at) as at from risk),
+            scored as (
+                select component, model_version, max(asof_at) as asof_at from risk, newest
+                where asof_at >= newest.at - interval 7 days group by component, model_version
+            )
+            select component, arg_max(model_version, asof_at) as version from scored
+            where $believed is null or list_contains($believed, model_version)
+            group by component order by component""",
+            {"believed": None if believed is None else sorted(believed)},
+        ).to_pylist()
+        return {row["component"]: row["version"] for row in rows}
 
     def places(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Place]:
         """Where the hosts stood at the moment, or in the first picture held if that came later."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from dashboards import words
+from dashboards import charts, words
 from dashboards.views import FactorView, ProposalView, Queue
 from dashboards.words import Section
 from decisions.incidents.values import Incident
@@ -70,6 +70,11 @@ def incident_page(incident: Incident, now: datetime) -> str:
     return _template("incident.html").render(incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
 
 
+def page(template: str, **told: object) -> str:
+    """A page from its template and what it tells."""
+    return _template(template).render(**told)
+
+
 def refusal_page(title: str, detail: str) -> str:
     """An error as HTML."""
     return _template("refusal.html").render(title=title, detail=detail)
@@ -119,6 +124,7 @@ def _environment() -> Environment:
         "gib": _gib,
         "number": words.number,
         "percent": words.percent,
+        "picture": charts.picture,
         "plural": words.plural,
         "seconds": _seconds,
     }

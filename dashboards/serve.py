@@ -18,6 +18,7 @@ def serve(
     port: int = 8484,
     *,
     clock: Clock | None = None,
+    policy: Path | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the review app until interrupted.
@@ -28,6 +29,7 @@ def serve(
         host: A loopback address; 0 as `port` picks a free one.
         port: Port to listen on.
         clock: Whose time it is; see `dashboards.app.create_app`.
+        policy: The policy file; see `dashboards.app.create_app`.
         announce: Called once with the URL as soon as the port is ours.
 
     Raises:
@@ -36,7 +38,7 @@ def serve(
         LedgerError: The ledger's URL makes no sense.
     """
     address = loopback(host, port)
-    app = create_app(home, ledger_url, clock=clock)
+    app = create_app(home, ledger_url, clock=clock, policy=policy)
     with listening.bound(address, port) as listener:
         if announce is not None:
             shown = f"[{address}]" if ":" in address else address
