@@ -61,8 +61,8 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, polic
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES, www_redirect=False)
     app.add_middleware(SecurityHeaders)
-    plotly = [("plotly", "package_data")]
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static", packages=plotly), name="static")
+    kept = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
+    app.mount("/static", kept, name="static")
     _refusals(app)
     _pages(app, room)
     looking.routes(app, room)

@@ -1,4 +1,4 @@
-"""Charts: points worked out on the server as SVG, and the same as a figure for Plotly, which draws it where asked to."""
+"""Charts: worked out on the server as SVG, and the same as a figure for Plotly, which draws it when asked to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ class Reason:
 
     said: str
     contribution: float | None
-    """What the factor adds to the log-odds; null: the risk came without reasons, and this is what is always looked at."""
+    """What the factor adds to the log-odds; null: no reason, but what is always looked at."""
     chart: Chart | None
     peers: str
 

@@ -115,10 +115,10 @@ class FleetReader:
         rows = arrow(
             self.con,
             """
-            with newest as (select max(asof_at) as at from risk),
+            with newest as (select max(asof_at) as newest_at from risk),
             scored as (
                 select component, model_version, max(asof_at) as asof_at from risk, newest
-                where asof_at >= newest.at - interval 7 days group by component, model_version
+                where asof_at >= newest.newest_at - interval 7 days group by component, model_version
             )
             select component, arg_max(model_version, asof_at) as version from scored
             where $believed is null or list_contains($believed, model_version)

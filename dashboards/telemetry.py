@@ -62,7 +62,7 @@ def part(con: duckdb.DuckDBPyConnection, component: str, entity_id: str) -> Part
 
 
 def gauge_of(component: str, piece: str) -> str | None:
-    """The gauge that shows a piece of evidence: an attribute, the warning counters, the part's events; None: none does."""
+    """The gauge that shows a piece of evidence: an attribute, the warning counters, events; None: none does."""
     if not has_readings(component):
         return EVENTS
     if f"{piece}_raw" in catalog(component).columns:

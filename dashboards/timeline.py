@@ -40,9 +40,10 @@ class Moment:
 
 
 def moments(look: Look, host_id: str, told: Story | None) -> tuple[Moment, ...]:
-    """Everything that snapshot and ledger hold of the host, the newest first; at one moment, the effect before its cause."""
+    """What snapshot and ledger hold of the host, the newest first; at one moment, the effect before its cause."""
     found = [*_of_snapshot(look, host_id), *(_of_ledger(told) if told else ())]
-    return tuple(reversed(sorted(found, key=lambda one: one.at)))
+    found.sort(key=lambda one: one.at)
+    return tuple(found[::-1])
 
 
 def _of_snapshot(look: Look, host_id: str) -> Iterator[Moment]:
