@@ -85,7 +85,11 @@ def at_risk(fleet: FleetReader, versions: Mapping[str, str], threshold: float) -
         from risk join newest using (component, model_version, asof_at)
         left join (select entity_key, host_id from entity_host where valid_until is null) using (entity_key)
         group by component order by component"""
-    asked: dict[str, object] = {"components": list(versions), "versions": list(versions.values()), "threshold": threshold}
+    asked: dict[str, object] = {
+        "components": list(versions),
+        "versions": list(versions.values()),
+        "threshold": threshold,
+    }
     return fleet.remembered(
         f"at risk {sorted(versions.items())} {threshold}",
         lambda: tuple(AtRisk(**row) for row in arrow(fleet.con, query, asked).to_pylist()),

@@ -53,7 +53,7 @@ class Room:
             LedgerError: The ledger is there, and cannot be read.
         """
         with open_fleet(self.home) as fleet, self.ledger.open() as book:
-            yield Look(fleet, book, self.clock, self.policy)
+            yield Look(fleet, book, self.clock, self.policy, self.home)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Look:
     book: Reader | None
     clock: Clock | None
     policy_file: Path | None = None
+    home: Path = Path()
 
     @cached_property
     def policy(self) -> Policy:

@@ -6,6 +6,8 @@ cycle sees what the first one saw; another policy or model asking about the same
 All moments are aware and come back in UTC.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -15,9 +17,10 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record
+from decisions.ledger import chain, opt_outs, orders, queries, record, services
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.services import Ask
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
@@ -298,6 +301,12 @@ class Ledger:
         """What became of each VM of the order."""
         with reading(self._engine) as con:
             return queries.outcomes(con, order_id)
+
+    @contextmanager
+    def services(self, since: datetime, host_id: str | None = None) -> Iterator[Ask]:
+        """How to ask, while it is held, what orders meant for each VM: of those open, or ended since then."""
+        with reading(self._engine) as con:
+            yield lambda vms, after: services.services(con, since, host_id=host_id, vms=vms, after=after)
 
     # What the next decision has to know
 

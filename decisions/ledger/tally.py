@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from decisions.ledger import queries
 from decisions.ledger import schema as tables
@@ -51,8 +52,8 @@ def ended(con: Connection, since: datetime) -> list[Ended]:
     """Orders that ended since then and touched VMs, the oldest first."""
     order, fate = tables.orders.c, tables.outcome.c
 
-    def counted(condition: object) -> object:
-        return func.sum(case((condition, 1), else_=0))  # type: ignore[call-overload]
+    def counted(condition: ColumnElement[bool]) -> Any:
+        return func.sum(case((condition, 1), else_=0))
 
     query = (
         select(
