@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from dashboards import words
 
 WIDTH, HEIGHT = 600.0, 120.0
+_NOUGHT: Final = "0\N{NO-BREAK SPACE}%"
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Kind = Literal["line", "step", "bar"]
@@ -70,7 +71,8 @@ def number(value: float | None, unit: Unit = "count") -> str:
     if value is None:
         return "not known"
     if unit == "share":
-        return words.percent(value) if value else "0\N{NO-BREAK SPACE}%"
+        sign = "\N{MINUS SIGN}" if value < 0 else ""
+        return f"{sign}{words.percent(abs(value))}" if value else _NOUGHT
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 

@@ -159,7 +159,9 @@ def fleet(look: Look) -> FleetView:
         weeks=lived,
         lately=outcome.added_up(lived[-FLEETWIDE_WEEKS:]),
         air=_chart("VM interruptions a year per 100 VMs (AIR)", lived, {"AIR": "air"}),
-        saving=_chart("Interruptions saved", lived, {"at least, measured": "saving", "as foretold": "saving_foretold"}),
+        saving=_chart(
+            "Interruptions saved", lived, {"measured, a lower bound": "saving", "as foretold": "saving_foretold"}
+        ),
         orders=tuple(_order(one) for one in waiting[:ORDERS]),
         orders_by_state=dict(sorted(Counter(_state(one) for one in waiting).items())),
         budgets=tuple(_budgets(look, waiting)),

@@ -19,8 +19,6 @@ from decisions.ledger.audit import Filter
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
 AUDIT_SHOWN: Final = 100
-REFRESH_SECONDS: Final = 60
-"""A page on a wall loads itself anew so often."""
 
 
 _Owner = Annotated[str | None, Query(max_length=200)]
@@ -56,11 +54,9 @@ def _hosts(app: FastAPI, room: Room) -> None:
 
 def _fleet(app: FastAPI, room: Room) -> None:
     @app.get("/fleet", response_class=HTMLResponse, include_in_schema=False)
-    def fleet_page() -> HTMLResponse:
+    def fleet_page(every: Annotated[int | None, Query(ge=10, le=86_400)] = None) -> HTMLResponse:
         with room.look() as look:
-            return HTMLResponse(
-                page("fleet.html", here="/fleet", fleet=fleet(look), now=look.now, refresh=REFRESH_SECONDS)
-            )
+            return HTMLResponse(page("fleet.html", here="/fleet", fleet=fleet(look), now=look.now, every=every))
 
     @app.get("/v1/fleet", tags=["fleet"])
     def fleet_json() -> FleetView:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from urllib.request import urlopen
 
+from data.errors import UsageError
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -48,7 +50,11 @@ def served(home: Path) -> Iterator[str]:
     with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
-            yield server.stdout.readline().strip()
+            address = server.stdout.readline().strip()
+            if not address:
+                msg = f"The pages of {home} cannot be served: see above."
+                raise UsageError(msg)
+            yield address
         finally:
             server.terminate()
 
