@@ -13,7 +13,7 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints clean
+.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,13 @@ test-hypervisors: setup ## Nova's own services in an environment of their own
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[nova]"
 	sh tests/pipelines/drivers/nova_env.sh
 	$(BIN)/pytest -m hypervisor
+
+test-pages: setup ## every page in Debian's Chromium, under an accessibility checker from npm
+	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@4
+	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py
+
+pictures: setup ## a picture of each review page into docs/pictures, of the demo's home (make demo first)
+	$(BIN)/python -m dashboards.pictures --home $${FORESHOCK_HOME:-.foreshock/demo}
 
 check: setup ## types, lint, layers, and that generated docs are current
 	$(BIN)/ruff check .

@@ -175,7 +175,7 @@ def test_vms_page_by_cursor_gives_each_once(client: TestClient) -> None:
 
 
 def test_vms_say_what_is_done_and_what_is_to_come(client: TestClient) -> None:
-    """Moved, left behind, failed, not begun: each VM stands where the ledger has it, and the coming ones have an event."""
+    """Moved, left behind, failed, not begun: each VM stands where the ledger has it; what comes has an event."""
     vms = {each["vm_id"]: each for each in client.get("/v1/vms", params={"limit": 500}).json()["vms"]}
     stands = {name: vms[name]["stands"] for name in ("r06-03-vm1", "r06-03-vm10", "r07-04-vm1", "r07-04-vm2")}
     assert stands == {
