@@ -1,4 +1,4 @@
-"""Every page under an accessibility checker (axe, from npm: `make test-pages` fetches it) and with charts looked at closely.
+"""Every page under an accessibility checker (axe, from npm: `make test-pages` fetches it), and charts drawn by Plotly.
 
 The page that a wall loads anew by itself is not among them: it is asked for, and says how to stop it (WCAG 2.2.1).
 """
@@ -66,7 +66,7 @@ def test_no_page_has_a_serious_fault(opened: "Browser", address: str, path: str)
 def test_a_chart_is_drawn_by_plotly_when_asked_under_the_pages_own_policy(
     opened: "Browser", address: str, path: str
 ) -> None:
-    """Nothing is loaded before the button is pressed; then Plotly draws, from this server, without a console message."""
+    """Nothing is loaded before the button is pressed; then Plotly draws, from this server, in silence."""
     said, asked = [], []
     page = opened.new_page()
     page.on("console", lambda message: said.append(message.text))
@@ -83,7 +83,7 @@ def test_a_chart_is_drawn_by_plotly_when_asked_under_the_pages_own_policy(
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_fits_and_says_its_charts_without_javascript(opened: "Browser", address: str, path: str) -> None:
-    """Without JavaScript nothing is wider than a phone, and each chart stands as a drawing with a sentence and values."""
+    """Without JavaScript nothing is wider than a phone, and each chart has a drawing, a sentence and values."""
     width, height = SIZES["phone"]
     page = opened.new_page(viewport={"width": width, "height": height}, java_script_enabled=False)
     page.goto(address + path)
