@@ -229,10 +229,11 @@ def _budgets(look: Look, waiting: Sequence[tally.OpenOrder]) -> list[Budget]:
         return []
     limits, hours = look.policy.limits, look.policy.breaker.hours
     emptied = tally.emptied(look.book.con, look.now - timedelta(hours=hours))
-    going = Counter(scope for own in fleet_facts.scopes_of(look.fleet, emptied, look.champions) for scope in own)
-    found = [_fullest(look, kind, going, f"in {hours:g} h") for kind in _SCOPES]
     busy = [one.host_id for one in waiting if one.state == OrderState.STARTED.value and one.action in _AT_WORK]
-    racks = Counter(name for own in fleet_facts.scopes_of(look.fleet, busy, {}) for kind, name in own if kind == "rack")
+    scopes = fleet_facts.scopes_of(look.fleet, sorted({*emptied, *busy}), look.champions)
+    going = Counter(scope for host_id in emptied for scope in scopes.get(host_id, ()))
+    found = [_fullest(look, kind, going, f"in {hours:g} h") for kind in _SCOPES]
+    racks = Counter(name for host_id in busy for kind, name in scopes.get(host_id, ()) if kind == "rack")
     rack, most = racks.most_common(1)[0] if racks else ("none", 0)
     found.append(Budget("Hosts worked on at once", "fleet", len(busy), limits.hosts_at_once_per_fleet, "now"))
     found.append(Budget("Hosts worked on at once in a rack", rack, most, limits.hosts_at_once_per_rack, "now"))
@@ -245,17 +246,15 @@ def _budgets(look: Look, waiting: Sequence[tally.OpenOrder]) -> list[Budget]:
 def _fullest(look: Look, kind: str, going: Mapping[Scope, int], span: str) -> Budget | None:
     """The scope of that kind which has used most of what may be emptied; None where there is no such scope."""
     assert look.fleet is not None  # noqa: S101 - `_budgets` asks only then
-    usable = fleet_facts.actionable(look.fleet)
-    shares = {
-        scope: (going.get(scope, 0), allowed(scope, count, look.policy.breaker))
-        for scope, count in usable.items()
-        if scope[0] == kind
-    }
-    if not shares:
+    usable, limits = fleet_facts.actionable(look.fleet), look.policy.breaker
+    largest = fleet_facts.largest(look.fleet).get(kind)
+    if largest is None:
         return None
+    own = {scope for scope in going if scope[0] == kind} or {largest}
+    shares = {scope: (going.get(scope, 0), allowed(scope, usable.get(scope, 0), limits)) for scope in own}
     scope, (used, most) = max(shares.items(), key=lambda item: (item[1][0] / item[1][1], item[1][1]))
-    name = scope[1] if used or kind == "fleet" else "none"
-    return Budget(f"Hosts emptied: {_SCOPES[kind].lower()}", name or "fleet", used, most, span)
+    name = (scope[1] or "all hosts") if used else "none"
+    return Budget(f"Hosts emptied: {_SCOPES[kind].lower()}", name, used, most, span)
 
 
 def _sources(look: Look) -> tuple[SourceView, ...]:

@@ -213,30 +213,55 @@ def actionable(fleet: FleetReader) -> dict[Scope, int]:
     )
 
 
-def scopes_of(fleet: FleetReader, hosts: Sequence[str], versions: Mapping[str, str]) -> list[list[Scope]]:
+def newest_asked(fleet: FleetReader, versions: Mapping[str, str]) -> dict[str, datetime]:
+    """The moment of the newest risks by each of those models, by component."""
+    query = """
+        select component, max(asof_at) as asof_at
+        from risk semi join (select unnest($components) as component, unnest($versions) as model_version)
+        using (component, model_version) group by component"""
+    asked: dict[str, object] = {"components": list(versions), "versions": list(versions.values())}
+    return fleet.remembered(
+        f"newest asked {sorted(versions.items())}", lambda: dict(fleet.con.execute(query, asked).fetchall())
+    )
+
+
+def scopes_of(fleet: FleetReader, hosts: Sequence[str], versions: Mapping[str, str]) -> dict[str, list[Scope]]:
     """The scopes that each of the hosts counts in now; for the drive's model, its riskiest part speaks."""
+    moments = newest_asked(fleet, versions)
     if not hosts:
-        return []
+        return {}
     query = """
         with asked as (select unnest($hosts) as host_id),
-        believed as (select unnest($components) as component, unnest($versions) as model_version),
-        newest as (
-            select component, model_version, max(asof_at) as asof_at
-            from risk join believed using (component, model_version) group by component, model_version
+        believed as (
+            select unnest($components) as component, unnest($versions) as model_version, unnest($moments) as asof_at
         ),
         sited as (
             select entity_key, host_id from entity_host semi join asked using (host_id) where valid_until is null
         ),
         top as (
             select host_id, arg_max(entity.model, risk_14d) as model
-            from risk join newest using (component, model_version, asof_at) join sited using (entity_key)
-            join entity using (entity_key) group by host_id
+            from risk semi join believed using (component, model_version, asof_at) join sited using (entity_key)
+            join entity using (entity_key)
+            where list_contains($moments, asof_at) group by host_id
         )
-        select zone, zone || '/' || rack as rack, hardware_model, firmware, top.model as drive_model
+        select host_id, zone, zone || '/' || rack as rack, hardware_model, firmware, top.model as drive_model
         from asked join host using (host_id) left join top using (host_id) where valid_until is null"""
-    asked: dict[str, object] = {"hosts": list(hosts), "components": list(versions), "versions": list(versions.values())}
+    asked: dict[str, object] = {
+        "hosts": list(hosts),
+        "components": list(moments),
+        "versions": [versions[component] for component in moments],
+        "moments": list(moments.values()),
+    }
     rows = arrow(fleet.con, query, asked).to_pylist()
-    return [[("fleet", ""), *((kind, name) for kind, name in row.items() if name is not None)] for row in rows]
+    return {row.pop("host_id"): [("fleet", ""), *((k, name) for k, name in row.items() if name)] for row in rows}
+
+
+def largest(fleet: FleetReader) -> dict[str, Scope]:
+    """The scope of each kind with the most hosts that could be acted on."""
+    usable = actionable(fleet)
+    return fleet.remembered(
+        "largest", lambda: {scope[0]: scope for scope in sorted(usable, key=lambda each: (usable[each], each))}
+    )
 
 
 def blocked_shares(fleet: FleetReader) -> tuple[tuple[str, int, int], ...]:

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.queue import Look
 from data.errors import UsageError
+from decisions.ledger import audit
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
 from pipelines.maintenance import Maintenance, OwnerMaintenance
@@ -28,9 +29,12 @@ def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, l
 
 
 def owners(look: Look) -> tuple[OwnerMaintenance, ...]:
-    """How the VMs of each owner stand with their newest orders."""
-    con = look.fleet.con if look.fleet else None
-    return maintenance.owners(_ask(look, None), con, look.home, look.now)
+    """How the VMs of each owner stand with their newest orders; counted anew when the ledger has changed, or hourly."""
+    if look.fleet is None or look.book is None:
+        return ()
+    con, head = look.fleet.con, audit.head(look.book.con)[1]
+    asked = f"owners {head} {look.now:%Y-%m-%d %H}"
+    return look.fleet.remembered(asked, lambda: maintenance.owners(_ask(look, None), con, look.now))
 
 
 def _ask(look: Look, host_id: str | None) -> maintenance.Ask:

@@ -16,7 +16,7 @@ from typing import Final
 
 from dashboards import fleet_facts
 from dashboards.queue import Look
-from decisions.ledger import tally
+from decisions.ledger import audit, tally
 
 WEEKS: Final = 12
 WITHIN: Final = timedelta(days=30)
@@ -73,6 +73,12 @@ def weeks(look: Look) -> tuple[Week, ...]:
     """The last weeks with an inventory, the oldest first; empty where nothing is held to count from."""
     if look.fleet is None:
         return ()
+    head = audit.head(look.book.con)[1] if look.book else ""
+    return look.fleet.remembered(f"weeks {head} {look.now:%Y-%m-%d}", lambda: _weeks(look))
+
+
+def _weeks(look: Look) -> tuple[Week, ...]:
+    assert look.fleet is not None  # noqa: S101 - `weeks` asks only then
     until = look.now.replace(hour=0, minute=0, second=0, microsecond=0)
     ends = fleet_facts.weeks(until, WEEKS)
     since = ends[0] - timedelta(days=7)

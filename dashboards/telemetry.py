@@ -56,9 +56,18 @@ class Peers:
 
 def part(con: duckdb.DuckDBPyConnection, component: str, entity_id: str) -> Part | None:
     """The part of that name, or None when the snapshot does not know it."""
-    query = "select entity_key, model from entity where component = $component and entity_id = $entity_id"
-    found = con.execute(query, {"component": component, "entity_id": entity_id}).fetchall()
-    return Part(found[0][0], component, entity_id, found[0][1]) if found else None
+    return next(iter(parts(con, [(component, entity_id)])), None)
+
+
+def parts(con: duckdb.DuckDBPyConnection, named: Sequence[tuple[str, str]]) -> tuple[Part, ...]:
+    """The parts of those components and names that the snapshot knows, in their order."""
+    query = """
+        select entity_key, component, entity_id, model
+        from entity join (select unnest($components) as component, unnest($ids) as entity_id)
+        using (component, entity_id)"""
+    asked = {"components": [component for component, _ in named], "ids": [name for _, name in named]}
+    found = {(row[1], row[2]): Part(*row) for row in con.execute(query, asked).fetchall()}
+    return tuple(found[name] for name in named if name in found)
 
 
 def gauge_of(component: str, piece: str) -> str | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SINCE: Final = timedelta(days=30)
 """Orders that ended earlier are history: the host's page and the audit have them."""
-COUNTED: Final = 20_000
+COUNTED: Final = 10_000
 """VMs counted by owner, those of the newest orders first."""
 MEMORY: Final = "executor.db"
 
@@ -147,15 +147,15 @@ def page(
     return Maintenance(now, tuple(shown), _named(found[limit - 1]) if len(found) > limit else None)
 
 
-def owners(
-    ask: Ask, con: "duckdb.DuckDBPyConnection | None", home: Path, now: datetime
-) -> tuple[OwnerMaintenance, ...]:
+def owners(ask: Ask, con: "duckdb.DuckDBPyConnection | None", now: datetime) -> tuple[OwnerMaintenance, ...]:
     """How the VMs of each owner stand, those with the most still to come first."""
     found = list(islice(ask(None, None), COUNTED))
     newest = {one.vm_id: one for one in reversed(found)}  # of several orders the newest counts
     counts: dict[str, Counter[Stands]] = {}
-    for view in _views(list(newest.values()), con, home, now):
-        counts.setdefault(view.owner or "not in the inventory", Counter())[view.stands] += 1
+    kinds = _kinds(con, list(newest))
+    for vm_id, one in newest.items():
+        owner = kinds.get(vm_id, (None, None, False))[0] or "not in the inventory"
+        counts.setdefault(owner, Counter())[_stands(one, now)[0]] += 1
     rows = [OwnerMaintenance(owner, *(count[stands] for stands in Stands)) for owner, count in sorted(counts.items())]
     return tuple(sorted(rows, key=lambda row: -(row.offered + row.waiting + row.under_way + row.went_wrong)))
 

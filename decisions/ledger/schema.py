@@ -170,6 +170,7 @@ outcome = Table(
     Column("pause_seconds", Float, nullable=False),
     Column("interrupted", Boolean, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Index("outcome_by_vm", "vm_id"),
 )
 
 episode = Table(

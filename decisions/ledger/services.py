@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from decisions.domain import Action, OrderState
 from decisions.ledger import schema as tables
@@ -14,6 +14,8 @@ from decisions.ledger.record import OPEN
 
 CHUNK: Final = 100
 """Orders read at a time."""
+NAMED_MOST: Final = 10_000
+"""VMs that a statement names; of more, every order is read."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def services(
         after: go on after that VM.
     """
     seen = after
-    while rows := _orders(con, since, host_id, seen, inclusive=seen is not None and seen is after):
+    where = [or_(tables.orders.c.state.in_(OPEN), tables.orders.c.updated_at >= since), *_about(host_id, vms)]
+    while rows := _orders(con, where, seen, inclusive=seen is not None and seen is after):
         fates = _fates(con, [row.order_id for row in rows])
         for row in rows:
             for one in _of_order(row, fates):
@@ -83,12 +86,21 @@ def services(
         seen = Cursor(rows[-1].requested_at, rows[-1].order_id, "")
 
 
+def _about(host_id: str | None, vms: Collection[str] | None) -> Iterator[ColumnElement[bool]]:
+    """What orders must be like to concern the host and the VMs; one that was completed has an outcome for each VM."""
+    held, fate = tables.orders.c, tables.outcome.c
+    if host_id is not None:
+        yield held.host_id == host_id
+    if vms is not None and len(vms) <= NAMED_MOST:
+        touched = select(fate.order_id).where(fate.vm_id.in_(sorted(vms)))
+        yield or_(held.order_id.in_(touched), held.state != OrderState.COMPLETED.value)
+
+
 def _orders(
-    con: Connection, since: datetime, host_id: str | None, after: Cursor | None, *, inclusive: bool
+    con: Connection, where: list[ColumnElement[bool]], after: Cursor | None, *, inclusive: bool
 ) -> list[Row[Any]]:
     held = tables.orders.c
-    query = select(tables.orders).where(or_(held.state.in_(OPEN), held.updated_at >= since))
-    query = query.where(held.host_id == host_id) if host_id is not None else query
+    query = select(tables.orders).where(*where)
     if after is not None:
         later = held.order_id >= after.order_id if inclusive else held.order_id > after.order_id
         query = query.where(
