@@ -87,6 +87,7 @@ def picture(chart: Chart) -> Picture:
 def _bounds(chart: Chart) -> tuple[float, float]:
     """The axis: from nought, or below where gauges are, to a round number above all values."""
     known = [value for one in chart.series for _, value in one.points if value is not None]
+    known += [0.0] if any(one.kind == "bar" for one in chart.series) else []
     if not known:
         return 0.0, 1.0
     low, high = min(known), max(known)

@@ -10,7 +10,7 @@ from data.warehouse import arrow
 from decisions.breakers import Scope
 
 QUIET_DAYS = 7
-"""A source that has sent nothing for so long is shown as quiet."""
+"""A model that has scored nothing for so long is not asked about."""
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,38 @@ class Quality:
 
 def at_risk(fleet: FleetReader, versions: Mapping[str, str], threshold: float) -> tuple[AtRisk, ...]:
     """Hosts at risk by component, from the newest risks of those models."""
+    moments = newest_asked(fleet, versions)
     query = """
-        with believed as (select unnest($components) as component, unnest($versions) as model_version),
+        with believed as (
+            select unnest($components) as component, unnest($versions) as model_version, unnest($moments) as asof_at
+        ),
         newest as (
-            select component, model_version, max(asof_at) as asof_at
-            from risk join believed using (component, model_version) group by component, model_version
+            select entity_key, component, model_version, asof_at, risk_14d
+            from risk semi join believed using (component, model_version, asof_at)
+            where list_contains($moments, asof_at) and asof_at >= $earliest
         )
         select component, any_value(model_version) as model_version, any_value(asof_at) as asof_at,
                count(*) as parts, count(*) filter (risk_14d is null) as unknown, count(distinct host_id) as hosts,
                count(distinct host_id) filter (risk_14d >= $threshold) as at_risk,
                count(distinct host_id) filter (risk_14d >= 0.5) as likely
-        from risk join newest using (component, model_version, asof_at)
-        left join (select entity_key, host_id from entity_host where valid_until is null) using (entity_key)
+        from newest left join (select entity_key, host_id from entity_host where valid_until is null) using (entity_key)
         group by component order by component"""
-    asked: dict[str, object] = {
-        "components": list(versions),
-        "versions": list(versions.values()),
-        "threshold": threshold,
+    asked = _believed(versions, moments) | {"threshold": threshold}
+
+    def ask() -> tuple[AtRisk, ...]:
+        return tuple(AtRisk(**row) for row in arrow(fleet.con, query, asked).to_pylist()) if moments else ()
+
+    return fleet.remembered(f"at risk {sorted(versions.items())} {threshold}", ask)
+
+
+def _believed(versions: Mapping[str, str], moments: Mapping[str, datetime]) -> dict[str, object]:
+    """What a query binds that asks for the newest risks of each model; from the earliest of them on."""
+    return {
+        "components": list(moments),
+        "versions": [versions[component] for component in moments],
+        "moments": list(moments.values()),
+        "earliest": min(moments.values(), default=None),
     }
-    return fleet.remembered(
-        f"at risk {sorted(versions.items())} {threshold}",
-        lambda: tuple(AtRisk(**row) for row in arrow(fleet.con, query, asked).to_pylist()),
-    )
 
 
 def sources(fleet: FleetReader) -> tuple[Source, ...]:
@@ -154,15 +164,13 @@ def failed_hosts(fleet: FleetReader, since: datetime) -> tuple[tuple[str, dateti
 
 def vms_at(fleet: FleetReader, moments: Sequence[datetime]) -> tuple[int, ...]:
     """How many VMs there were at each moment, by the inventory; nought before the first picture."""
-    query = """
-        select moment, count(vm_id) as vms from (select unnest($moments) as moment)
-        left join vm on valid_from <= moment and (valid_until is null or valid_until > moment)
-        group by moment order by moment"""
-    asked: dict[str, object] = {"moments": list(moments)}
-    return fleet.remembered(
-        f"vms {moments[0]} {moments[-1]} {len(moments)}",
-        lambda: tuple(row["vms"] for row in arrow(fleet.con, query, asked).to_pylist()),
-    )
+    query = "select count(*) from vm where valid_from <= $moment and (valid_until is null or valid_until > $moment)"
+
+    def at(moment: datetime) -> int:
+        ((count,),) = fleet.con.execute(query, {"moment": moment}).fetchall()
+        return int(count)
+
+    return fleet.remembered(f"vms {moments[0]} {moments[-1]} {len(moments)}", lambda: tuple(map(at, moments)))
 
 
 def quality(fleet: FleetReader, versions: Mapping[str, str]) -> dict[str, Quality]:
@@ -214,15 +222,21 @@ def actionable(fleet: FleetReader) -> dict[Scope, int]:
 
 
 def newest_asked(fleet: FleetReader, versions: Mapping[str, str]) -> dict[str, datetime]:
-    """The moment of the newest risks by each of those models, by component."""
+    """The moment of the newest risks by each of those models, by component; a model silent for a week has none."""
     query = """
         select component, max(asof_at) as asof_at
         from risk semi join (select unnest($components) as component, unnest($versions) as model_version)
-        using (component, model_version) group by component"""
-    asked: dict[str, object] = {"components": list(versions), "versions": list(versions.values())}
-    return fleet.remembered(
-        f"newest asked {sorted(versions.items())}", lambda: dict(fleet.con.execute(query, asked).fetchall())
-    )
+        using (component, model_version) where asof_at > $since group by component"""
+
+    def ask() -> dict[str, datetime]:
+        ((last,),) = fleet.con.execute("select max(asof_at) from risk").fetchall()
+        if last is None:
+            return {}
+        since = last - timedelta(days=QUIET_DAYS)
+        asked = {"components": list(versions), "versions": list(versions.values()), "since": since}
+        return dict(fleet.con.execute(query, asked).fetchall())
+
+    return fleet.remembered(f"newest asked {sorted(versions.items())}", ask)
 
 
 def scopes_of(fleet: FleetReader, hosts: Sequence[str], versions: Mapping[str, str]) -> dict[str, list[Scope]]:
@@ -242,16 +256,11 @@ def scopes_of(fleet: FleetReader, hosts: Sequence[str], versions: Mapping[str, s
             select host_id, arg_max(entity.model, risk_14d) as model
             from risk semi join believed using (component, model_version, asof_at) join sited using (entity_key)
             join entity using (entity_key)
-            where list_contains($moments, asof_at) group by host_id
+            where list_contains($moments, asof_at) and asof_at >= $earliest group by host_id
         )
         select host_id, zone, zone || '/' || rack as rack, hardware_model, firmware, top.model as drive_model
         from asked join host using (host_id) left join top using (host_id) where valid_until is null"""
-    asked: dict[str, object] = {
-        "hosts": list(hosts),
-        "components": list(moments),
-        "versions": [versions[component] for component in moments],
-        "moments": list(moments.values()),
-    }
+    asked = _believed(versions, moments) | {"hosts": list(hosts)}
     rows = arrow(fleet.con, query, asked).to_pylist()
     return {row.pop("host_id"): [("fleet", ""), *((k, name) for k, name in row.items() if name)] for row in rows}
 

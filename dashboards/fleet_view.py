@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock, RLock
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import duckdb
@@ -16,7 +18,19 @@ from pipelines.clock import end_of, is_simulated, last_day
 T = TypeVar("T")
 
 ANSWERS_MOST: Final = 200
-_ANSWERS: Final[dict[tuple[str, str], Any]] = {}
+_GUARD: Final = Lock()
+
+
+@dataclass
+class _Answer:
+    """What one question is answered with, once it is; held by whoever finds out."""
+
+    lock: Any = field(default_factory=RLock)
+    values: list[Any] = field(default_factory=list)
+    at: float = 0.0
+
+
+_ANSWERS: Final[dict[tuple[str, str], _Answer]] = {}
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,8 @@ def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
     if not (home / PUBLISHED).exists():
         yield None
         return
-    snapshot = str((home / PUBLISHED).resolve())
+    told = (home / PUBLISHED).stat()
+    snapshot = f"{home.absolute()} {told.st_ino} {told.st_mtime_ns}"
     try:
         with read(home) as con:
             yield FleetReader(home, con, snapshot)
@@ -78,17 +93,28 @@ class FleetReader:
 
     home: Path
     con: duckdb.DuckDBPyConnection
-    snapshot: str = ""
+    snapshot: str
     """Names the snapshot: another one has another name."""
 
-    def remembered(self, question: str, ask: Callable[[], T]) -> T:
-        """The answer, worked out once for each snapshot: a snapshot never changes."""
+    def remembered(self, question: str, ask: Callable[[], T], *, for_seconds: float | None = None) -> T:
+        """The answer, worked out once for each snapshot, which never changes.
+
+        Args:
+            question: What is asked, in words that nobody asks anything else with.
+            ask: Works it out.
+            for_seconds: How long it holds, where it rests on the ledger too.
+        """
         key = (self.snapshot, question)
-        if key not in _ANSWERS or not self.snapshot:
+        with _GUARD:
             if len(_ANSWERS) >= ANSWERS_MOST:
                 _ANSWERS.clear()
-            _ANSWERS[key] = ask()
-        answer: T = _ANSWERS[key]
+            answered = _ANSWERS.setdefault(key, _Answer())
+        with answered.lock:  # whoever asks meanwhile waits for the first, rather than ask the same
+            late = for_seconds is not None and monotonic() - answered.at > for_seconds
+            if late or not answered.values:
+                answered.values[:] = [ask()]
+                answered.at = monotonic()
+        answer: T = answered.values[0]
         return answer
 
     def freshness(self) -> Freshness:

@@ -7,7 +7,6 @@ from starlette.exceptions import HTTPException
 
 from dashboards.queue import Look
 from data.errors import UsageError
-from decisions.ledger import audit
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
 from pipelines.maintenance import Maintenance, OwnerMaintenance
@@ -29,12 +28,11 @@ def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, l
 
 
 def owners(look: Look) -> tuple[OwnerMaintenance, ...]:
-    """How the VMs of each owner stand with their newest orders; counted anew when the ledger has changed, or hourly."""
+    """How the VMs of each owner stand with their newest orders; counted anew every half minute."""
     if look.fleet is None or look.book is None:
         return ()
-    con, head = look.fleet.con, audit.head(look.book.con)[1]
-    asked = f"owners {head} {look.now:%Y-%m-%d %H}"
-    return look.fleet.remembered(asked, lambda: maintenance.owners(_ask(look, None), con, look.now))
+    con, ask = look.fleet.con, _ask(look, None)
+    return look.fleet.remembered("owners", lambda: maintenance.owners(ask, con, look.now), for_seconds=30)
 
 
 def _ask(look: Look, host_id: str | None) -> maintenance.Ask:

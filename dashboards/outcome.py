@@ -16,7 +16,7 @@ from typing import Final
 
 from dashboards import fleet_facts
 from dashboards.queue import Look
-from decisions.ledger import audit, tally
+from decisions.ledger import tally
 
 WEEKS: Final = 12
 WITHIN: Final = timedelta(days=30)
@@ -70,11 +70,13 @@ def _saving(came: float, due: float) -> float | None:
 
 
 def weeks(look: Look) -> tuple[Week, ...]:
-    """The last weeks with an inventory, the oldest first; empty where nothing is held to count from."""
+    """The last weeks with an inventory, the oldest first; empty where nothing is held to count from.
+
+    Counted anew with every snapshot, and every quarter of an hour.
+    """
     if look.fleet is None:
         return ()
-    head = audit.head(look.book.con)[1] if look.book else ""
-    return look.fleet.remembered(f"weeks {head} {look.now:%Y-%m-%d}", lambda: _weeks(look))
+    return look.fleet.remembered(f"weeks {look.now:%Y-%m-%d}", lambda: _weeks(look), for_seconds=900)
 
 
 def _weeks(look: Look) -> tuple[Week, ...]:
