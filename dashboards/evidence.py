@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-import duckdb
-
 from dashboards import telemetry, words
 from dashboards.charts import Chart, Series, Unit, number
+from dashboards.fleet_view import FleetReader
 from dashboards.queue import Look
-from dashboards.telemetry import Part, Peers
+from dashboards.telemetry import Part, Peers, Points
 from decisions.domain import EntityRisk, Factor, Proposal
 from features import wording
 
@@ -54,16 +53,23 @@ def evidence(look: Look, proposal: Proposal) -> Exhibit | None:
     return exhibit(look, known[0]) if known else None
 
 
-def exhibit(look: Look, risk: EntityRisk) -> Exhibit | None:
-    """The evidence for a part with that risk, from the snapshot that is looked at."""
+def exhibit(look: Look, risk: EntityRisk, told: Points | None = None) -> Exhibit | None:
+    """The evidence for a part with that risk, from the snapshot that is looked at.
+
+    Args:
+        look: what is looked at.
+        risk: the part and its risk.
+        told: its risk over time, where that is known already.
+    """
     part = telemetry.part(look.fleet.con, risk.component, risk.entity_id) if look.fleet else None
     if look.fleet is None or part is None:
         return None
     con, until = look.fleet.con, _last_whole_day(risk.asof_at)
     since = risk.asof_at - timedelta(days=DAYS)
-    told = telemetry.risks(con, [part.entity_key], since, risk.model_version).get(part.entity_key, ())
+    if told is None:
+        told = telemetry.risks(con, [part.entity_key], since, risk.model_version).get(part.entity_key, ())
     points = tuple(point for point in told if point[0] <= risk.asof_at)
-    standing = telemetry.risk_peers(con, part, risk.asof_at, risk.model_version)
+    standing = telemetry.risk_peers(look.fleet, part, risk.asof_at, risk.model_version)
     return Exhibit(
         component=words.COMPONENTS.get(risk.component, risk.component),
         entity_id=risk.entity_id,
@@ -73,7 +79,7 @@ def exhibit(look: Look, risk: EntityRisk) -> Exhibit | None:
         risk_14d=risk.curve.get(words.RISK_DAYS),
         risk=risk_chart([Series(words.thing(risk), points)], risk.asof_at),
         peers=among(standing, part, "share"),
-        reasons=tuple(_reason(con, part, gauge, factor, until) for gauge, factor in _best(risk)),
+        reasons=tuple(_reason(look.fleet, part, gauge, factor, until) for gauge, factor in _best(risk)),
     )
 
 
@@ -106,21 +112,19 @@ def _floor(share: float) -> str:
     return words.percent(share) if share < 0.99 else f"{int(share * 1000) / 10}\N{NO-BREAK SPACE}%"
 
 
-def _reason(
-    con: duckdb.DuckDBPyConnection, part: Part, gauge: str | None, factor: Factor | None, until: date
-) -> Reason:
+def _reason(fleet: FleetReader, part: Part, gauge: str | None, factor: Factor | None, until: date) -> Reason:
     said = wording.reason(factor.feature, factor.value) if factor else telemetry.named(part.component, gauge or "")
     pushes = factor.contribution if factor else None
     if gauge is None:
         return Reason(said, pushes, None, "No reading of its own stands behind this one.")
     heading = telemetry.named(part.component, gauge)
-    points = telemetry.history(con, part, gauge, until - timedelta(days=DAYS - 1), until)
+    points = telemetry.history(fleet.con, part, gauge, until - timedelta(days=DAYS - 1), until)
     series = Series(heading, points, "bar" if gauge == telemetry.EVENTS else "step")
     chart = None
     if series.last is not None:
         title = heading[:1].upper() + heading[1:]
         chart = Chart(title, f"{title} {course(series)}.", (series,), points[0][0], points[-1][0])
-    return Reason(said, pushes, chart, among(telemetry.peers(con, part, gauge, until), part))
+    return Reason(said, pushes, chart, among(telemetry.peers(fleet, part, gauge, until), part))
 
 
 def _best(risk: EntityRisk) -> list[tuple[str | None, Factor | None]]:

@@ -261,8 +261,12 @@ def scopes_of(fleet: FleetReader, hosts: Sequence[str], versions: Mapping[str, s
         select host_id, zone, zone || '/' || rack as rack, hardware_model, firmware, top.model as drive_model
         from asked join host using (host_id) left join top using (host_id) where valid_until is null"""
     asked = _believed(versions, moments) | {"hosts": list(hosts)}
-    rows = arrow(fleet.con, query, asked).to_pylist()
-    return {row.pop("host_id"): [("fleet", ""), *((k, name) for k, name in row.items() if name)] for row in rows}
+
+    def ask() -> dict[str, list[Scope]]:
+        rows = arrow(fleet.con, query, asked).to_pylist()
+        return {row.pop("host_id"): [("fleet", ""), *((k, name) for k, name in row.items() if name)] for row in rows}
+
+    return fleet.remembered(f"scopes {sorted(versions.items())} {' '.join(hosts)}", ask)
 
 
 def largest(fleet: FleetReader) -> dict[str, Scope]:

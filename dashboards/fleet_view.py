@@ -119,6 +119,9 @@ class FleetReader:
 
     def freshness(self) -> Freshness:
         """How large the fleet is now, and how old what is known of it."""
+        return self.remembered("freshness", self._freshness)
+
+    def _freshness(self) -> Freshness:
         day = last_day(self.con)
         sizes = arrow(
             self.con,

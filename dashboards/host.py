@@ -100,7 +100,7 @@ def host(look: Look, host_id: str) -> HostView:
         asof_at=first.asof_at if first else None,
         parts=parts,
         risk=chart,
-        exhibit=exhibit(look, first) if first else None,
+        exhibit=exhibit(look, first, chart.series[0].points if chart and chart.series else None) if first else None,
         timeline=timeline.moments(look, host_id, told)[:MOMENTS],
         vms=vms,
         vms_in_all=in_all,

@@ -10,7 +10,10 @@ from functools import cache
 from typing import Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 
+from dashboards.fleet_view import FleetReader
 from data.catalog import catalog, has_readings
 from data.warehouse import arrow
 from features.build import RULE
@@ -103,20 +106,20 @@ def history(con: duckdb.DuckDBPyConnection, one: Part, gauge: str, since: date, 
     return tuple((end_of(day), _float(value)) for day, value in con.execute(asked, values).fetchall())
 
 
-def peers(con: duckdb.DuckDBPyConnection, one: Part, gauge: str, day: date) -> Peers | None:
+def peers(fleet: FleetReader, one: Part, gauge: str, day: date) -> Peers | None:
     """Where the part stands on that day by the gauge; None when it told nothing of it."""
-    values: dict[str, object] = {"key": one.entity_key, "component": one.component, "model": one.model, "day": day}
+    values: dict[str, object] = {"component": one.component, "model": one.model, "day": day}
     if gauge == EVENTS:
-        asked = (_MEMORY_PEERS if one.component == "memory" else _EVENT_PEERS) + _STANDING
-        return _standing(con, asked, values | {"days": EVENT_DAYS})
+        query = _MEMORY_PEERS if one.component == "memory" else _EVENT_PEERS
+        return _standing(fleet, one, query, values | {"days": EVENT_DAYS})
     query = _COUNTER_PEERS if steps(one.component, gauge) else _GAUGE_PEERS
-    return _standing(con, query.format(column=_column(one.component, gauge)) + _STANDING, values)
+    return _standing(fleet, one, query.format(column=_column(one.component, gauge)), values)
 
 
-def risk_peers(con: duckdb.DuckDBPyConnection, one: Part, asof_at: datetime, version: str) -> Peers | None:
+def risk_peers(fleet: FleetReader, one: Part, asof_at: datetime, version: str) -> Peers | None:
     """Where the part's risk within 14 days stands among those told of its peers at the same moment."""
-    values = {"key": one.entity_key, "component": one.component, "model": one.model, "at": asof_at, "version": version}
-    return _standing(con, _RISK_PEERS + _STANDING, values)
+    asked: dict[str, object] = {"component": one.component, "model": one.model, "asof_at": asof_at, "version": version}
+    return _standing(fleet, one, _RISK_PEERS, asked)
 
 
 def risks(con: duckdb.DuckDBPyConnection, keys: Sequence[int], since: datetime, version: str) -> dict[int, Points]:
@@ -139,11 +142,21 @@ def _events(con: duckdb.DuckDBPyConnection, one: Part, since: date, until: date)
     return tuple((end_of(day), float(told.get(day, 0))) for day in days)
 
 
-def _standing(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object]) -> Peers | None:
-    (row,) = con.execute(query, values).fetchall()
-    if row[0] is None or not row[1]:
+def _standing(fleet: FleetReader, one: Part, query: str, values: dict[str, object]) -> Peers | None:
+    """Where the part stands; what its peers have is asked once for each snapshot: all of a make share it."""
+
+    def ask() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        told = arrow(fleet.con, query, values)
+        held = told["value"].to_numpy().astype(np.float64)
+        return told["entity_key"].to_numpy().astype(np.int64), held, np.sort(held)
+
+    keys, held, ranked = fleet.remembered(f"peers {query} {sorted(values.items(), key=str)}", ask)
+    at = int(np.searchsorted(keys, one.entity_key))
+    if at == keys.size or keys[at] != one.entity_key:
         return None
-    return Peers(float(row[0]), row[1], row[2] / row[1], row[3] / row[1], float(row[4]), float(row[5]))
+    value, count = float(held[at]), int(ranked.size)
+    below, upto = (int(np.searchsorted(ranked, value, side)) for side in ("left", "right"))
+    return Peers(value, count, below / count, (upto - below) / count, float(np.median(ranked)), float(ranked[-1]))
 
 
 @cache
@@ -191,13 +204,15 @@ with live as (
 newest as (
     select entity_key, arg_max({column}, version * 100000 + (from_day - date '2000-01-01')) as value
     from disk_change semi join live using (entity_key) where from_day <= $day group by entity_key
-)"""
+)
+select entity_key, value from newest where value is not null order by entity_key"""
 _GAUGE_PEERS: Final = """
 with newest as (
     select entity_key, {column} as value from disk_day semi join (
         select entity_key from entity where component = $component and model is not distinct from $model
     ) using (entity_key) where day = $day
-)"""
+)
+select entity_key, value from newest where value is not null order by entity_key"""
 _MEMORY_DAYS: Final = """
 select observed_at::date as day, sum(errors) from memory_error
 where entity_key = $key and observed_at > $since and observed_at <= $until group by day"""
@@ -212,7 +227,8 @@ with told as (
 newest as (
     select entity_key, coalesce(value, 0) as value from entity left join told using (entity_key)
     where component = $component and model is not distinct from $model
-)"""
+)
+select entity_key, value from newest where value is not null order by entity_key"""
 _EVENT_PEERS: Final = """
 with told as (
     select entity_key, count(*) as value from event
@@ -221,15 +237,12 @@ with told as (
 newest as (
     select entity_key, coalesce(value, 0) as value from entity left join told using (entity_key)
     where component = $component and model is not distinct from $model
-)"""
+)
+select entity_key, value from newest where value is not null order by entity_key"""
 _RISK_PEERS: Final = """
 with newest as (
     select entity_key, risk_14d as value from risk semi join (
         select entity_key from entity where component = $component and model is not distinct from $model
-    ) using (entity_key) where asof_at = $at and model_version = $version
-)"""
-_STANDING: Final = """,
-own as (select value from newest where entity_key = $key)
-select any_value(own.value), count(newest.value), count(*) filter (newest.value < own.value),
-       count(*) filter (newest.value = own.value), median(newest.value), max(newest.value)
-from newest, own"""
+    ) using (entity_key) where asof_at = $asof_at and model_version = $version
+)
+select entity_key, value from newest where value is not null order by entity_key"""
