@@ -1,6 +1,7 @@
 """The pages that look: host, fleet, maintenance and audit, and their twins under /v1."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from sqlalchemy import create_engine, text
 from data.contracts import DRIFT, FAILURES
 from data.warehouse import PUBLISHED, Warehouse
 from decisions.domain import Action, OptOut
+from pipelines.cli import main
 from pipelines.clock import end_of
 from tests.dashboards.conftest import ASOF, SCRIPT, Night
 
@@ -262,3 +264,17 @@ def test_without_a_home_every_page_still_answers(tmp_path: Path) -> None:
         assert "Nothing has been recorded yet" in client.get("/audit").text
         assert client.get("/v1/fleet").json()["lately"] is None
     assert not (tmp_path / PUBLISHED).exists()
+
+
+def test_the_command_tells_the_same_as_the_api(
+    seen: Night, client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`foreshock vms --json` and /v1/vms give the same VMs; the text says what a person asks."""
+    monkeypatch.setenv("FORESHOCK_HOME", str(seen.home))
+    assert main(["vms", "--host", "r06-03", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["vms"]
+    served = client.get("/v1/vms", params={"host": "r06-03"}).json()["vms"]
+    assert [(each["vm_id"], each["stands"]) for each in told] == [(each["vm_id"], each["stands"]) for each in served]
+    assert main(["vms", "--owner", "team-1", "--limit", "1"]) == 0
+    assert "team-1" in capsys.readouterr().out
+    assert main(["vms", "--after", "nonsense"]) == 2
