@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
@@ -16,9 +17,11 @@ from sqlalchemy import create_engine, text
 
 from data.contracts import DRIFT, FAILURES
 from data.warehouse import PUBLISHED, Warehouse
-from decisions.domain import Action, OptOut
+from decisions.domain import Action, OptOut, OrderState
 from pipelines.cli import main
 from pipelines.clock import end_of
+from pipelines.executors.jobs import Jobs
+from pipelines.executors.owners import event_id
 from tests.dashboards.conftest import ASOF, SCRIPT, Night
 
 NOW = ASOF + timedelta(days=3)
@@ -278,3 +281,21 @@ def test_the_command_tells_the_same_as_the_api(
     assert main(["vms", "--owner", "team-1", "--limit", "1"]) == 0
     assert "team-1" in capsys.readouterr().out
     assert main(["vms", "--after", "nonsense"]) == 2
+
+
+def test_what_an_owner_asked_of_the_executor_of_this_home_is_told(seen: Night, tmp_path: Path) -> None:
+    """The event's id is the one that the owner sees in the VM, and his wish to start it stands with it."""
+    for name in ("ledger.db", PUBLISHED):
+        shutil.copyfile(seen.home / name, tmp_path / name)
+    night = Night(tmp_path)
+    with night.ledger() as ledger:
+        order = next(each.order for each in ledger.orders() if each.order.host_id == "r05-02")
+    with closing(Jobs(tmp_path / "executor.db")) as jobs:
+        jobs.take(order, OrderState.ACCEPTED, None, ASOF)
+        task = jobs.tasks(order.order_id)[0]
+        jobs.ask(task, ASOF + timedelta(hours=1))
+    with night.client(NOW) as client:
+        vms = {each["vm_id"]: each for each in client.get("/v1/vms", params={"host": "r05-02"}).json()["vms"]}
+    event = vms[task.vm_id]["event"]
+    assert event["event_id"] == event_id(task)
+    assert event["asked_at"] == "2026-03-03T01:00:00Z"
