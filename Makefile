@@ -13,8 +13,8 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors check format docs notebooks constraints \
-	clean
+.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format \
+	docs notebooks constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -73,6 +73,13 @@ test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova'
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
 	$(BIN)/pytest -m heavy
+
+test-pages: setup ## every page in Debian's Chromium, under an accessibility checker from npm
+	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@4
+	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py
+
+pictures: setup ## a picture of each review page into docs/pictures, of the demo's home (make demo first)
+	$(BIN)/python -m dashboards.pictures --home $${FORESHOCK_HOME:-.foreshock/demo}
 
 check: setup ## types, lint, layers, and that generated docs are current
 	$(BIN)/ruff check .

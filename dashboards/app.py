@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from dashboards import looking
 from dashboards.access import login, oidc
 from dashboards.access.gate import ComeBack, Gate, LoginNeeded
 from dashboards.access.login import Door
@@ -55,7 +56,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     """
     settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
     view = LedgerView(ledger_url)
-    room = Room(home, view, clock)
+    room = Room(home, view, clock, settings.policy.path)
     gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",
@@ -75,10 +76,12 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     if settings.review.proxy_addresses:
         app.add_middleware(ByTlsOnly)
     app.add_middleware(SecurityHeaders)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    kept = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
+    app.mount("/static", kept, name="static")
     _refusals(app)
     _pages(app, room)
     forms.routes(app, desk)
+    looking.routes(app, room)
     _api(app, room)
     api.routes(app, desk)
     _metrics(app, room, settings.policy.path)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from dashboards import words
+from dashboards.evidence import evidence
 from dashboards.fleet_view import FleetReader, Member, Target
 from dashboards.queue import Look
 from dashboards.views import DeskView, EndView, HazardView, ProposalView
@@ -44,6 +45,7 @@ def desk_view(look: Look, listed: ListedProposal) -> DeskView:
             *(EndView(h, f"{words.length(timedelta(hours=h))} from now") for h in OFFERED_HOURS),
         ),
         simulated=look.freshness.simulated,
+        exhibit=evidence(look, proposal),
     )
 
 

@@ -1,17 +1,36 @@
 """The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from threading import Lock, RLock
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 import duckdb
 
 from data.errors import WarehouseError
 from data.warehouse import PUBLISHED, arrow, read
 from pipelines.clock import end_of, is_simulated, last_day
+
+T = TypeVar("T")
+
+ANSWERS_MOST: Final = 200
+_GUARD: Final = Lock()
+
+
+@dataclass
+class _Answer:
+    """What one question is answered with, once it is; held by whoever finds out."""
+
+    lock: Any = field(default_factory=RLock)
+    values: list[Any] = field(default_factory=list)
+    at: float = 0.0
+
+
+_ANSWERS: Final[dict[tuple[str, str], _Answer]] = {}
 
 
 @dataclass(frozen=True)
@@ -77,9 +96,11 @@ def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
     if not (home / PUBLISHED).exists():
         yield None
         return
+    told = (home / PUBLISHED).stat()
+    snapshot = f"{home.absolute()} {told.st_ino} {told.st_mtime_ns}"
     try:
         with read(home) as con:
-            yield FleetReader(home, con)
+            yield FleetReader(home, con, snapshot)
     except duckdb.Error as error:
         msg = f"The snapshot in {home} cannot be read: {error}. Publish it again with `foreshock ingest`."
         raise WarehouseError(msg) from error
@@ -91,9 +112,35 @@ class FleetReader:
 
     home: Path
     con: duckdb.DuckDBPyConnection
+    snapshot: str
+    """Names the snapshot: another one has another name."""
+
+    def remembered(self, question: str, ask: Callable[[], T], *, for_seconds: float | None = None) -> T:
+        """The answer, worked out once for each snapshot, which never changes.
+
+        Args:
+            question: What is asked, in words that nobody asks anything else with.
+            ask: Works it out.
+            for_seconds: How long it holds, where it rests on the ledger too.
+        """
+        key = (self.snapshot, question)
+        with _GUARD:
+            if len(_ANSWERS) >= ANSWERS_MOST:
+                _ANSWERS.clear()
+            answered = _ANSWERS.setdefault(key, _Answer())
+        with answered.lock:  # whoever asks meanwhile waits for the first, rather than ask the same
+            late = for_seconds is not None and monotonic() - answered.at > for_seconds
+            if late or not answered.values:
+                answered.values[:] = [ask()]
+                answered.at = monotonic()
+        answer: T = answered.values[0]
+        return answer
 
     def freshness(self) -> Freshness:
         """How large the fleet is now, and how old what is known of it."""
+        return self.remembered("freshness", self._freshness)
+
+    def _freshness(self) -> Freshness:
         day = last_day(self.con)
         sizes = arrow(
             self.con,
@@ -107,6 +154,26 @@ class FleetReader:
             simulated=is_simulated(self.con),
             **sizes,
         )
+
+    def versions(self, believed: frozenset[str] | None) -> dict[str, str]:
+        """The model version whose risks count, by component: of those believed, or of any, the one that scored last."""
+        return self.remembered(f"versions {sorted(believed or ())}", lambda: self._versions(believed))
+
+    def _versions(self, believed: frozenset[str] | None) -> dict[str, str]:
+        rows = arrow(
+            self.con,
+            """
+            with newest as (select max(asof_at) as newest_at from risk),
+            scored as (
+                select component, model_version, max(asof_at) as asof_at from risk, newest
+                where asof_at >= newest.newest_at - interval 7 days group by component, model_version
+            )
+            select component, arg_max(model_version, asof_at) as version from scored
+            where $believed is null or list_contains($believed, model_version)
+            group by component order by component""",
+            {"believed": None if believed is None else sorted(believed)},
+        ).to_pylist()
+        return {row["component"]: row["version"] for row in rows}
 
     def places(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Place]:
         """Where the hosts stood at the moment, or in the first picture held if that came later."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from dashboards import words
+from dashboards import charts, words
 from dashboards.asker import ASKER
 from dashboards.views import DeskView, FactorView, ProposalView, Queue
 from dashboards.words import Section
@@ -90,7 +90,15 @@ def decision_page(desk: DeskView, key: str, *, said: str = "", refused: str = ""
         refused: why what was asked has not been done.
         typed: what the person had typed.
     """
-    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "key": key, "said": said, "refused": refused}
+    shown = {
+        "desk": desk,
+        "view": desk.proposal,
+        "exhibit": desk.exhibit,
+        "now": desk.now,
+        "key": key,
+        "said": said,
+        "refused": refused,
+    }
     return _template("decide.html").render(shown, typed=typed or Typed())
 
 
@@ -102,6 +110,11 @@ def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
 def passing_page(ahead: str) -> str:
     """A page that goes on by itself, so that a browser that came from another site asks as from ours."""
     return _template("passing.html").render(ahead=ahead)
+
+
+def page(template: str, **told: object) -> str:
+    """A page from its template and what it tells."""
+    return _template(template).render(**told)
 
 
 def refusal_page(title: str, detail: str) -> str:
@@ -152,6 +165,7 @@ def _environment() -> Environment:
         "gib": _gib,
         "number": words.number,
         "percent": words.percent,
+        "picture": charts.picture,
         "plural": words.plural,
         "seconds": _seconds,
     }

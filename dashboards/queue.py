@@ -23,6 +23,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.ledger.values import Cycle, ListedProposal
+from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of
 
@@ -41,6 +42,8 @@ class Room:
     ledger: LedgerView
     clock: Clock | None = None
     """Whose time it is; None: the wall's, or, where the fleet is simulated, the data's."""
+    policy: Path | None = None
+    """The policy file; None: the policy that ships."""
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -51,7 +54,7 @@ class Room:
             LedgerError: The ledger is there, and cannot be read.
         """
         with open_fleet(self.home) as fleet, self.ledger.open() as book:
-            yield Look(fleet, book, self.clock)
+            yield Look(fleet, book, self.clock, self.policy, self.home)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class Look:
     fleet: FleetReader | None
     book: Reader | None
     clock: Clock | None
+    policy_file: Path | None = None
+    home: Path = Path()
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return load_policy(self.policy_file)
 
     @cached_property
     def freshness(self) -> Freshness:
@@ -80,6 +90,14 @@ class Look:
         """Who threw the kill switch, or None."""
         stop = self.book.stopped() if self.book else None
         return StopView(stop.by, stop.reason, stop.at) if stop else None
+
+    @cached_property
+    def champions(self) -> dict[str, str]:
+        """The model version that the newest cycle believed, by component; without a cycle, the newest that scored."""
+        if self.fleet is None:
+            return {}
+        cycle = self.cycle(None)
+        return self.fleet.versions(frozenset(cycle.model_version.split("+")) if cycle else None)
 
     def cycle(self, on: date | None) -> Cycle | None:
         """The newest cycle, or the newest that asked about the end of the day (or a moment within it)."""
@@ -128,7 +146,7 @@ class Look:
     def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
         """What holds for the whole fleet; notices are about the newest cycle only."""
         fresh = self.freshness
-        hours = load_policy(None).freshness.telemetry_hours
+        hours = self.policy.freshness.telemetry_hours
         age = self.now - fresh.telemetry_at if fresh.telemetry_at else None
         return StandingView(
             now=self.now,

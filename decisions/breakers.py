@@ -55,8 +55,13 @@ class _Counts:
 
     def limit(self, scope: Scope) -> int:
         """Hosts of the scope that may be emptied: its share, rounded down, and never fewer than the floor."""
-        share = float(getattr(self.limits, f"{scope[0]}_share"))
-        return max(self.limits.floor_hosts, int(share * self.actionable.get(scope, 0)))
+        return allowed(scope, self.actionable.get(scope, 0), self.limits)
+
+
+def allowed(scope: Scope, actionable: int, limits: BreakerLimits) -> int:
+    """How many hosts of a scope may be emptied: its share of those that could be, rounded down, or the floor."""
+    share = float(getattr(limits, f"{scope[0]}_share"))
+    return max(limits.floor_hosts, int(share * actionable))
 
 
 def usable(hosts: Mapping[str, Host], vms: Mapping[str, Sequence[Vm]]) -> Mapping[Scope, int]:

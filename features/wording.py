@@ -47,6 +47,15 @@ def summary(piece: str) -> str | None:
     return listed.get("summary") if listed else None
 
 
+def counted(piece: str) -> str:
+    """What a piece of evidence counts or measures, as a heading, such as `pending sectors`."""
+    smart = _SMART.fullmatch(piece)
+    if smart is None:
+        return piece.replace("_", " ")
+    noun = _words()["nouns"].get(smart["attribute"])
+    return str(noun["many"]) if noun else _name(smart["attribute"])
+
+
 def shared(piece: str) -> bool:
     """Whether a piece of evidence points to something that the parts of a host share, such as a cable or the air."""
     return piece in _words()["shared"]["pieces"]

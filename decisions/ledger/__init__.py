@@ -6,7 +6,8 @@ cycle sees what the first one saw; another policy or model asking about the same
 All moments are aware and come back in UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -16,11 +17,12 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record, said
+from decisions.ledger import chain, opt_outs, orders, queries, record, said, services
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
+from decisions.ledger.services import Ask
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
@@ -291,6 +293,12 @@ class Ledger:
         """What became of each VM of the order."""
         with reading(self._engine) as con:
             return queries.outcomes(con, order_id)
+
+    @contextmanager
+    def services(self, since: datetime, host_id: str | None = None) -> Iterator[Ask]:
+        """How to ask, while it is held, what orders meant for each VM: of those open, or ended since then."""
+        with reading(self._engine) as con:
+            yield lambda vms, after: services.services(con, since, host_id=host_id, vms=vms, after=after)
 
     # What the next decision has to know
 

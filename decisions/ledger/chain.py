@@ -93,6 +93,11 @@ def verify(con: Connection) -> Verified:
     return Verified(count, ok=True, first_bad=None, reason=None, head=previous)
 
 
+def is_as_written(row: Row[Any]) -> bool:
+    """Whether a record of the history still says what it was hashed with; not whether it is in its place."""
+    return bool(row.hash == _hash(row.previous_hash, row.record, row.at, row.kind, row.subject, row.body))
+
+
 def removal_of(opt_out_id: str) -> str:
     """The subject under which the history vouches for an opt-out's removal."""
     return f"removal of {opt_out_id}"

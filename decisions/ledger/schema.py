@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration."""
 
 
@@ -128,7 +128,8 @@ orders = Table(
     Column("host_state", String),  # how it left its host, if the executor told
     Index("orders_by_state", "state"),
     Index("orders_by_host", "host_id", "requested_at"),
-    Index("orders_by_request", "requested_at"),
+    Index("orders_by_request", "requested_at", "order_id"),
+    Index("orders_by_update", "updated_at"),
     Index(
         "order_is_open",
         "host_id",
@@ -171,6 +172,7 @@ outcome = Table(
     Column("interrupted", Boolean, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Index("outcome_by_result", "result", "interrupted"),
+    Index("outcome_by_vm", "vm_id"),
 )
 
 episode = Table(
@@ -182,6 +184,7 @@ episode = Table(
     Column("opened_by", ForeignKey("proposal.proposal_id"), nullable=False),
     Column("closed_at", UtcDateTime),
     Column("why", Text),
+    Index("episode_by_host", "host_id", "opened_at"),
     Index(
         "episode_is_open",
         "host_id",
@@ -282,4 +285,7 @@ history = Table(
     Column("body", Text, nullable=False),  # canonical JSON
     Column("previous_hash", String, nullable=False),
     Column("hash", String, nullable=False),  # sha256 of previous_hash and the record's canonical JSON
+    Index("history_by_subject", "subject"),
+    Index("history_by_moment", "at"),
+    # and, by what a record's body says, history_by_person and history_by_host: see decisions/ledger/audit.py
 )

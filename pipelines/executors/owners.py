@@ -156,4 +156,9 @@ def event(task: Task) -> dict[str, Any]:
 
 def event_id(task: Task) -> str:
     """The event's id, a function of order and VM."""
-    return str(uuid5(NAMESPACE_URL, f"foreshock:{task.order_id}/{task.vm_id}"))
+    return event_id_of(task.order_id, task.vm_id)
+
+
+def event_id_of(order_id: str, vm_id: str) -> str:
+    """The id of the event that an order means for a VM."""
+    return str(uuid5(NAMESPACE_URL, f"foreshock:{order_id}/{vm_id}"))

@@ -116,7 +116,7 @@ def test_a_foreign_name_is_turned_away(made: Night) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_what_is_read_cannot_be_written(client: TestClient, method: str) -> None:
     """What is read takes nothing but a reading request."""
-    for path in ("/", "/v1/proposals", "/v1/proposals/id-r12-07"):
+    for path in ("/", "/v1/proposals", "/v1/proposals/id-r12-07", "/fleet", "/v1/vms", "/audit", "/hosts/r06-03"):
         assert client.request(method, path).status_code == 405
 
 
@@ -125,7 +125,9 @@ def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> 
     described = client.get("/openapi.json").json()
     decide = {"/v1/proposals/{proposal_id}/decisions", "/v1/orders/{order_id}/cancellation"}
     read = {"/v1/incidents", "/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
-    assert set(described["paths"]) == read | decide
+    looking = {"/v1/hosts/{host_id}", "/v1/fleet", "/v1/vms", "/v1/owners", "/v1/audit"}
+    files = {"/v1/audit.csv", "/v1/audit.jsonl"}
+    assert set(described["paths"]) == read | decide | looking | files
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     assert client.get("/docs").status_code == 404
     assert client.get("/redoc").status_code == 404

@@ -1,0 +1,140 @@
+"""The pages that only look, each with its twin under `/v1`: hosts, fleet, maintenance, audit."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI, Query
+from pydantic import BeforeValidator
+from starlette.responses import HTMLResponse, RedirectResponse, StreamingResponse
+
+from dashboards import audit, maintenance
+from dashboards.audit import AuditPage
+from dashboards.fleet import FleetView, fleet
+from dashboards.host import HostView, host
+from dashboards.pages import page
+from dashboards.queue import Room
+from decisions.ledger.audit import Filter
+from pipelines.maintenance import Maintenance, OwnerMaintenance
+
+AUDIT_SHOWN: Final = 100
+
+
+_Owner = Annotated[str | None, Query(max_length=200)]
+_HostId = Annotated[str | None, Query(max_length=200)]
+_Blank = BeforeValidator(lambda value: None if value == "" else value)
+_Day = Annotated[date | None, _Blank]
+
+
+def routes(app: FastAPI, room: Room) -> None:
+    """Add the pages and their twins to the app."""
+    _hosts(app, room)
+    _fleet(app, room)
+    _maintenance(app, room)
+    _audit(app, room)
+
+
+def _hosts(app: FastAPI, room: Room) -> None:
+    @app.get("/hosts", include_in_schema=False)
+    def find(id: Annotated[str, Query(max_length=200)]) -> RedirectResponse:  # noqa: A002 - the name in the URL
+        return RedirectResponse(f"/hosts/{quote(id.strip(), safe='')}", 303)
+
+    @app.get("/hosts/{host_id}", response_class=HTMLResponse, include_in_schema=False)
+    def host_page(host_id: str) -> HTMLResponse:
+        with room.look() as look:
+            return HTMLResponse(page("host.html", host=host(look, host_id), now=look.now))
+
+    @app.get("/v1/hosts/{host_id}", tags=["hosts"])
+    def host_json(host_id: str) -> HostView:
+        """One host: where it stands, the risk of its parts over time and why, what happened to it, its VMs now."""
+        with room.look() as look:
+            return host(look, host_id)
+
+
+def _fleet(app: FastAPI, room: Room) -> None:
+    @app.get("/fleet", response_class=HTMLResponse, include_in_schema=False)
+    def fleet_page(every: Annotated[int | None, Query(ge=10, le=86_400)] = None) -> HTMLResponse:
+        with room.look() as look:
+            return HTMLResponse(page("fleet.html", here="/fleet", fleet=fleet(look), now=look.now, every=every))
+
+    @app.get("/v1/fleet", tags=["fleet"])
+    def fleet_json() -> FleetView:
+        """Hosts at risk, what acting came to week by week, open orders, limits in use, telemetry and models."""
+        with room.look() as look:
+            return fleet(look)
+
+
+def _maintenance(app: FastAPI, room: Room) -> None:
+    @app.get("/maintenance", response_class=HTMLResponse, include_in_schema=False)
+    def maintenance_page(
+        owner: _Owner = None,
+        host: _HostId = None,
+        after: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> HTMLResponse:
+        with room.look() as look:
+            found = maintenance.vms(look, owner or None, host or None, after, maintenance.SHOWN)
+            counts = maintenance.owners(look) if not (owner or host or after) else ()
+            told = {"found": found, "owners": counts, "owner": owner or "", "host": host or "", "now": look.now}
+            return HTMLResponse(
+                page("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **told)
+            )
+
+    @app.get("/v1/vms", tags=["maintenance"])
+    def vms_json(
+        owner: _Owner = None,
+        host: _HostId = None,
+        after: Annotated[str | None, Query(description="`next` of the page before.", max_length=500)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> Maintenance:
+        """VMs that orders of the last 30 days are about, the newest order first: what is done, offered and chosen."""
+        with room.look() as look:
+            return maintenance.vms(look, owner, host, after, limit)
+
+    @app.get("/v1/owners", tags=["maintenance"])
+    def owners_json() -> list[OwnerMaintenance]:
+        """How the VMs of each owner stand with their newest orders, those with the most to come first."""
+        with room.look() as look:
+            return list(maintenance.owners(look))
+
+
+def _audit(app: FastAPI, room: Room) -> None:
+    def wanted(person: _Owner = None, host: _HostId = None, day: _Day = None) -> Filter:
+        return Filter(person or None, host or None, day)
+
+    Wanted = Annotated[Filter, Depends(wanted)]  # noqa: N806 - a type
+    After = Annotated[int | None, Query(description="`next` of the page before.", ge=1, le=2**53)]  # noqa: N806
+
+    @app.get("/audit", response_class=HTMLResponse, include_in_schema=False)
+    def audit_page(only: Wanted, after: After = None, verify: bool = False) -> HTMLResponse:
+        with room.look() as look:
+            found = audit.page(look, only, after, AUDIT_SHOWN, verify=verify)
+            told = {"found": found, "only": only, "after": after, "now": look.now}
+            return HTMLResponse(page("audit.html", here="/audit", simulated=look.freshness.simulated, **told))
+
+    @app.get("/v1/audit", tags=["audit"])
+    def audit_json(
+        only: Wanted,
+        after: After = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        verify: Annotated[bool, Query(description="Check the whole chain, which takes a while.")] = False,
+    ) -> AuditPage:
+        """The history, the newest record first: who, what, why, when, and whether the chain verifies."""
+        with room.look() as look:
+            return audit.page(look, only, after, limit, verify=verify)
+
+    @app.get("/v1/audit.csv", tags=["audit"], response_class=StreamingResponse)
+    def audit_csv(only: Wanted) -> StreamingResponse:
+        """All wanted records as CSV."""
+        return _file(audit.table(room, only), "text/csv; charset=utf-8", "audit.csv")
+
+    @app.get("/v1/audit.jsonl", tags=["audit"], response_class=StreamingResponse)
+    def audit_lines(only: Wanted) -> StreamingResponse:
+        """All wanted records as JSON, one a line."""
+        return _file(audit.lines(room, only), "application/jsonl", "audit.jsonl")
+
+
+def _file(content: Iterator[str], kind: str, name: str) -> StreamingResponse:
+    return StreamingResponse(
+        content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'}
+    )

@@ -1,0 +1,275 @@
+"""Which VMs have been moved or serviced and which have not, what their owners are offered until when, and chose.
+
+The ledger says what was ordered and what came of it, the snapshot whose VMs they are, and the memory of the reference
+executor, where one works in this home, what owners have asked for since.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from data.errors import UsageError
+from data.warehouse import arrow
+from decisions.domain import UNDER_WAY, Action, OrderState
+from decisions.ledger.services import Ask as Ask
+from decisions.ledger.services import Cursor, VmService
+
+if TYPE_CHECKING:
+    import duckdb
+
+SINCE: Final = timedelta(days=30)
+"""Orders that ended earlier are history: the host's page and the audit have them."""
+COUNTED: Final = 10_000
+"""VMs counted by owner, those of the newest orders first."""
+MEMORY: Final = "executor.db"
+
+
+class Stands(StrEnum):
+    """Where a VM stands with an order."""
+
+    OFFERED = "offered"
+    WAITING = "waiting"
+    UNDER_WAY = "under way"
+    DONE = "done"
+    STAYS = "stays"
+    WENT_WRONG = "went wrong"
+    NOT_DONE = "not done"
+
+
+_RESULTS: Final = {
+    "moved": (Stands.DONE, "moved live"),
+    "redeployed": (Stands.DONE, "redeployed"),
+    "chosen": (Stands.DONE, "redeployed at its owner's moment"),
+    "paused": (Stands.DONE, "stood still while its host was serviced"),
+    "stayed": (Stands.STAYS, "stayed where it was"),
+    "failed": (Stands.WENT_WRONG, "its move failed"),
+    "lost": (Stands.WENT_WRONG, "lost with its host"),
+}
+_COMING: Final = {
+    Action.LIVE_MIGRATE: "moves live",
+    Action.EVACUATE: "is redeployed",
+    Action.SELF_SERVICE: "is redeployed, at the latest when its window ends",
+    Action.PRESERVE_MEMORY: "stands still while its host is serviced",
+    Action.NOTIFY: "stays; its owner is told",
+    Action.MONITOR: "stays where it is",
+}
+_FREEZES: Final = frozenset({Action.LIVE_MIGRATE, Action.PRESERVE_MEMORY})
+
+
+@dataclass(frozen=True)
+class Event:
+    """The scheduled event that the owner sees in the VM, as the reference executor's metadata service tells it."""
+
+    event_id: str
+    kind: str
+    """`Freeze` or `Redeploy`."""
+    not_before: datetime
+    asked_at: datetime | None
+    """When the owner asked for it to start; null: not yet, or the executor keeps its memory elsewhere."""
+
+
+@dataclass(frozen=True)
+class VmMaintenance:
+    """One VM of one order, as its owner asks about it."""
+
+    vm_id: str
+    owner: str | None
+    """Null: the inventory does not know the VM."""
+    series: str | None
+    host_id: str
+    target_host_id: str | None
+    action: Action
+    technique: Action
+    stands: Stands
+    said: str
+    offered_until: datetime | None
+    chose: str | None
+    """What the owner chose; null: there was no choice."""
+    starts_at: datetime
+    ended_at: datetime | None
+    interrupted: bool
+    pause_seconds: float
+    event: Event | None
+    """Null: nothing is to come for this VM."""
+    order_id: str
+    proposal_id: str
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class OwnerMaintenance:
+    """How many VMs of one owner stand how."""
+
+    owner: str
+    offered: int
+    waiting: int
+    under_way: int
+    done: int
+    stays: int
+    went_wrong: int
+    not_done: int
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """A page of VMs, and where the next begins (null: this was the last)."""
+
+    now: datetime
+    vms: tuple[VmMaintenance, ...]
+    next: str | None
+
+
+def page(
+    ask: Ask,
+    con: "duckdb.DuckDBPyConnection | None",
+    home: Path,
+    now: datetime,
+    *,
+    owner: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> Maintenance:
+    """At most `limit` VMs after the cursor, only those of the owner if one is named.
+
+    Raises:
+        UsageError: the cursor is none.
+    """
+    vms = _vms_of(con, owner) if owner is not None else None
+    found = list(islice(ask(vms, _cursor(after)), limit + 1))
+    shown = _views(found[:limit], con, home, now)
+    return Maintenance(now, tuple(shown), _named(found[limit - 1]) if len(found) > limit else None)
+
+
+def owners(ask: Ask, con: "duckdb.DuckDBPyConnection | None", now: datetime) -> tuple[OwnerMaintenance, ...]:
+    """How the VMs of each owner stand, those with the most still to come first."""
+    found = list(islice(ask(None, None), COUNTED))
+    newest = {one.vm_id: one for one in reversed(found)}  # of several orders the newest counts
+    counts: dict[str, Counter[Stands]] = {}
+    kinds = _kinds(con, list(newest))
+    for vm_id, one in newest.items():
+        owner = kinds.get(vm_id, (None, None, False))[0] or "not in the inventory"
+        counts.setdefault(owner, Counter())[_stands(one, now)[0]] += 1
+    rows = [OwnerMaintenance(owner, *(count[stands] for stands in Stands)) for owner, count in sorted(counts.items())]
+    return tuple(sorted(rows, key=lambda row: -(row.offered + row.waiting + row.under_way + row.went_wrong)))
+
+
+def _views(
+    found: Sequence[VmService], con: "duckdb.DuckDBPyConnection | None", home: Path, now: datetime
+) -> Iterator[VmMaintenance]:
+    kinds = _kinds(con, [one.vm_id for one in found])
+    asked = _asked(home, [one.order_id for one in found if one.order_state in UNDER_WAY])
+    for one in found:
+        owner, series, simulated = kinds.get(one.vm_id, (None, None, False))
+        stands, said = _stands(one, now)
+        wish = asked.get((one.order_id, one.vm_id))
+        coming = stands in {Stands.OFFERED, Stands.WAITING, Stands.UNDER_WAY}
+        yield VmMaintenance(
+            vm_id=one.vm_id,
+            owner=owner,
+            series=series,
+            host_id=one.host_id,
+            target_host_id=one.target_host_id,
+            action=one.action,
+            technique=one.technique,
+            stands=stands,
+            said=said,
+            offered_until=one.deadline if stands is Stands.OFFERED else None,
+            chose=_chose(one, stands, wish),
+            starts_at=one.starts_at,
+            ended_at=one.ended_at,
+            interrupted=one.interrupted,
+            pause_seconds=one.pause_seconds,
+            event=_event(one, wish) if coming else None,
+            order_id=one.order_id,
+            proposal_id=one.proposal_id,
+            simulated=simulated,
+        )
+
+
+def _stands(one: VmService, now: datetime) -> tuple[Stands, str]:
+    if one.result is not None:
+        return _RESULTS.get(one.result, (Stands.DONE, one.result))
+    coming = _COMING.get(one.technique, one.technique.value.replace("_", " "))
+    if one.technique in {Action.MONITOR, Action.NOTIFY}:
+        return Stands.STAYS, coming
+    if one.order_state not in {OrderState.REQUESTED, *UNDER_WAY}:
+        return Stands.NOT_DONE, f"the order ended without it: {one.order_state.value}"
+    if one.technique is Action.SELF_SERVICE and one.deadline is not None and one.deadline > now:
+        return Stands.OFFERED, coming
+    return (Stands.UNDER_WAY if one.order_state is OrderState.STARTED else Stands.WAITING), coming
+
+
+def _chose(one: VmService, stands: Stands, wish: datetime | None) -> str | None:
+    if one.technique is not Action.SELF_SERVICE:
+        return None
+    if one.result == "chosen":
+        return "a moment of its own"
+    if wish is not None:
+        return f"to start it, at {wish:%Y-%m-%d %H:%M} UTC"
+    return "nothing yet" if stands is Stands.OFFERED else "nothing while it was offered"
+
+
+def _event(one: VmService, wish: datetime | None) -> Event:
+    from pipelines.executors.owners import event_id_of
+
+    until = one.deadline if one.technique is Action.SELF_SERVICE and one.deadline else one.starts_at
+    kind = "Freeze" if one.technique in _FREEZES else "Redeploy"
+    return Event(event_id_of(one.order_id, one.vm_id), kind, until, wish)
+
+
+def _kinds(
+    con: "duckdb.DuckDBPyConnection | None", vms: Sequence[str]
+) -> Mapping[str, tuple[str | None, str | None, bool]]:
+    if con is None or not vms:
+        return {}
+    query = """
+        select vm_id, arg_max(owner, valid_from) as owner, arg_max(series, valid_from) as series,
+               bool_or(simulated) as simulated
+        from vm semi join (select unnest($ids) as vm_id) using (vm_id) group by vm_id"""
+    rows = arrow(con, query, {"ids": list(vms)}).to_pylist()
+    return {row["vm_id"]: (row["owner"], row["series"], row["simulated"]) for row in rows}
+
+
+def _vms_of(con: "duckdb.DuckDBPyConnection | None", owner: str) -> frozenset[str]:
+    if con is None:
+        return frozenset()
+    rows = con.execute("select distinct vm_id from vm where owner = $owner", {"owner": owner}).fetchall()
+    return frozenset(vm_id for (vm_id,) in rows)
+
+
+def _asked(home: Path, orders: Iterable[str]) -> dict[tuple[str, str], datetime]:
+    """When owners asked for their events to start, by order and VM, as the executor of this home remembers."""
+    file, ids = home / MEMORY, sorted(set(orders))
+    if not ids or not file.is_file():
+        return {}
+    marks = ", ".join("?" * len(ids))
+    query = f"select order_id, vm_id, asked_at from task where asked_at is not null and order_id in ({marks})"  # noqa: S608
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as memory:
+        rows = memory.execute(query, ids).fetchall()
+    return {(order_id, vm_id): datetime.fromisoformat(at) for order_id, vm_id, at in rows}
+
+
+def _named(one: VmService) -> str:
+    return f"{one.requested_at.isoformat()}~{one.order_id}~{one.vm_id}"
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    if text is None:
+        return None
+    try:
+        at, order_id, vm_id = text.split("~", 2)
+        moment = datetime.fromisoformat(at)
+    except ValueError as error:
+        msg = f"{text!r} is no cursor: take `next` of the page before, or leave it out to begin anew."
+        raise UsageError(msg) from error
+    if moment.tzinfo is None:
+        msg = f"{text!r} is no cursor: its moment has no time zone."
+        raise UsageError(msg)
+    return Cursor(moment, order_id, vm_id)
