@@ -13,7 +13,8 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints clean
+.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints \
+	clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -36,6 +37,14 @@ system:
 	$(SUDO) apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES)
 
+# Daemons that tests of live telemetry run themselves, on loopback; without them those tests are skipped. Where systemd
+# runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
+DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
+
+daemons: ## install what tests of live telemetry run: Prometheus, node exporter, smartctl
+	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
+		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
+
 demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, decide, dispatch, settle
 	$(BIN)/foreshock demo
 
@@ -49,13 +58,21 @@ test: setup ## all tests but the heavy ones, the fast ones first
 test-fast: setup ## unit tests only, under a minute
 	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
 
-test-heavy: setup ## minutes and gigabytes: the whole drive history
-	$(BIN)/pytest -m heavy
+# What the tests marked hypervisor need of the system: real daemons, and a compiler for libvirt's bindings.
+LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libvirt-dev \
+	pkg-config gcc python3-dev iproute2 util-linux
 
-test-hypervisors: setup ## Nova's own services in an environment of their own
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[nova]"
+test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova's own services
+	@command -v libvirtd >/dev/null && command -v qemu-system-x86_64 >/dev/null && command -v ip >/dev/null \
+		&& pkg-config --exists libvirt \
+		|| $(MAKE) --no-print-directory system PACKAGES="$(LIBVIRT_PACKAGES)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev \
+		--editable '.[libvirt,nova,kubevirt]'
 	sh tests/pipelines/drivers/nova_env.sh
 	$(BIN)/pytest -m hypervisor
+
+test-heavy: setup ## minutes and gigabytes: the whole drive history
+	$(BIN)/pytest -m heavy
 
 test-pages: setup ## every page in Debian's Chromium, under an accessibility checker from npm
 	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@4

@@ -1,72 +1,90 @@
-"""The review app: one page of a night's proposals with reasons, and the same as JSON. It only reads.
+"""The review app: a night's proposals with reasons, a page to decide on each, and the same as JSON.
 
-Every request opens the published snapshot and the ledger by itself, so no page ever waits for the pipeline.
+Every request opens the published snapshot and the ledger by itself, so no page ever waits for the pipeline. What
+changes something stands behind the gate (`dashboards.access.gate`) and goes into the ledger; all else only reads.
 """
 
-from datetime import date
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from types import MappingProxyType
+from typing import Annotated, Final
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from dashboards import looking
+from dashboards.access import login, oidc
+from dashboards.access.gate import ComeBack, Gate, LoginNeeded
+from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, page
+from dashboards.deciding import Desk, api, forms, found
 from dashboards.ledger_view import LedgerView
-from dashboards.pages import incident_page, queue_page, refusal_page
+from dashboards.measures import measure
+from dashboards.metrics import CONTENT_TYPE, exposition
+from dashboards.pages import MOST, incident_page, passing_page, queue_page, refusal_page
+from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
-from dashboards.security import SecurityHeaders
+from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
+from decisions.policy import load as load_policy
+from pipelines.settings import LedgerSettings, Settings
 
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
-PROBLEM: Final = "application/problem+json"
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "content": {PROBLEM: {}}}
-    for status, description in (
-        (404, "There is no such thing"),
-        (422, "A parameter makes no sense"),
-        (503, "Unreadable"),
-    )
-}
 
 
-def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, policy: Path | None = None) -> FastAPI:
+def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, settings: Settings | None = None) -> FastAPI:
     """The app on the snapshot under `home` and the ledger at the SQLAlchemy URL; neither has to exist yet.
 
     Args:
         home: State folder, `FORESHOCK_HOME`.
-        ledger_url: SQLAlchemy URL; opened to read only.
+        ledger_url: SQLAlchemy URL; opened to read only, but for what a person decides.
         clock: Whose time it is; by default the wall's, or the end of the last day held where the fleet is simulated.
-        policy: The policy file, for limits and thresholds; by default the policy that ships.
+        settings: Who may do what, and how orders are called back; by default as shipped.
 
     Raises:
         LedgerError: The URL makes no sense.
+        SettingsError: The identity provider is set up in part.
     """
-    room = Room(home, LedgerView(ledger_url), clock, policy)
+    settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
+    view = LedgerView(ledger_url)
+    room = Room(home, view, clock, settings.policy.path)
+    gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",
-        summary="Tonight's proposals with their reasons. Reads only.",
+        summary="Tonight's proposals with their reasons, and what people say to them.",
         version="1",
         docs_url=None,
         redoc_url=None,
-        responses=_PROBLEMS,
+        responses=described(404, 422, 503),
+        dependencies=gate.dependencies(),
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES, www_redirect=False)
+    door, desk = Door(view, settings), Desk(room, settings)
+    login.routes(app, door)
+    oidc.routes(app, door)
+    names = [*LOOPBACK_NAMES, *filter(None, [urlsplit(settings.review.url).hostname])]
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+    app.add_middleware(SmallBodies)
+    if settings.review.proxy_addresses:
+        app.add_middleware(ByTlsOnly)
     app.add_middleware(SecurityHeaders)
     kept = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
     app.mount("/static", kept, name="static")
     _refusals(app)
     _pages(app, room)
     looking.routes(app, room)
+    forms.routes(app, desk)
     _api(app, room)
+    api.routes(app, desk)
+    _metrics(app, room, settings.policy.path)
     return app
 
 
@@ -74,7 +92,7 @@ def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def queue(on: date | None = None, show: Section | None = None) -> HTMLResponse:
         with room.look() as look:
-            return HTMLResponse(queue_page(look.queue(on), room.home, on, show))
+            return HTMLResponse(queue_page(look.queue(on, MOST, show), room.home, on, show))
 
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
@@ -86,6 +104,14 @@ def _pages(app: FastAPI, room: Room) -> None:
         """Whether snapshot and ledger are there and can be read."""
         with room.look() as look:
             return Health(status="ok", snapshot=look.fleet is not None, ledger=look.book is not None)
+
+
+def _metrics(app: FastAPI, room: Room, policy: Path | None) -> None:
+    @app.get("/metrics", response_class=Response, include_in_schema=False)
+    def metrics() -> Response:
+        with room.look() as look:
+            measures = measure(look, load_policy(policy), datetime.now(UTC))
+        return Response(exposition(measures), media_type=CONTENT_TYPE)
 
 
 def _api(app: FastAPI, room: Room) -> None:
@@ -112,13 +138,12 @@ def _api(app: FastAPI, room: Room) -> None:
             return look.book.incidents(cycle.cycle_id) if look.book and cycle else []
 
     @app.get("/v1/proposals/{proposal_id}", tags=["proposals"])
-    def proposal(proposal_id: str) -> ProposalView:
-        """One proposal with its reasons, prices, VMs and what became of it."""
+    def proposal(response: Response, proposal_id: str) -> ProposalView:
+        """One proposal with its reasons, prices, VMs and what became of it; its ETag is what a decision names."""
         with room.look() as look:
-            listed = look.book.proposal(proposal_id, look.now) if look.book else None
-            if listed is None:
-                raise HTTPException(404, f"There is no proposal {proposal_id}. /v1/proposals lists them.")
-            return look.views([listed])[0]
+            view = look.views([found(look, proposal_id)])[0]
+        response.headers["etag"] = f'"{view.etag}"'
+        return view
 
 
 def _incident(look: Look, incident_id: str) -> Incident:
@@ -133,7 +158,16 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
-        return _refusal(request, error.status_code, str(error.detail))
+        more = error.more if isinstance(error, Problem) else {}
+        return _refusal(request, error.status_code, str(error.detail), error.headers, more)
+
+    @app.exception_handler(LoginNeeded)
+    def _login(request: Request, _error: LoginNeeded) -> Response:
+        return RedirectResponse(f"/login?{urlencode({'next': _asked(request)})}", 303)
+
+    @app.exception_handler(ComeBack)
+    def _come_back(request: Request, _error: ComeBack) -> Response:
+        return HTMLResponse(passing_page(_asked(request)))
 
     @app.exception_handler(RequestValidationError)
     def _nonsense(request: Request, error: RequestValidationError) -> Response:
@@ -145,14 +179,34 @@ def _refusals(app: FastAPI) -> None:
         return _refusal(request, 503, str(error))
 
 
-_TITLES: Final = {404: "Not found", 405: "Reads only", 422: "That makes no sense", 503: "Cannot be read now"}
+_TITLES: Final = {
+    401: "Log in first",
+    403: "You may not",
+    404: "Not found",
+    405: "Reads only",
+    409: "That cannot be done now",
+    412: "Somebody was first",
+    422: "That makes no sense",
+    428: "Say what you have seen",
+    503: "Cannot be read now",
+}
 
 
-def _refusal(request: Request, status: int, detail: str) -> Response:
+def _refusal(
+    request: Request,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> Response:
     title = _TITLES.get(status, "Refused")
-    path = request.url.path
-    if not path.startswith(("/v1/", "/healthz")):
-        return HTMLResponse(refusal_page(title, detail), status)
-    instance = path + (f"?{urlencode(request.query_params.multi_items())}" if request.query_params else "")
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance}
-    return JSONResponse(body, status, media_type=PROBLEM)
+    if not request.url.path.startswith(("/v1/", "/healthz")):
+        return HTMLResponse(refusal_page(title, detail), status, headers)
+    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": _asked(request)}
+    return JSONResponse({**told, **more}, status, headers, media_type=PROBLEM)
+
+
+def _asked(request: Request) -> str:
+    """The path that was asked for, with its query."""
+    told = request.query_params.multi_items()
+    return request.url.path + (f"?{urlencode(told)}" if told else "")

@@ -55,6 +55,25 @@ class VmKind:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A host that VMs are to go to: where it stands, and how full it is before they come."""
+
+    rack: str
+    fault_domain: int
+    memory_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A VM of an availability set, and where its host stands."""
+
+    vm_id: str
+    availability_set: str
+    fault_domain: int
+
+
+@dataclass(frozen=True)
 class Freshness:
     """How large the fleet is, and how old what is known of it."""
 
@@ -163,7 +182,7 @@ class FleetReader:
             with picture as (select greatest($at, min(valid_from)) as at from host),
             asked as (select unnest($ids) as host_id),
             housed as (
-                select host_id, count(*) as vms from vm, picture
+                select host_id, count(*) as vms from vm semi join asked using (host_id), picture
                 where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
                 group by host_id
             )
@@ -188,6 +207,54 @@ class FleetReader:
             at,
         )
         return {row.pop("vm_id"): VmKind(**row) for row in rows}
+
+    def targets(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Target]:
+        """How full the hosts were at the moment, or in the first picture held if that came later."""
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from host),
+            asked as (select unnest($ids) as host_id),
+            housed as (
+                select host_id, sum(memory_bytes) as used_bytes from vm semi join asked using (host_id), picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+                group by host_id
+            )
+            select host_id, rack, fault_domain, memory_bytes, coalesce(used_bytes, 0)::bigint as used_bytes
+            from asked join host using (host_id) left join housed using (host_id), picture
+            where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            hosts,
+            at,
+        )
+        return {row.pop("host_id"): Target(**row) for row in rows}
+
+    def members(self, vms: Sequence[str], at: datetime) -> list[Member]:
+        """Every VM of the availability sets that the VMs belong to, and the fault domain it stands in."""
+        sets = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from vm)
+            select distinct availability_set from vm, picture
+            where list_contains($ids, vm_id) and availability_set is not null
+              and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
+            vms,
+            at,
+        )
+        rows = self._pictured(
+            """
+            with picture as (select greatest($at, min(valid_from)) as at from vm),
+            member as (
+                select vm_id, availability_set, host_id from vm, picture
+                where list_contains($ids, availability_set)
+                  and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+            ),
+            stood as (
+                select host_id, fault_domain from host semi join member using (host_id), picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+            )
+            select vm_id, availability_set, fault_domain from member join stood using (host_id)""",
+            [row["availability_set"] for row in sets],
+            at,
+        )
+        return [Member(**row) for row in rows]
 
     def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> list[dict[str, Any]]:
         if not ids:

@@ -15,11 +15,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from data.errors import LedgerError
 from decisions.domain import Order, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import queries
+from decisions.ledger import notices, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
-from decisions.ledger.values import Cycle, ListedOrder, ListedProposal, Stop, load_breakers
+from decisions.ledger.values import Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers
 
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
@@ -113,6 +114,16 @@ class Reader:
         """The cycle's proposals as they stand `now`, in the order of the verdict."""
         return queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
 
+    def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
+        """Where the cycle's proposals stand `now`, in the order of the verdict."""
+        return queries.briefs(self.con, now, [tables.proposal.c.cycle_id == cycle_id])
+
+    def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
+        """The proposals of those ids as they stand `now`, in that order."""
+        found = queries.proposals(self.con, now, [tables.proposal.c.proposal_id.in_(proposal_ids)], None)
+        by_id = {each.proposal.proposal_id: each for each in found}
+        return [by_id[each] for each in proposal_ids]
+
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal | None:
         """The proposal as it stands `now`, or None."""
         found = queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
@@ -135,6 +146,10 @@ class Reader:
     def open_besides(self, cycle_id: str) -> list[Order]:
         """Orders of other cycles that have not come to an end."""
         return queries.open_orders(self.con, cycle_id)
+
+    def channels(self) -> list[ListedChannel]:
+        """How each notification channel fares."""
+        return notices.channels(self.con)
 
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""

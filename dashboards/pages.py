@@ -10,7 +10,9 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dashboards import charts, words
-from dashboards.views import FactorView, ProposalView, Queue
+from dashboards.asker import ASKER
+from dashboards.evidence import Exhibit
+from dashboards.views import DeskView, FactorView, ProposalView, Queue
 from dashboards.words import Section
 from decisions.incidents.values import Incident
 
@@ -22,6 +24,7 @@ SHOWN_BRIEF: Final = 15
 """More than this of one part of the page are a link away: fewer where there is nothing to do."""
 BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
 """Parts where there is nothing to do: their proposals take less room."""
+MOST: Final = {section: SHOWN_BRIEF if section in BRIEF else SHOWN for section in Section}
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,18 @@ class Part:
         return self.count - len(self.proposals)
 
 
+@dataclass(frozen=True)
+class Typed:
+    """What a person has typed into the forms of a decision."""
+
+    reason: str = ""
+    hours: str = ""
+    to: str = ""
+
+
 def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> str:
     """The queue as HTML; with `show`, that part of it alone and whole."""
-    parts = [_part(section, queue.proposals, whole=show is section) for section in Section]
-    held = [part for part in parts if part.count]
+    held = [_part(section, queue) for section in Section if queue.counts.get(section)]
     cycle = queue.standing.cycle
     return _template("queue.html").render(
         queue=queue,
@@ -75,6 +86,39 @@ def page(template: str, **told: object) -> str:
     return _template(template).render(**told)
 
 
+def decision_page(
+    desk: DeskView,
+    exhibit: Exhibit | None,
+    key: str,
+    *,
+    said: str = "",
+    refused: str = "",
+    typed: Typed | None = None,
+) -> str:
+    """A proposal with what a person needs to decide on it, and the forms to do so, as HTML.
+
+    Args:
+        desk: what is shown.
+        exhibit: the evidence for the riskiest part, where the snapshot knows it.
+        key: what the request that the forms make is called, so that a form sent twice decides once.
+        said: what has just been done.
+        refused: why what was asked has not been done.
+        typed: what the person had typed.
+    """
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "key": key, "said": said, "refused": refused}
+    return _template("decide.html").render(shown, exhibit=exhibit, typed=typed or Typed())
+
+
+def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
+    """The login form, as HTML."""
+    return _template("login.html").render(csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
+
+
+def passing_page(ahead: str) -> str:
+    """A page that goes on by itself, so that a browser that came from another site asks as from ours."""
+    return _template("passing.html").render(ahead=ahead)
+
+
 def refusal_page(title: str, detail: str) -> str:
     """An error as HTML."""
     return _template("refusal.html").render(title=title, detail=detail)
@@ -85,11 +129,10 @@ def day_of(asof_at: datetime) -> date:
     return (asof_at - timedelta(microseconds=1)).date()
 
 
-def _part(section: Section, proposals: Sequence[ProposalView], *, whole: bool) -> Part:
-    found = [view for view in proposals if view.state.section is section]
+def _part(section: Section, queue: Queue) -> Part:
     heading, meaning = words.HEADINGS[section]
-    most = SHOWN_BRIEF if section in BRIEF else SHOWN
-    return Part(section, heading, meaning, len(found), found if whole else found[:most])
+    found = [view for view in queue.shown if view.state.section is section]
+    return Part(section, heading, meaning, queue.counts[section], found)
 
 
 def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:
@@ -116,7 +159,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["brief_sections"] = BRIEF
+    made.globals |= {"brief_sections": BRIEF, "asker": ASKER.get}
     made.filters |= {
         "ago": words.ago,
         "bar": _bar,

@@ -36,8 +36,10 @@ COLOURS: Final = 96
 """So many are enough for a page, and make a picture a third as large."""
 _PROGRAM: Final = (
     "import functools, sys; from pathlib import Path; from dashboards.serve import serve; "
-    "serve(Path(sys.argv[1]), sys.argv[2], port=0, policy=Path(sys.argv[3]) if sys.argv[3] else None, "
-    "announce=functools.partial(print, flush=True))"
+    "from pipelines.settings import PolicySettings, Settings; "
+    "policy = PolicySettings(path=Path(sys.argv[3]) if sys.argv[3] else None); "
+    "settings = Settings().model_copy(update={'policy': policy}); announce = functools.partial(print, flush=True); "
+    "serve(Path(sys.argv[1]), sys.argv[2], port=0, settings=settings, announce=announce)"
 )
 
 

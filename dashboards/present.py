@@ -19,7 +19,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.domain import EntityRisk, Proposal, VmOutcome, VmPlan
-from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
+from decisions.ledger.values import Brief, ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 
 
@@ -80,17 +80,24 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         policy_version=proposal.policy_version,
         model_version=proposal.model_version,
         simulated=proposal.simulated,
+        pool=proposal.pool,
+        decision=listed.decision,
+        etag=listed.etag,
     )
 
 
-def urgency(view: ProposalView) -> tuple[int, bool, datetime]:
+def urgency(brief: Brief) -> tuple[int, bool, datetime]:
     """Sorts by part of the page, then by start; equals stay in the order of the verdict, the most to gain first.
 
-    What waits for a person has no start of its own, so there the order of the verdict decides, put-off ones last.
+    What has no order has no start of its own, so there the order of the verdict decides, put-off ones last.
     """
-    place = list(Section).index(view.state.section)
-    waits = view.state.section is Section.APPROVAL
-    return place, view.standing == Standing.SNOOZED, view.asof_at if waits else view.starts_at
+    place = list(Section).index(section_of(brief))
+    return place, brief.standing is Standing.SNOOZED, brief.starts_at or brief.asof_at
+
+
+def section_of(brief: Brief) -> Section:
+    """Which part of the page the proposal belongs to."""
+    return words.section(brief.standing, brief.action, brief.autonomy, brief.order_state, brief.outbox_state)
 
 
 def _prices(proposal: Proposal) -> tuple[PriceView, ...]:

@@ -1,6 +1,6 @@
 """The queue of a night: the cycle's proposals and the fleet's standing, from one look at snapshot and ledger each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Final
 from dashboards import words
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
-from dashboards.present import Surroundings, present, urgency
+from dashboards.present import Surroundings, present, section_of, urgency
 from dashboards.views import (
     BreakerView,
     CycleView,
@@ -21,6 +21,7 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
+from dashboards.words import Section
 from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
@@ -72,6 +73,14 @@ class Look:
         return load_policy(self.policy_file)
 
     @cached_property
+    def champions(self) -> dict[str, str]:
+        """The model version that the newest cycle believed, by component; without a cycle, the newest that scored."""
+        if self.fleet is None:
+            return {}
+        cycle = self.cycle(None)
+        return self.fleet.versions(frozenset(cycle.model_version.split("+")) if cycle else None)
+
+    @cached_property
     def freshness(self) -> Freshness:
         """How large the fleet is, and how old what is known of it."""
         return self.fleet.freshness() if self.fleet else Freshness(None, None, simulated=False, hosts=0, vms=0)
@@ -85,12 +94,10 @@ class Look:
         return told or datetime.now(UTC)
 
     @cached_property
-    def champions(self) -> dict[str, str]:
-        """The model version that the newest cycle believed, by component; without a cycle, the newest that scored."""
-        if self.fleet is None:
-            return {}
-        cycle = self.cycle(None)
-        return self.fleet.versions(frozenset(cycle.model_version.split("+")) if cycle else None)
+    def stopped(self) -> StopView | None:
+        """Who threw the kill switch, or None."""
+        stop = self.book.stopped() if self.book else None
+        return StopView(stop.by, stop.reason, stop.at) if stop else None
 
     def cycle(self, on: date | None) -> Cycle | None:
         """The newest cycle, or the newest that asked about the end of the day (or a moment within it)."""
@@ -100,14 +107,20 @@ class Look:
             return self.book.cycle()
         return self.book.cycle(after=end_of(on) - timedelta(days=1), until=end_of(on))
 
-    def queue(self, on: date | None) -> Queue:
-        """The whole page."""
+    def queue(self, on: date | None, most: Mapping[Section, int], show: Section | None = None) -> Queue:
+        """The whole page, with at most so many proposals of each part; with `show`, that part alone and whole."""
         cycle = self.cycle(on)
-        listed = self.book.proposals(cycle.cycle_id, self.now) if self.book and cycle else []
+        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else []
+        parts: dict[Section, list[str]] = {}
+        for each in sorted(briefs, key=urgency):
+            parts.setdefault(section_of(each), []).append(each.proposal_id)
+        wanted = parts.items() if show is None else [(show, parts.get(show, []))]
+        ids = [name for part, names in wanted for name in (names if show else names[: most[part]])]
         newest = on is None or cycle is None or self.book is None or self.book.cycle() == cycle
         return Queue(
             standing=self.standing(cycle, newest=newest),
-            proposals=tuple(sorted(self.views(listed), key=urgency)),
+            counts={part: len(names) for part, names in parts.items()},
+            shown=tuple(self.views(self.book.named(ids, self.now))) if self.book else (),
             open_besides=self._open_besides(cycle) if newest else (),
             nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
         )
@@ -132,7 +145,7 @@ class Look:
 
     def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
         """What holds for the whole fleet; notices are about the newest cycle only."""
-        fresh, stop = self.freshness, self.book.stopped() if self.book else None
+        fresh = self.freshness
         hours = self.policy.freshness.telemetry_hours
         age = self.now - fresh.telemetry_at if fresh.telemetry_at else None
         return StandingView(
@@ -145,13 +158,27 @@ class Look:
             simulated=fresh.simulated,
             hosts=fresh.hosts,
             vms=fresh.vms,
-            stopped=StopView(stop.by, stop.reason, stop.at) if stop else None,
+            stopped=self.stopped,
             breakers=tuple(BreakerView(**asdict(breaker)) for breaker in cycle.breakers) if cycle else (),
             incidents=tuple(self.book.incidents(cycle.cycle_id)) if self.book and cycle else (),
             notices=self._notices(cycle) if newest else (),
         )
 
     def _notices(self, cycle: Cycle | None) -> tuple[str, ...]:
+        return (*self._overdue(cycle), *self._unheard())
+
+    def _unheard(self) -> tuple[str, ...]:
+        """Channels that fail, whose news nobody hears."""
+        held = self.book.channels() if self.book else []
+        return tuple(
+            f"The notification channel {each.channel} has failed {words.plural(each.failures, 'time')} in a row, so "
+            f"what it should tell is not heard: {each.last_error}. It is tried again from "
+            f"{each.next_attempt_at:%Y-%m-%d %H:%M} UTC."
+            for each in held
+            if each.failures
+        )
+
+    def _overdue(self, cycle: Cycle | None) -> tuple[str, ...]:
         if cycle is None or self.now - cycle.asof_at <= OVERDUE:
             return ()
         asked = words.ago(cycle.asof_at, self.now)

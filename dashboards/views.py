@@ -6,6 +6,7 @@ from datetime import datetime
 
 from dashboards.words import Section
 from decisions.incidents.values import Incident
+from decisions.ledger.values import Decision
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ class ProposalView:
     policy_version: str
     model_version: str
     simulated: bool
+    pool: str
+    decision: Decision | None
+    """The last one; policy's own, where policy lets it happen by itself."""
+    etag: str
+    """For `If-Match`: changes with every decision and every state of the order."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +210,49 @@ class Queue:
     """The page: the fleet's standing, and the proposals of one cycle."""
 
     standing: StandingView
-    proposals: tuple[ProposalView, ...]
-    """The most urgent first."""
+    counts: Mapping[Section, int]
+    """How many proposals each part of the page has."""
+    shown: tuple[ProposalView, ...]
+    """Those of each part that are shown, the most urgent first."""
     open_besides: tuple[OpenView, ...]
     nights: tuple[datetime, ...]
     """Moments that other cycles asked about, the newest first."""
+
+
+@dataclass(frozen=True)
+class HazardView:
+    """Something that could go wrong, and what is known of it."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class EndView:
+    """An end that is offered for a veto or a snooze; without hours the proposal's own."""
+
+    hours: float | None
+    said: str
+
+
+@dataclass(frozen=True)
+class DeskView:
+    """A proposal on the desk of a person who decides."""
+
+    proposal: ProposalView
+    now: datetime
+    stopped: StopView | None
+    ticks: bool
+    """Whether time passes as on the wall, so that a countdown may run."""
+    coming: str
+    """What comes next, and when, in a sentence."""
+    deadline: datetime | None
+    """What the countdown runs to."""
+    deadline_said: str
+    hazards: tuple[HazardView, ...]
+    decidable: bool
+    approvable: bool
+    stoppable: bool
+    """Its order has not come to an end."""
+    ends: tuple[EndView, ...]
+    simulated: bool

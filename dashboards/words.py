@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from decisions.actions import ladder
-from decisions.domain import Action, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
+from decisions.domain import Action, Autonomy, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from features.wording import reason
 from models.earned import Earned
+
+if TYPE_CHECKING:
+    from dashboards.views import ProposalView
 
 RISK_DAYS: Final = 14
 CARRIES: Final = 0.6
@@ -67,52 +70,73 @@ _WENT_WRONG: Final = {
 }
 
 
+def section(
+    standing: Standing, action: Action, autonomy: Autonomy, order_state: OrderState | None, outbox_state: str | None
+) -> Section:
+    """Which part of the page a proposal belongs to that stands so, and its order so."""
+    if order_state in _ENDED:
+        return Section.OVER
+    if order_state in _WENT_WRONG or (order_state is not None and outbox_state == "dead"):
+        return Section.WRONG
+    if order_state is not None:
+        return Section.UNDER_WAY if order_state is OrderState.STARTED else Section.STARTING
+    if standing in {Standing.WAITING, Standing.SNOOZED}:
+        return Section.APPROVAL
+    if standing is Standing.HANDED_OVER:
+        return Section.APPROVAL if autonomy is Autonomy.APPROVE else Section.LOOK
+    if standing is not Standing.SHOWN:
+        return Section.OVER
+    return Section.WATCHING if action is Action.MONITOR else Section.LOOK
+
+
 def state(
     listed: ListedProposal, order: ListedOrder | None, stop: Stop | None, now: datetime
 ) -> tuple[Section, str, str]:
     """Which part of the page the proposal belongs to, where it stands in a word or two, and in a sentence."""
-    if order is not None:
-        return _order_state(listed, order, stop, now)
+    told = (order.state, order.outbox_state) if order is not None else (None, None)
+    part = section(listed.standing, listed.proposal.action, listed.proposal.autonomy, *told)
+    said = _order_state(listed, order, stop, now) if order is not None else _proposal_state(listed, now)
+    return (part, *said)
+
+
+def _proposal_state(listed: ListedProposal, now: datetime) -> tuple[str, str]:
     proposal, said = listed.proposal, listed.decision
     if listed.standing is Standing.WAITING:
-        return Section.APPROVAL, "needs approval", "Waits for a person; without an answer nothing happens."
+        return "needs approval", "Waits for a person; without an answer nothing happens."
+    if said is not None and listed.standing is Standing.HANDED_OVER:
+        handed = f"Handed to {said.assignee} by {said.by} at {clock(said.at, now)}: {said.reason}"
+        return f"waits for {said.assignee}", handed
     if said is not None and listed.standing in {Standing.SNOOZED, Standing.VETOED, Standing.APPROVED}:
         word = {Standing.SNOOZED: "put off", Standing.VETOED: "vetoed", Standing.APPROVED: "approved"}[listed.standing]
-        section = Section.APPROVAL if listed.standing is Standing.SNOOZED else Section.OVER
-        hold = f", until {clock(said.expires_at, now)}" if listed.standing is not Standing.APPROVED else ""
-        return section, word, f"{word.capitalize()} by {said.by} at {clock(said.at, now)}{hold}: {said.reason}"
+        until = "until it changes, or " if listed.standing is Standing.SNOOZED else "until "
+        hold = f", {until}{clock(said.expires_at, now)}" if listed.standing is not Standing.APPROVED else ""
+        return word, f"{word.capitalize()} by {said.by} at {clock(said.at, now)}{hold}: {said.reason}"
     if listed.standing is Standing.EXPIRED:
-        return Section.OVER, "expired", f"Expired {ago(proposal.expires_at, now)}; decide on a newer one."
+        return "expired", f"Expired {ago(proposal.expires_at, now)}; decide on a newer one."
     if proposal.action is Action.MONITOR:
-        return Section.WATCHING, "watched", "Asked again by the next cycle."
-    return Section.LOOK, "shown only", "Nothing happens by itself."
+        return "watched", "Asked again by the next cycle."
+    return "shown only", "Nothing happens by itself."
 
 
-def _order_state(
-    listed: ListedProposal, order: ListedOrder, stop: Stop | None, now: datetime
-) -> tuple[Section, str, str]:
+def _order_state(listed: ListedProposal, order: ListedOrder, stop: Stop | None, now: datetime) -> tuple[str, str]:
     why = f": {order.reason}" if order.reason else ""
     if order.state in _ENDED:
-        return Section.OVER, order.state.value, f"{_ENDED[order.state]} ({clock(order.updated_at, now)}){why or '.'}"
+        return order.state.value, f"{_ENDED[order.state]} ({clock(order.updated_at, now)}){why or '.'}"
     if order.state in _WENT_WRONG:
-        return (
-            Section.WRONG,
-            order.state.value,
-            f"{_WENT_WRONG[order.state]} ({clock(order.updated_at, now)}){why or '.'}",
-        )
+        return order.state.value, f"{_WENT_WRONG[order.state]} ({clock(order.updated_at, now)}){why or '.'}"
     if order.outbox_state == "dead":
         tried = f"Could not be handed to the executor in {order.attempts} attempts"
-        return Section.WRONG, "not delivered", f"{tried}: {order.last_error or 'no reason given'}"
+        return "not delivered", f"{tried}: {order.last_error or 'no reason given'}"
     if order.state is OrderState.STARTED:
-        return Section.UNDER_WAY, "under way", f"Started {ago(order.updated_at, now)}; the executor is at work."
+        return "under way", f"Started {ago(order.updated_at, now)}; the executor is at work."
     start = f"{clock(order.order.not_before, now)} ({ago(order.order.not_before, now)})"
     who = "Policy lets this happen by itself" if listed.decision is None else _approved(listed)
     if order.state is OrderState.ACCEPTED or order.outbox_state == "sent":
-        return Section.STARTING, "sent", f"{who}. The executor has the order and starts at {start}."
+        return "sent", f"{who}. The executor has the order and starts at {start}."
     if stop is not None:
-        return Section.STARTING, "held", f"{who}, but the kill switch holds it back; it would start at {start}."
+        return "held", f"{who}, but the kill switch holds it back; it would start at {start}."
     late = f" Handing it over failed {order.attempts} times: {order.last_error}." if order.last_error else ""
-    return Section.STARTING, "automatic", f"{who}. It starts at {start}, once dispatched.{late}"
+    return "automatic", f"{who}. It starts at {start}, once dispatched.{late}"
 
 
 def _approved(listed: ListedProposal) -> str:
@@ -120,6 +144,26 @@ def _approved(listed: ListedProposal) -> str:
     if said is None or said.by == "policy":
         return "Policy lets this happen by itself"
     return f"Approved by {said.by} ({said.reason})"
+
+
+def done(view: "ProposalView", name: str, now: datetime) -> str:
+    """What the person has just done to the proposal; empty where somebody else has decided since."""
+    said = view.decision
+    if view.order_state == OrderState.CANCELLED:
+        return "The order is stopped; the host is left alone until its prediction expires."
+    if said is None or said.by != name:
+        return ""
+    until = clock(said.expires_at, now)
+    match said.verdict:
+        case Standing.APPROVED if view.order_id is not None:
+            return f"Approved. It starts at {clock(view.starts_at, now)} ({ago(view.starts_at, now)})."
+        case Standing.VETOED:
+            return f"Vetoed. The host is left alone until {until}."
+        case Standing.SNOOZED:
+            return f"Put off until it changes, or until {until}."
+        case Standing.HANDED_OVER:
+            return f"Handed to {said.assignee}. It can still be decided by anybody who may, until it expires."
+    return f"{said.verdict.value.capitalize()}."
 
 
 def risk(proposal: Proposal) -> str:

@@ -11,6 +11,7 @@ ForeshockError
 ├── LedgerError             the ledger cannot do what was asked            (exit 1)
 ├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
 └── Refused                 a gate, a guardrail or a breaker said no       (exit 3)
+    └── Changed             somebody was faster: it is not as it was seen  (exit 3)
 
 A message says what happened, to what, and what to do next.
 """
@@ -66,3 +67,7 @@ class Refused(ForeshockError):
     """A gate, a guardrail or a breaker said no."""
 
     exit_code = 3
+
+
+class Changed(Refused):
+    """Somebody was faster: what was decided on is not as it was seen."""

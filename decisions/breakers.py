@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Final
 
-from decisions.domain import Breaker, Host, HostRisk, Situation
+from decisions.domain import Breaker, Host, HostRisk, Situation, Vm
 from decisions.sections import BreakerLimits
 
 Scope = tuple[str, str]
@@ -64,16 +64,29 @@ def allowed(scope: Scope, actionable: int, limits: BreakerLimits) -> int:
     return max(limits.floor_hosts, int(share * actionable))
 
 
+def usable(hosts: Mapping[str, Host], vms: Mapping[str, Sequence[Vm]]) -> Mapping[Scope, int]:
+    """How many hosts of each scope are in use, with VMs; drives' models are left out."""
+    return _by_scope({host_id: host for host_id, host in hosts.items() if _usable(host, vms)}, {})
+
+
 def _counts(
-    situation: Situation, risks: Mapping[str, HostRisk], flagged: Collection[str], limits: BreakerLimits
+    situation: Situation,
+    risks: Mapping[str, HostRisk],
+    flagged: Collection[str],
+    limits: BreakerLimits,
+    in_use: Mapping[Scope, int] | None = None,
 ) -> _Counts:
     since = situation.asof_at - timedelta(hours=limits.hours)
     lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
     lately &= situation.hosts.keys()
     counted = (set(flagged) & situation.hosts.keys()) | lately
-    usable = {h.host_id: h for h in situation.hosts.values() if _usable(h, situation)}
-    usable |= {host_id: situation.hosts[host_id] for host_id in counted}
-    return _Counts(frozenset(lately), _by_scope(usable, risks), limits)
+    if in_use is None:
+        counted |= {host.host_id for host in situation.hosts.values() if _usable(host, situation.vms)}
+    else:
+        counted = {host_id for host_id in counted if not _usable(situation.hosts[host_id], situation.vms)}
+    actionable = Counter(in_use)
+    actionable.update(_by_scope({host_id: situation.hosts[host_id] for host_id in counted}, risks))
+    return _Counts(frozenset(lately), actionable, limits)
 
 
 def _by_scope(hosts: Mapping[str, Host], risks: Mapping[str, HostRisk]) -> Counter[Scope]:
@@ -107,7 +120,11 @@ def trip(
 
 
 def ration(
-    situation: Situation, risks: Mapping[str, HostRisk], wanting: Sequence[str], limits: BreakerLimits
+    situation: Situation,
+    risks: Mapping[str, HostRisk],
+    wanting: Sequence[str],
+    limits: BreakerLimits,
+    in_use: Mapping[Scope, int] | None = None,
 ) -> Mapping[str, str]:
     """The hosts that must wait because others of a scope of theirs went before them, and why; by host.
 
@@ -116,8 +133,9 @@ def ration(
         risks: by host.
         wanting: hosts that want to be emptied, the most to gain first: those are let go until a scope has its share.
         limits: shares and floor.
+        in_use: what `usable` says of the situation, for who asks without risks again and again.
     """
-    held = _counts(situation, risks, wanting, limits)
+    held = _counts(situation, risks, wanting, limits, in_use)
     going: Counter[Scope] = Counter()
     for host_id in held.lately:
         going.update(scopes(situation.hosts[host_id], risks.get(host_id)))
@@ -135,8 +153,8 @@ def ration(
     return waiting
 
 
-def _usable(host: Host, situation: Situation) -> bool:
-    return host.state in {"in_service", "blocked", "probation"} and bool(situation.vms.get(host.host_id))
+def _usable(host: Host, vms: Mapping[str, Sequence[Vm]]) -> bool:
+    return host.state in {"in_service", "blocked", "probation"} and bool(vms.get(host.host_id))
 
 
 def _breaker(scope: Scope, flagged: int, actionable: int, limit: int, hours: float) -> Breaker:

@@ -8,7 +8,7 @@ from typing import Final
 
 from decisions import guardrails
 from decisions.actions import MOVES, ladder
-from decisions.breakers import labels, ration
+from decisions.breakers import Scope, labels, ration
 from decisions.domain import Breaker, Host, HostRisk, OptOut, Order, OrderState, Proposal, Situation, Vm
 from decisions.policy import Policy
 from decisions.schedule import calendar_of, rack_of, work_seconds
@@ -33,6 +33,8 @@ class Present:
     handed_over: Mapping[str, datetime] = field(default_factory=dict)
     """Hosts whose VMs the executor was told to move lately, and when."""
     stopped_by: str | None = None
+    in_use: Mapping[Scope, int] | None = None
+    """What `breakers.usable` says of the hosts; null: it is worked out for each order."""
 
 
 def broken(order: Order, proposal: Proposal, present: Present, now: datetime) -> str | None:
@@ -156,4 +158,4 @@ def _crowded(order: Order, host: Host, proposal: Proposal, present: Present, now
         return opened
     moved = tuple(present.handed_over.items())
     seen = Situation(asof_at=now, hosts=present.hosts, vms=present.vms, risks=(), recent_evacuations=moved)
-    return ration(seen, {}, [host.host_id], present.policy.breaker).get(host.host_id)
+    return ration(seen, {}, [host.host_id], present.policy.breaker, present.in_use).get(host.host_id)

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_policy(settings),
         *_ledger(settings),
         *_executor(settings),
+        *_notifications(settings),
         *_sources(settings),
     ]
 
@@ -167,8 +169,44 @@ def _executor(settings: Settings) -> Iterator[Finding]:
         yield Finding("executor", "ok", f"{kind}{chosen}")
 
 
+def _notifications(settings: Settings) -> Iterator[Finding]:
+    """Each channel: whether its URL is one, and how it has fared."""
+    from pipelines.notifications import channels
+
+    if not settings.notify:
+        yield Finding("notifications", "missing", "nobody is told of anything: name a channel under [[notify]]")
+        return
+    file = sqlite_file(settings)
+    fared = {}
+    with suppress(ForeshockError):  # the ledger's own finding says what is wrong with it
+        if file is None or file.exists():
+            with copied(settings) as ledger:
+                fared = {each.channel: each for each in ledger.notices.channels()}
+    for channel in settings.notify:
+        held = fared.get(channel.name)
+        try:
+            channels.opened(channel)
+        except ForeshockError as error:
+            yield Finding("notifications", "wrong", str(error))
+            continue
+        if held is not None and held.failures:
+            again = f"tried again from {held.next_attempt_at:%Y-%m-%d %H:%M} UTC"
+            times = f"failed {held.failures} times in a row"
+            yield Finding("notifications", "wrong", f"{channel.name} {times}: {held.last_error}; {again}")
+        else:
+            links = channels.base_url(settings, channel)
+            yield Finding("notifications", "ok", f"{channel.name}: {', '.join(channel.severities)}; links to {links}")
+
+
 def _sources(settings: Settings) -> Iterator[Finding]:
+    from pipelines.steps.ingest import probe
+
     for source in settings.sources:
         for path in source.paths:
             found = Path(path).exists() or any(Path(path).parent.glob(Path(path).name))
             yield Finding(f"source {source.kind}", "ok" if found else "wrong", path if found else f"nothing at {path}")
+        for url in source.urls:
+            try:
+                yield Finding(f"source {source.kind}", "ok", probe(source, url))
+            except ForeshockError as error:
+                yield Finding(f"source {source.kind}", "wrong", str(error))

@@ -75,7 +75,13 @@ _GROUPS: Final = (
         ("show", "decisions:show", "One proposal with its reasons and prices."),
         ("approve", "decisions:approve", "Let it happen."),
         ("veto", "decisions:veto", "Stop it."),
-        ("snooze", "decisions:snooze", "Not now; ask again later."),
+        ("snooze", "decisions:snooze", "Not now; ask again when it changes, or later."),
+        ("hand-over", "decisions:hand_over", "Let a named person decide."),
+    )),
+    (_PEOPLE, "tokens", "Who may look and decide by the review pages and their API.", (
+        ("create", "tokens:create", "A new token, shown once."),
+        ("list", "tokens:list_", "Whose tokens hold, and until when."),
+        ("revoke", "tokens:revoke", "End one before its time."),
     )),
     (_PEOPLE, "orders", "The queue to the executor.", (
         ("list", "orders:list_", "Orders, newest first."),
@@ -91,6 +97,11 @@ _GROUPS: Final = (
         ("add", "opt_outs:add", "Keep a host or a pool out of actions."),
         ("list", "opt_outs:list_", "Who keeps what out, why and until when."),
         ("remove", "opt_outs:remove", "End one before its time."),
+    )),
+    (_PEOPLE, "notifications", "What people are told, and who has taken note of it.", (
+        ("list", "notifications:list_", "What is told now, and how each channel fares."),
+        ("ack", "notifications:ack", "Do not repeat it unless it changes."),
+        ("send", "notifications:send", "Tell people what is new now."),
     )),
     (_PEOPLE, "ledger", "The audit chain.", (("verify", "orders:verify", "Check that no record was changed."),)),
 )  # fmt: skip

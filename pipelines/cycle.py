@@ -1,4 +1,4 @@
-"""One cycle: ingest, settle what came back, score, decide, dispatch, settle.
+"""One cycle: ingest, settle what came back, score, decide, dispatch, settle, and tell people what is new.
 
 Each step can be killed and repeated, and a question is asked once: a second cycle of the same day changes nothing.
 """
@@ -17,6 +17,7 @@ from pipelines.settings import Settings
 from pipelines.steps.decide import DecideReport, decide
 from pipelines.steps.dispatch import DispatchReport, dispatch
 from pipelines.steps.ingest import IngestReport, ingest_all
+from pipelines.steps.notify import NotifyReport, notify, telling
 from pipelines.steps.score import REASONS, ScoreReport, challengers, champions, score_with
 from pipelines.steps.settle import SettleReport, settle
 from pipelines.steps.world import has_world, ingest_world, last_told
@@ -35,6 +36,7 @@ class CycleReport:
     decide: DecideReport
     dispatch: DispatchReport
     settle: SettleReport
+    notify: NotifyReport
     seconds: float
 
 
@@ -57,18 +59,21 @@ def run(
     """
     started = time.monotonic()
     now = now_of(settings, on)
-    ingested = call(ingest, settings, now)
-    before = call(settle, settings, now)
-    believed = predictors if predictors is not None else champions(settings)
     asof_at = asked(now)
-    scores = tuple(call(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
-    if predictors is None:
-        beside = challengers(settings, believed)
-        scores += tuple(call(score_with, settings, one, [asof_at], reasons=0, shadow=True) for one in beside)
-    decided = call(decide, settings, asof_at, believed, now=now)
-    sent = call(dispatch, settings, now)
-    after = call(settle, settings, now)
-    return CycleReport(asof_at, ingested, scores, decided, sent, _both(before, after), round(_since(started), 3))
+    with telling(settings, now, call) as trail:
+        ingested = trail(ingest, settings, now)
+        before = trail(settle, settings, now)
+        trail.begin("score")
+        believed = predictors if predictors is not None else champions(settings)
+        scores = tuple(trail(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
+        if predictors is None:
+            beside = challengers(settings, believed)
+            scores += tuple(trail(score_with, settings, one, [asof_at], reasons=0, shadow=True) for one in beside)
+        decided = trail(decide, settings, asof_at, believed, now=now)
+        sent = trail(dispatch, settings, now)
+        settled = _both(before, trail(settle, settings, now))
+        told = trail(notify, settings, now, ran=trail.steps) if settings.notify else NotifyReport()
+    return CycleReport(asof_at, ingested, scores, decided, sent, settled, told, round(_since(started), 3))
 
 
 def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False) -> DecideReport:
@@ -84,7 +89,7 @@ def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False
 
 def ingest(settings: Settings, now: datetime) -> IngestReport:
     """What became of the configured sources' rows, and of what a simulated world has told by `now`."""
-    configured = ingest_all(settings, settings.sources, at=now) if settings.sources else IngestReport()
+    configured = ingest_all(settings, settings.sources, at=now, patient=True) if settings.sources else IngestReport()
     told = ingest_world(settings, now) if has_world(settings) else IngestReport()
     return configured + told
 

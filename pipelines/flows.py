@@ -25,6 +25,7 @@ from pipelines.ephemeral import has_server
 from pipelines.output import as_object, markdown, plain
 from pipelines.settings import load
 from pipelines.steps.dispatch import dispatch as dispatch_step
+from pipelines.steps.notify import and_tell
 from pipelines.steps.settle import settle as settle_step
 from pipelines.steps.simulate import SimulateReport
 from pipelines.steps.train import train as train_step
@@ -97,14 +98,14 @@ def decide(on: date | None = None, config: Path | None = None) -> dict[str, Any]
 def dispatch(on: date | None = None, config: Path | None = None) -> dict[str, Any]:
     """Drain the outbox."""
     settings = load(config)
-    return as_object(as_task(dispatch_step, settings, cycle.now_of(settings, on)))
+    return as_object(and_tell(dispatch_step, settings, cycle.now_of(settings, on), as_task))
 
 
 @flow(name="settle", persist_result=False)
 def settle(on: date | None = None, config: Path | None = None) -> dict[str, Any]:
     """Read outcomes and failures back."""
     settings = load(config)
-    return as_object(as_task(settle_step, settings, cycle.now_of(settings, on)))
+    return as_object(and_tell(settle_step, settings, cycle.now_of(settings, on), as_task))
 
 
 @flow(name="run", persist_result=False)

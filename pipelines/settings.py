@@ -8,14 +8,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data.errors import SettingsError
+from pipelines.notifications.settings import Channels, NotificationsSettings
 
 FILE_NAME: Final = "foreshock.toml"
 PREFIX: Final = "FORESHOCK__"
@@ -23,8 +24,9 @@ DEFAULT_HOME: Final = Path(".foreshock")
 
 
 SourceKind = Literal[
-    "backblaze", "smartmem", "rasdaemon", "lanl", "titan", "infinitehbd", "inventory", "events", "failures"
-]
+    "backblaze", "smartctl", "smartmem", "rasdaemon", "edac", "lanl", "titan", "infinitehbd", "inventory", "events",
+    "failures", "prometheus", "redfish",
+]  # fmt: skip
 
 
 class _Section(BaseModel):
@@ -38,12 +40,35 @@ class WarehouseSettings(_Section):
     lock_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600
 
 
+ASKED_KINDS: Final[frozenset[SourceKind]] = frozenset({"prometheus", "redfish"})
+"""Sources that are asked over the network, at `urls`; the others read files, at `paths`."""
+
+
 class SourceSettings(_Section):
-    """Files to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns."""
+    """What to ingest in every cycle: a kind that `foreshock ingest` knows, and paths or patterns, or addresses.
+
+    For `prometheus`: the label that names the host, and how far to go back when it is asked for the first time. For
+    `redfish`: how to log in, and how many controllers are asked at the same time.
+    """
 
     kind: SourceKind
-    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+    paths: Annotated[tuple[str, ...], Field(min_length=1)] = ()
     arrival: Literal["published", "now"] = "published"
+    urls: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s@]+$")], ...], Field(min_length=1)] = ()
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    host_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "instance"
+    history_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    auth: Literal["session", "basic"] = "session"
+    at_once: Annotated[int, Field(ge=1, le=256)] = 16
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        wanted, other = ("urls", "paths") if self.kind in ASKED_KINDS else ("paths", "urls")
+        if not getattr(self, wanted) or getattr(self, other):
+            msg = f"kind {self.kind!r} needs {wanted}, at least one, and no {other}"
+            raise ValueError(msg)
+        return self
 
 
 class ClockSettings(_Section):
@@ -105,6 +130,8 @@ class LibvirtSettings(_Section):
 
     `peers` are the URIs by which sources reach targets, where they differ. `fence_command` is run with a host's name
     and ends with 0 once that host is surely off; without one, VMs of a host that does not answer are not started anew.
+    A host is silent once it has not answered for `connect_seconds`, and fenced once it has been for `silent_seconds`.
+    A guest to start anew has `shutdown_seconds` to shut down, before it is switched off.
     """
 
     hosts: dict[str, str] = {}
@@ -112,7 +139,11 @@ class LibvirtSettings(_Section):
     bandwidth_mib_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     downtime_ms_most: Annotated[int, Field(ge=1, le=600_000)] = 300
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    connect_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    shutdown_seconds: Annotated[float, Field(ge=0, le=3_600)] = 60.0
     fence_command: tuple[str, ...] = ()
+    fence_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120.0
+    silent_seconds: Annotated[float, Field(ge=0, le=3_600)] = 30.0
 
 
 class NovaSettings(_Section):
@@ -162,11 +193,39 @@ class LedgerSettings(_Section):
     url: str = ""
 
 
+class OidcSettings(_Section):
+    """An identity provider that people log in to the review pages with, by OpenID Connect; empty `issuer`: none.
+
+    `roles` says which value of the claim gives which role; whoever has none of them is turned away. The client's secret
+    is in `FORESHOCK_OIDC_SECRET`.
+    """
+
+    issuer: Annotated[str, Field(pattern=r"^(https://[^\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s]*)?)?$")] = ""
+    client_id: str = ""
+    scope: str = "openid profile email"
+    name_claim: str = "preferred_username"
+    role_claim: str = "groups"
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
+
+
 class ReviewSettings(_Section):
-    """Where `foreshock review` listens."""
+    """Where `foreshock review` listens, who may look, and what its address is to those who come by a proxy.
+
+    Deciding always takes a token or a login. `authentication = "required"` asks for one to look as well. Listening
+    wider than on loopback takes that, an https `url`, and the addresses of the proxy that ends TLS there.
+
+    With `url` set and a token in `FORESHOCK_TOKEN`, `foreshock decisions` goes by the API at `url`.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8_484
+    authentication: Literal["open", "required"] = "open"
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+)?$")] = ""
+    proxy_addresses: tuple[str, ...] = ()
+    session_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
+    failed_logins: Annotated[int, Field(ge=1, le=1_000)] = 5
+    failed_logins_minutes: Annotated[int, Field(ge=1, le=1_440)] = 15
+    oidc: OidcSettings = OidcSettings()
 
 
 class Settings(BaseSettings):
@@ -190,6 +249,8 @@ class Settings(BaseSettings):
     drive: DriveSettings = DriveSettings()
     ledger: LedgerSettings = LedgerSettings()
     review: ReviewSettings = ReviewSettings()
+    notify: Channels = ()
+    notifications: NotificationsSettings = NotificationsSettings()
 
     @property
     def ledger_url(self) -> str:
@@ -261,6 +322,8 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         match source:
             case {"paths": [*paths]}:
                 source["paths"] = [str(folder / path) if isinstance(path, str) else path for path in paths]
+            case {"ca_file": str(path)}:
+                source["ca_file"] = folder / path
     return content
 
 
@@ -272,6 +335,16 @@ def _refuse_secrets(content: Mapping[str, Any], file: Path) -> None:
                 f"take it out of the file and set {PREFIX}LEDGER__URL."
             )
             raise SettingsError(msg)
+    sources = content.get("sources")
+    for number, source in enumerate(sources if isinstance(sources, list) else ()):
+        match source:
+            case {"urls": [*urls]} if any("@" in str(url) for url in urls):
+                msg = (
+                    f"{file}: an address in sources.{number}.urls names a user or password. Secrets come from the "
+                    "environment only: take it out of the file and set FORESHOCK_PROMETHEUS_TOKEN, or "
+                    "FORESHOCK_REDFISH_USER and FORESHOCK_REDFISH_PASSWORD."
+                )
+                raise SettingsError(msg)
 
 
 def _refuse_unknown_variables() -> None:

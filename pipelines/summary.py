@@ -27,6 +27,7 @@ def cycle(report: Mapping[str, Any]) -> str:
     lines = [_title(decided), "", *(f"  {name:<10}{text}" for name, text in rows.items())]
     if sent["stopped_by"]:
         lines.append(f"  nothing was handed over: the kill switch was thrown by {sent['stopped_by']}")
+    lines += [f"  a source is silent: {why}" for why in ingest.get("unreachable", ())]
     return "\n".join([*lines, *_acting(decided)])
 
 

@@ -9,6 +9,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def call(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """What the step returns; a named Prefect server sees it as a flow run called like the step."""
+    return run(step.__name__, step, *args, **kwargs)
+
+
 def run(name: str, step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """What the step returns; a named Prefect server sees it as a flow run called `name`."""
     if not has_server():

@@ -49,11 +49,13 @@ class Log:
 
 
 def expand(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
-    """The files behind `paths`, folders walked for `suffixes`, in order of name; `InputError` for what is not there."""
+    """The files behind `paths`, folders walked for `suffixes` or whole names; `InputError` for what is not there."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+            found += sorted(
+                file for file in path.rglob("*") if suffixes & {file.suffix.lower(), file.name} and file.is_file()
+            )
         elif path.is_file():
             found.append(path)
         else:

@@ -6,7 +6,7 @@ cycle sees what the first one saw; another policy or model asking about the same
 All moments are aware and come back in UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -15,16 +15,19 @@ from typing import Self
 from sqlalchemy import insert, update
 
 from data.errors import LedgerError
-from decisions.domain import Action, Answer, OptOut, Order, OrderState, Verdict, VmOutcome
+from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record, services
+from decisions.ledger import chain, opt_outs, orders, queries, record, said, services
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.notices import Notices
+from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
     Episode,
+    Guards,
     ListedOptOut,
     ListedOrder,
     ListedProposal,
@@ -133,36 +136,25 @@ class Ledger:
             raise LedgerError(msg)
         return found[0]
 
-    def approve(self, proposal_id: str, by: str, reason: str, at: datetime) -> Order | None:
-        """The order that the approval makes; None for actions that no executor carries out.
-
-        Raises:
-            LedgerError: There is no such proposal.
-            Refused: Expired, decided already (by whom and when), only for show, stopped, kept out by a person, too late
-                to give the owners notice, or the host has an open order.
-        """
+    def say(self, words: Said, on: Condition = ANYWAY) -> Decided:
+        """What a person says to a proposal, written down; what `decisions.ledger.said.say` tells and raises."""
         with writing(self._engine) as con:
-            return record.approve(con, proposal_id, by, reason, at)
+            return said.say(con, words, on)
+
+    def approve(self, proposal_id: str, by: str, reason: str, at: datetime) -> Order | None:
+        """The order that the approval makes; None for actions that no executor carries out. Raises as `say`."""
+        with writing(self._engine) as con:
+            return said.approve(con, proposal_id, by, reason, at)
 
     def veto(self, proposal_id: str, by: str, reason: str, at: datetime, until: datetime | None = None) -> None:
-        """Say no; the host is left alone until then, or until the proposal expires.
-
-        Raises:
-            LedgerError: There is no such proposal.
-            Refused: Expired, or decided already (by whom and when).
-        """
+        """Say no; the host is left alone until then, or until the proposal expires. Raises as `say`."""
         with writing(self._engine) as con:
-            record.refuse(con, proposal_id, Standing.VETOED, by, reason, at, until)
+            said.refuse(con, proposal_id, Standing.VETOED, by, reason, at, until)
 
     def snooze(self, proposal_id: str, by: str, reason: str, at: datetime, until: datetime | None = None) -> None:
-        """Say not now; the proposal can still be approved or vetoed.
-
-        Raises:
-            LedgerError: There is no such proposal.
-            Refused: Expired, or decided already (by whom and when).
-        """
+        """Say not now: until it changes, or then; the proposal can still be approved or vetoed. Raises as `say`."""
         with writing(self._engine) as con:
-            record.refuse(con, proposal_id, Standing.SNOOZED, by, reason, at, until)
+            said.refuse(con, proposal_id, Standing.SNOOZED, by, reason, at, until)
 
     # Opt-outs
 
@@ -315,20 +307,33 @@ class Ledger:
         with reading(self._engine) as con:
             return queries.open_orders(con, besides)
 
-    def owned_hosts(self, now: datetime, besides: str | None = None) -> frozenset[str]:
-        """Hosts with an open order, waiting for a person, or held by a person's veto, snooze or cancellation."""
+    def owned_hosts(self, now: datetime, besides: str | None = None, without: Sequence[str] = ()) -> frozenset[str]:
+        """Hosts with an open order, waiting for a person, or held by a person's veto, snooze or cancellation.
+
+        Proposals `without` hold nothing.
+        """
         with reading(self._engine) as con:
-            return queries.owned_hosts(con, now, besides)
+            return queries.owned_hosts(con, now, besides, without)
+
+    def put_off(self, now: datetime, besides: str | None = None) -> list[Proposal]:
+        """Proposals that a snooze holds, the newest question first."""
+        with reading(self._engine) as con:
+            return queries.put_off(con, now, besides)
 
     def recent_actions(self, since: datetime, besides: str | None = None) -> dict[str, datetime]:
         """Hosts that were to be emptied or serviced since then, and when last."""
         with reading(self._engine) as con:
             return queries.recent(con, since, besides, moves_only=False)
 
-    def handed_over(self, since: datetime) -> dict[str, datetime]:
-        """As `recent_actions`, of orders that the executor has had."""
+    def guards(self, now: datetime, moved_since: datetime | None = None) -> Guards:
+        """What an order is held against before it goes; hosts moved since then count only if they are asked for."""
         with reading(self._engine) as con:
-            return queries.handed_over(con, since)
+            return queries.guards(con, now, moved_since)
+
+    def moves_under_way(self) -> list[Order]:
+        """Orders to move VMs that the executor has taken and not ended, in the order of their start."""
+        with reading(self._engine) as con:
+            return queries.moves_under_way(con)
 
     def recent_evacuations(self, since: datetime, besides: str | None = None) -> tuple[tuple[str, datetime], ...]:
         """Hosts that were to be emptied since then, in the form that the breakers count."""
@@ -365,6 +370,11 @@ class Ledger:
                 chain.append(con, at, [Entry("episode_closed", host_id, {"why": why})])
             return closed
 
+    @property
+    def notices(self) -> Notices:
+        """What people are told, and who has taken note of it."""
+        return Notices(self._engine)
+
     # Kill switch and audit
 
     def stop(self, by: str, reason: str, at: datetime) -> None:
@@ -378,8 +388,7 @@ class Ledger:
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None when it is not thrown."""
         with reading(self._engine) as con:
-            last = record.last_control(con)
-        return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
+            return queries.stop_of(record.last_control(con))
 
     def verify(self) -> Verified:
         """Whether the history is whole and unchanged, and the proposals and orders are those it vouches for."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select
 
-from decisions.ledger.schema import history, incident, opt_out, orders, proposal
+from decisions.ledger.schema import history, incident, opt_out, orders, proposal, token
 
 GENESIS: Final = "0" * 64
 
@@ -74,7 +74,7 @@ def append(con: Connection, at: datetime, entries: Iterable[Entry]) -> None:
 def verify(con: Connection) -> Verified:
     """Whether every record is as it was written, in place, and what it vouches for is too: no more and no less.
 
-    It vouches for proposals, incidents, orders, opt-outs and their removals.
+    It vouches for proposals, incidents, orders, opt-outs and tokens, and the ends of both.
     """
     held = _held(con)
     vouched: set[str] = set()
@@ -103,6 +103,11 @@ def removal_of(opt_out_id: str) -> str:
     return f"removal of {opt_out_id}"
 
 
+def revocation_of(token_id: str) -> str:
+    """The subject under which the history vouches for a token's revocation."""
+    return f"revocation of {token_id}"
+
+
 def _held(con: Connection) -> dict[str, str]:
     """The digests of all that the history vouches for, by subject."""
     held = {row.proposal_id: digest(row.body) for row in con.execute(select(proposal.c.proposal_id, proposal.c.body))}
@@ -113,6 +118,10 @@ def _held(con: Connection) -> dict[str, str]:
         held[row.opt_out_id] = digest(row.body)
         if row.removal is not None:
             held[removal_of(row.opt_out_id)] = digest(row.removal)
+    for row in con.execute(select(token)):
+        held[row.token_id] = digest(row.body)
+        if row.revocation is not None:
+            held[revocation_of(row.token_id)] = digest(row.revocation)
     return held
 
 

@@ -76,13 +76,19 @@ def overdue(con: Connection, now: datetime) -> list[str]:
 def mark(con: Connection, order_id: str, at: datetime, state: str, **values: Any) -> None:
     """Set the order's outbox row; handing over and giving up go into the history."""
     require(con, order_id)
+    chain.append(con, at, _marked(con, order_id, state, **values))
+
+
+def _marked(con: Connection, order_id: str, state: str, **values: Any) -> list[chain.Entry]:
+    """What the history hears of the outbox row once it is set."""
     changed = con.execute(
         update(tables.outbox)
         .where(tables.outbox.c.order_id == order_id, tables.outbox.c.state.not_in(["sent", state]))
         .values(state=state, lease_until=None, **values)
     )
     if changed.rowcount and state in {"sent", "dead"}:
-        chain.append(con, at, [chain.Entry(state, order_id, {"error": values.get("last_error")})])
+        return [chain.Entry(state, order_id, {"error": values.get("last_error")})]
+    return []
 
 
 def advance(con: Connection, order_id: str, state: OrderState, at: datetime, reason: str | None) -> bool:
@@ -90,14 +96,19 @@ def advance(con: Connection, order_id: str, state: OrderState, at: datetime, rea
     held = require(con, order_id)
     if not follows(OrderState(held.state), state):
         return False
+    chain.append(con, at, [_advanced(con, order_id, state, at, reason)])
+    return True
+
+
+def _advanced(con: Connection, order_id: str, state: OrderState, at: datetime, reason: str | None) -> chain.Entry:
+    """What the history hears of the order once it stands there."""
     values = {"state": state.value, "reason": reason, "updated_at": at}
     con.execute(update(tables.orders).where(tables.orders.c.order_id == order_id).values(values))
     events = tables.order_event
     count = select(func.count()).select_from(events).where(events.c.order_id == order_id)
     step = con.execute(count).scalar_one()
     con.execute(insert(events), {"order_id": order_id, "step": step, "state": state.value, "at": at, "reason": reason})
-    chain.append(con, at, [chain.Entry("order_state", order_id, {"state": state.value, "reason": reason})])
-    return True
+    return chain.Entry("order_state", order_id, {"state": state.value, "reason": reason})
 
 
 def apply(con: Connection, answer: Answer) -> bool:
@@ -105,24 +116,28 @@ def apply(con: Connection, answer: Answer) -> bool:
 
     An executor that began an order had accepted it: where that answer was lost, it is written down with this one.
     """
-    held = require(con, answer.order_id)
-    if held.state == OrderState.REQUESTED.value and answer.state in _WORKED_ON:
-        advance(con, answer.order_id, OrderState.ACCEPTED, answer.at, None)
-    if not advance(con, answer.order_id, answer.state, answer.at, answer.reason):
+    order_id, at = answer.order_id, answer.at
+    held = require(con, order_id)
+    state, told = OrderState(held.state), []
+    if state is OrderState.REQUESTED and answer.state in _WORKED_ON:
+        state = OrderState.ACCEPTED
+        told.append(_advanced(con, order_id, state, at, None))
+    if not follows(state, answer.state):
         return False
-    mark(con, answer.order_id, answer.at, "sent")
+    told.append(_advanced(con, order_id, answer.state, at, answer.reason))
+    told += _marked(con, order_id, "sent")
     if answer.host_state is not None:
-        left = update(tables.orders).where(tables.orders.c.order_id == answer.order_id)
-        con.execute(left.values(host_state=answer.host_state))
-        told = {"host_id": held.host_id, "state": answer.host_state}
-        chain.append(con, answer.at, [chain.Entry("host_state", answer.order_id, told)])
+        con.execute(
+            update(tables.orders).where(tables.orders.c.order_id == order_id).values(host_state=answer.host_state)
+        )
+        told.append(chain.Entry("host_state", order_id, {"host_id": held.host_id, "state": answer.host_state}))
     if answer.vms:
         vms = [vm.vm_id for vm in answer.vms]
         known = tables.outcome.c
-        con.execute(delete(tables.outcome).where(known.order_id == answer.order_id, known.vm_id.in_(vms)))
+        con.execute(delete(tables.outcome).where(known.order_id == order_id, known.vm_id.in_(vms)))
         con.execute(insert(tables.outcome), [_outcome(answer, at) for at in range(len(answer.vms))])
-        fates = {vm.vm_id: vm.result for vm in answer.vms}
-        chain.append(con, answer.at, [chain.Entry("outcome", answer.order_id, {"vms": fates})])
+        told.append(chain.Entry("outcome", order_id, {"vms": {vm.vm_id: vm.result for vm in answer.vms}}))
+    chain.append(con, at, told)
     return True
 
 

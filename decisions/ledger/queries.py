@@ -1,25 +1,30 @@
 """What the ledger can be asked. Each function reads inside the caller's transaction."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from decisions.actions import MOVES, SERVICES
-from decisions.domain import Action, Autonomy, Order, OrderState, VmOutcome
+from decisions.domain import UNDER_WAY, Action, Autonomy, Order, OrderState, Proposal, VmOutcome
 from decisions.incidents.values import Incident
+from decisions.ledger import opt_outs
 from decisions.ledger import schema as tables
-from decisions.ledger.record import FINAL, OPEN
+from decisions.ledger.record import FINAL, OPEN, last_control
 from decisions.ledger.values import (
+    Brief,
     Cycle,
     Decision,
     Episode,
+    Guards,
     ListedOrder,
     ListedProposal,
     OrderEvent,
     Standing,
+    Stop,
     load_breakers,
     load_incident,
     load_order,
@@ -28,6 +33,7 @@ from decisions.ledger.values import (
 
 _TRIED = tuple(action.value for action in sorted(MOVES | SERVICES))
 _MOVES = tuple(action.value for action in sorted(MOVES))
+_UNDER_WAY = tuple(state.value for state in UNDER_WAY)
 _UNDONE = tuple(s.value for s in (OrderState.REFUSED, OrderState.CANCELLED, OrderState.EXPIRED))
 
 
@@ -68,6 +74,45 @@ def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int |
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
 
 
+def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[str, Standing]]:
+    """How many of the cycle's proposals are of each action, and stand where `now`; the database counts them."""
+    asked, said = tables.proposal.c, tables.decision.c
+    last = select(func.max(said.decision_id)).where(said.proposal_id == asked.proposal_id).scalar_subquery()
+    own = select(asked.action, asked.autonomy, asked.expires_at, last.label("last"))
+    mine = own.where(asked.cycle_id == cycle_id).subquery()
+    alike = (mine.c.action, mine.c.autonomy, mine.c.expires_at, said.verdict, said.expires_at.label("holds_until"))
+    query = select(*alike, func.count().label("times")).group_by(*alike)
+    found: Counter[tuple[str, Standing]] = Counter()
+    for row in con.execute(query.outerjoin_from(mine, tables.decision, said.decision_id == mine.c.last)):
+        spoke = Decision("", Standing(row.verdict), "", "", now, row.holds_until) if row.verdict else None
+        found[row.action, _standing(row, spoke, now)] += row.times
+    return found
+
+
+def briefs(con: Connection, now: datetime, where: Iterable[Any]) -> list[Brief]:
+    """Where proposals stand, in the order of the verdict."""
+    asked, held, box = tables.proposal.c, tables.orders.c, tables.outbox.c
+    ordered = (held.state.label("order_state"), held.not_before, box.state.label("outbox_state"))
+    query = select(asked.proposal_id, asked.asof_at, asked.action, asked.autonomy, asked.expires_at, *ordered)
+    query = query.outerjoin(tables.orders, held.proposal_id == asked.proposal_id)
+    query = query.outerjoin(tables.outbox, box.order_id == held.order_id)
+    rows = con.execute(query.where(*where).order_by(asked.rank)).all()
+    decided = _last_decisions(con, [row.proposal_id for row in rows])
+    return [
+        Brief(
+            proposal_id=row.proposal_id,
+            asof_at=row.asof_at,
+            action=Action(row.action),
+            autonomy=Autonomy(row.autonomy),
+            standing=_standing(row, decided.get(row.proposal_id), now),
+            order_state=OrderState(row.order_state) if row.order_state is not None else None,
+            outbox_state=row.outbox_state,
+            starts_at=row.not_before,
+        )
+        for row in rows
+    ]
+
+
 def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:
     """The last decision on each of the proposals that has any."""
     found: dict[str, Decision] = {}
@@ -76,7 +121,14 @@ def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:
         for row in con.execute(query.order_by(tables.decision.c.decision_id)):
             verdict = Standing(row.verdict)
             found[row.proposal_id] = Decision(
-                row.proposal_id, verdict, row.decided_by, row.reason, row.decided_at, row.expires_at
+                row.proposal_id,
+                verdict,
+                row.decided_by,
+                row.reason,
+                row.decided_at,
+                row.expires_at,
+                row.assignee,
+                row.decision_id,
             )
     return found
 
@@ -141,6 +193,32 @@ def outcomes(con: Connection, order_id: str) -> list[VmOutcome]:
     return [VmOutcome(r.vm_id, r.result, r.target_host_id, r.pause_seconds, r.interrupted) for r in rows]
 
 
+def guards(con: Connection, now: datetime, moved_since: datetime | None) -> Guards:
+    """What an order is held against before it goes."""
+    asked = tables.cycle.c
+    newest = select(asked.breakers).order_by(asked.asof_at.desc(), asked.recorded_at.desc()).limit(1)
+    breakers, switch = con.execute(newest).scalar(), last_control(con)
+    return Guards(
+        stop=stop_of(switch),
+        opt_outs=opt_outs.holding(con, now),
+        breakers=load_breakers(breakers) if breakers is not None else (),
+        handed_over=handed_over(con, moved_since) if moved_since is not None else {},
+    )
+
+
+def stop_of(last: Row[tuple[bool, str, str, datetime]] | None) -> Stop | None:
+    """The kill switch's last setting, if that is thrown."""
+    return Stop(last.set_by, last.reason, last.at) if last is not None and last.stopped else None
+
+
+def moves_under_way(con: Connection) -> list[Order]:
+    """Orders to move VMs that the executor has taken and not ended, in the order of their start."""
+    held = tables.orders.c
+    query = select(held.body, held.not_before).where(held.state.in_(_UNDER_WAY), held.action.in_(_MOVES))
+    rows = con.execute(query.order_by(held.not_before, held.order_id))
+    return [load_order(row.body, row.not_before) for row in rows]
+
+
 def open_orders(con: Connection, besides: str | None) -> list[Order]:
     """Orders that have not come to an end, in the order of their start."""
     held = tables.orders.c
@@ -149,8 +227,11 @@ def open_orders(con: Connection, besides: str | None) -> list[Order]:
     return [load_order(row.body, row.not_before) for row in rows]
 
 
-def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozenset[str]:
-    """Hosts that an order is at work on, that wait for a person, or that a person's no still holds."""
+def owned_hosts(con: Connection, now: datetime, besides: str | None, without: Sequence[str] = ()) -> frozenset[str]:
+    """Hosts that an order is at work on, that wait for a person, or that a person's no still holds.
+
+    Proposals `without` hold nothing.
+    """
     held, asked, said = tables.orders.c, tables.proposal.c, tables.decision.c
     cancelled = and_(held.state == OrderState.CANCELLED.value, held.expires_at > now)
     busy = select(held.host_id).where(or_(held.state.in_(OPEN), cancelled), *_not_ordered_by(besides))
@@ -159,6 +240,7 @@ def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozense
         asked.autonomy == Autonomy.APPROVE.value,
         asked.expires_at > now,
         asked.proposal_id.not_in(final),
+        asked.proposal_id.not_in(without),
         *_not_asked_by(besides),
     )
     no = (Standing.VETOED.value, Standing.SNOOZED.value)
@@ -166,9 +248,18 @@ def owned_hosts(con: Connection, now: datetime, besides: str | None) -> frozense
         select(asked.host_id)
         .join(tables.decision, said.proposal_id == asked.proposal_id)
         .where(said.verdict.in_(no), said.expires_at > now, *_not_asked_by(besides))
+        .where(asked.proposal_id.not_in(without))
     )
     queries: tuple[Select[tuple[str]], ...] = (busy, waiting, refused)
     return frozenset(host_id for query in queries for host_id in con.execute(query).scalars())
+
+
+def put_off(con: Connection, now: datetime, besides: str | None) -> list[Proposal]:
+    """Proposals that a snooze holds, the newest question first."""
+    said = tables.decision.c
+    snoozed = select(said.proposal_id).where(said.verdict == Standing.SNOOZED.value, said.expires_at > now)
+    where = [tables.proposal.c.proposal_id.in_(snoozed), *_not_asked_by(besides)]
+    return [each.proposal for each in proposals(con, now, where, None) if each.standing is Standing.SNOOZED]
 
 
 def recent(con: Connection, since: datetime, besides: str | None, *, moves_only: bool) -> dict[str, datetime]:

@@ -1,4 +1,4 @@
-"""Writing down a verdict, and what a person says to a proposal. Each function runs inside the caller's transaction."""
+"""Writing down a verdict, with the orders it makes. Each function runs inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -7,13 +7,11 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Row, insert, select
 
-from data.errors import LedgerError, Refused
-from decisions import guardrails
 from decisions.actions import ladder
 from decisions.domain import UNDER_WAY, Autonomy, Order, OrderState, Proposal, Verdict
-from decisions.ledger import chain, opt_outs
+from decisions.ledger import chain
 from decisions.ledger import schema as tables
-from decisions.ledger.values import Recorded, Standing, dump_incident, dump_order, dump_proposal, load_proposal
+from decisions.ledger.values import Recorded, Standing, dump_incident, dump_order, dump_proposal
 from decisions.windows import earliest
 
 NAMESPACE = UUID("a6f0c1de-3f5b-5a57-8f6e-0a6f2b1f9d55")
@@ -39,8 +37,8 @@ def record(con: Connection, verdict: Verdict, now: datetime) -> Recorded:
     history += _open_episodes(con, verdict.proposals)
     automatic, held_back = _free(con, verdict.proposals)
     history += held_back
-    history += _decide(con, automatic, Standing.APPROVED, POLICY, "policy lets this happen by itself", now, None)
-    orders, entries = _put_orders(con, automatic, now)
+    history += put_decisions(con, automatic, Standing.APPROVED, POLICY, "policy lets this happen by itself", now, None)
+    orders, entries = put_orders(con, automatic, now)
     chain.append(con, now, [*history, *entries])
     return Recorded(cycle_id, new=ids, existing=(), orders=tuple(order.order_id for order in orders))
 
@@ -122,7 +120,7 @@ def _open_episodes(con: Connection, proposals: Iterable[Proposal]) -> list[chain
     return [chain.Entry("episode_opened", p.host_id, {"proposal": p.proposal_id}) for p in fresh]
 
 
-def _decide(
+def put_decisions(
     con: Connection,
     proposals: Sequence[Proposal],
     verdict: Standing,
@@ -130,7 +128,9 @@ def _decide(
     reason: str,
     at: datetime,
     until: datetime | None,
+    assignee: str | None = None,
 ) -> list[chain.Entry]:
+    """The decisions written down, and what the history says of them; without a moment they hold to the expiry."""
     rows = [
         {
             "proposal_id": p.proposal_id,
@@ -139,12 +139,13 @@ def _decide(
             "reason": reason,
             "decided_at": at,
             "expires_at": until or p.expires_at,
+            "assignee": assignee,
         }
         for p in proposals
     ]
     if rows:
         con.execute(insert(tables.decision), rows)
-    body = {"by": by, "reason": reason}
+    body = {"by": by, "reason": reason, **({"to": assignee} if assignee else {})}
     return [chain.Entry(verdict.value, p.proposal_id, {**body, "host": p.host_id}) for p in proposals]
 
 
@@ -165,7 +166,7 @@ def order_of(proposal: Proposal, at: datetime) -> Order:
     )
 
 
-def _put_orders(
+def put_orders(
     con: Connection, proposals: Sequence[Proposal], now: datetime, *, from_now: bool = False
 ) -> tuple[list[Order], list[chain.Entry]]:
     """Orders with their first step and their outbox row; an approval that comes late moves notice and start."""
@@ -201,92 +202,6 @@ def _order_row(order: Order, asof_at: datetime, bodies: dict[str, str], now: dat
         "expires_at": order.expires_at,
         "body": bodies[order.order_id],
     }
-
-
-def approve(con: Connection, proposal_id: str, by: str, reason: str, at: datetime) -> Order | None:
-    """The order that the approval makes; None for actions that no executor carries out.
-
-    Raises:
-        Refused: Expired, decided already, only for show, stopped, opted out, too late to give notice, or the host has
-            an open order.
-    """
-    proposal = undecided(con, proposal_id, at)
-    if proposal.autonomy not in {Autonomy.APPROVE, Autonomy.AUTO}:
-        msg = f"Proposal {proposal_id} ({proposal.action} for {proposal.host_id}) is only for show: policy says so."
-        raise Refused(msg)
-    switch = last_control(con)
-    if switch is not None and switch.stopped:
-        msg = f"{switch.set_by} has stopped all action ({switch.reason}); `foreshock start` lifts it."
-        raise Refused(msg)
-    held = opt_outs.holding(con, at)
-    kept_out = guardrails.opted_out(proposal.action, proposal.host_id, proposal.pool, held, at)
-    if kept_out is not None:
-        msg = f"{kept_out}. `foreshock opt-out remove` ends it."
-        raise Refused(msg)
-    starts_at = max(proposal.not_before, earliest(proposal.start_rule, at))
-    if starts_at >= proposal.expires_at:
-        msg = (
-            f"Proposal {proposal_id} ({proposal.action} for {proposal.host_id}) is approved too late: with notice to "
-            f"the owners and within the maintenance window it would start at {starts_at:%Y-%m-%d %H:%M} UTC, after its "
-            f"prediction expires at {proposal.expires_at:%H:%M} UTC; decide on a newer one."
-        )
-        raise Refused(msg)
-    busy = select(tables.orders.c.order_id).where(
-        tables.orders.c.host_id == proposal.host_id, tables.orders.c.state.in_(OPEN)
-    )
-    other = con.execute(busy).scalar()
-    if other is not None:
-        msg = f"Host {proposal.host_id} already has the open order {other}; wait for it or cancel it."
-        raise Refused(msg)
-    history = _decide(con, [proposal], Standing.APPROVED, by, reason, at, None)
-    carried_out = [proposal] if ladder()[proposal.action].sent_to_executor else []
-    made, entries = _put_orders(con, carried_out, at, from_now=True)
-    chain.append(con, at, [*history, *entries])
-    return made[0] if made else None
-
-
-def refuse(
-    con: Connection, proposal_id: str, verdict: Standing, by: str, reason: str, at: datetime, until: datetime | None
-) -> None:
-    """A veto or a snooze, which holds the host until then; without a moment, until the proposal expires.
-
-    Raises:
-        Refused: Expired or decided already.
-    """
-    proposal = undecided(con, proposal_id, at)
-    chain.append(con, at, _decide(con, [proposal], verdict, by, reason, at, until))
-
-
-def undecided(con: Connection, proposal_id: str, at: datetime) -> Proposal:
-    """The proposal, if it can still be decided on.
-
-    Raises:
-        LedgerError: There is no such proposal.
-        Refused: It has expired, or somebody was faster.
-    """
-    row = con.execute(select(tables.proposal.c.body).where(tables.proposal.c.proposal_id == proposal_id)).first()
-    if row is None:
-        msg = f"There is no proposal {proposal_id}. `foreshock decisions list` shows them."
-        raise LedgerError(msg)
-    proposal = load_proposal(row.body)
-    named = f"Proposal {proposal_id} ({proposal.action} for {proposal.host_id})"
-    final = _final_decision(con, proposal_id)
-    if final is not None:
-        msg = (
-            f"{named} was {final.verdict} by {final.decided_by} at {final.decided_at:%Y-%m-%d %H:%M} UTC: "
-            f"{final.reason}. To stop its order, cancel it: `foreshock orders cancel`."
-        )
-        raise Refused(msg)
-    if at >= proposal.expires_at:
-        msg = f"{named} expired at {proposal.expires_at:%Y-%m-%d %H:%M} UTC; decide on a newer one."
-        raise Refused(msg)
-    return proposal
-
-
-def _final_decision(con: Connection, proposal_id: str) -> Row[tuple[str, str, datetime, str]] | None:
-    decided = tables.decision.c
-    query = select(decided.verdict, decided.decided_by, decided.decided_at, decided.reason)
-    return con.execute(query.where(decided.proposal_id == proposal_id, decided.verdict.in_(FINAL))).first()
 
 
 def last_control(con: Connection) -> Row[tuple[bool, str, str, datetime]] | None:

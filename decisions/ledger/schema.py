@@ -94,11 +94,12 @@ decision = Table(
     METADATA,
     Column("decision_id", Integer, primary_key=True),
     Column("proposal_id", ForeignKey("proposal.proposal_id"), nullable=False),
-    Column("verdict", String, nullable=False),  # approved | vetoed | snoozed
+    Column("verdict", String, nullable=False),  # approved | vetoed | snoozed | handed_over
     Column("decided_by", String, nullable=False),  # a person, or `policy`
     Column("reason", Text, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),  # until then a veto or a snooze holds the host
+    Column("assignee", Text),  # to whom it was handed over
     Index("decision_by_proposal", "proposal_id"),
     Index(
         "decision_is_final",
@@ -127,8 +128,8 @@ orders = Table(
     Column("host_state", String),  # how it left its host, if the executor told
     Index("orders_by_state", "state"),
     Index("orders_by_host", "host_id", "requested_at"),
-    Index("orders_by_request", "requested_at", "order_id"),
     Index("orders_by_update", "updated_at"),
+    Index("orders_by_request", "requested_at"),
     Index(
         "order_is_open",
         "host_id",
@@ -170,6 +171,7 @@ outcome = Table(
     Column("pause_seconds", Float, nullable=False),
     Column("interrupted", Boolean, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Index("outcome_by_result", "result", "interrupted"),
     Index("outcome_by_vm", "vm_id"),
 )
 
@@ -208,6 +210,69 @@ opt_out = Table(
     Column("opt_out_id", String, primary_key=True),
     Column("body", Text, nullable=False),  # JSON: the whole opt-out, never changed
     Column("removal", Text),  # JSON: who ended it before its time, why and when
+)
+
+token = Table(
+    "token",
+    METADATA,
+    Column("token_id", String, primary_key=True),
+    Column("body", Text, nullable=False),  # JSON: whose, role, pools, expiry, sha256 of the secret; never changed
+    Column("revocation", Text),  # JSON: who ended it before its time, why and when
+)
+
+session = Table(
+    "session",
+    METADATA,
+    Column("cookie_sha256", String, primary_key=True),
+    Column("token_id", ForeignKey("token.token_id")),  # null: logged in with an identity provider
+    Column("body", Text, nullable=False),  # JSON: whose, role, pools
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+answer = Table(
+    "answer",
+    METADATA,
+    Column("asked_by", String, primary_key=True),
+    Column("key", String, primary_key=True),  # what the asker called the request
+    Column("request_sha256", String, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: the answer that was given
+    Column("at", UtcDateTime, nullable=False),
+)
+
+notification = Table(
+    "notification",
+    METADATA,
+    Column("topic", String, primary_key=True),  # what it is about: `approval`, `incident/ID`, `step/NAME`, ...
+    Column("severity", String, nullable=False),  # page | warn | info
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("path", String, nullable=False),  # of its review page
+    Column("about", Text, nullable=False),  # JSON: what it tells of; something new among it is a change
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("acknowledged_about", Text),  # JSON: what a person has taken note of
+    Column("acknowledged_by", String),
+    Column("acknowledged_reason", Text),
+    Column("acknowledged_at", UtcDateTime),
+)
+
+notification_told = Table(
+    "notification_told",
+    METADATA,
+    Column("topic", ForeignKey("notification.topic"), primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("severity", String, nullable=False),
+    Column("about", Text, nullable=False),  # JSON: what the channel has been told
+    Column("at", UtcDateTime, nullable=False),
+)
+
+notification_channel = Table(
+    "notification_channel",
+    METADATA,
+    Column("channel", String, primary_key=True),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("last_error", Text),
+    Column("next_attempt_at", UtcDateTime, nullable=False),  # by the wall's clock
+    Column("told_at", UtcDateTime),
 )
 
 history = Table(

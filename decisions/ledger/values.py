@@ -1,13 +1,15 @@
 """What the ledger answers with, and how proposals and orders are written down."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from decisions.domain import Breaker, OptOut, Order, OrderState, Proposal
+from decisions.domain import Action, Autonomy, Breaker, OptOut, Order, OrderState, Proposal
 from decisions.incidents.values import Incident
 
 if TYPE_CHECKING:
@@ -15,19 +17,20 @@ if TYPE_CHECKING:
 
 
 class Standing(StrEnum):
-    """Where a proposal stands: shown only, waiting for a person, decided one way or the other, or out of time."""
+    """Where a proposal stands: shown only, waiting for a person or for one in particular, decided, or out of time."""
 
     SHOWN = "shown"
     WAITING = "waiting"
     APPROVED = "approved"
     VETOED = "vetoed"
     SNOOZED = "snoozed"
+    HANDED_OVER = "handed_over"
     EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A proposal that was approved, vetoed or snoozed: by whom, why, when, and until when it holds."""
+    """A proposal that was approved, vetoed, snoozed or handed over: by whom, why, when, and until when it holds."""
 
     proposal_id: str
     verdict: Standing
@@ -35,6 +38,10 @@ class Decision:
     reason: str
     at: datetime
     expires_at: datetime
+    assignee: str | None = None
+    """To whom it was handed over."""
+    decision_id: int = 0
+    """Counts up with every decision in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,28 @@ class ListedProposal:
     decision: Decision | None
     order_id: str | None
     order_state: OrderState | None
+
+    @property
+    def etag(self) -> str:
+        """Changes with every decision on the proposal and every state of its order; the same as long as they stand."""
+        decided = self.decision.decision_id if self.decision else 0
+        told = f"{self.proposal.proposal_id}|{decided}|{self.order_state}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a proposal and its order stand, without what it proposes: to sort thousands of them at once."""
+
+    proposal_id: str
+    asof_at: datetime
+    action: Action
+    autonomy: Autonomy
+    standing: Standing
+    order_state: OrderState | None
+    outbox_state: str | None
+    starts_at: datetime | None
+    """When its order starts at the earliest; null: it has none."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +152,19 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Guards:
+    """What an order is held against before it goes: as of one state of the ledger."""
+
+    stop: Stop | None
+    opt_outs: tuple[OptOut, ...]
+    """Those that hold."""
+    breakers: tuple[Breaker, ...]
+    """Those that are open by the newest decision."""
+    handed_over: Mapping[str, datetime]
+    """Hosts whose VMs the executor was told to move lately, and when; empty unless it was asked for."""
+
+
+@dataclass(frozen=True)
 class Removal:
     """An opt-out was ended before its time: by whom, why, when."""
 
@@ -156,7 +198,13 @@ def load_proposal(body: str) -> Proposal:
 
 def load_order(body: str, not_before: datetime) -> Order:
     """The order that was written down, with the start that it was delayed to since."""
-    return replace(_orders().validate_json(body), not_before=not_before)
+    return replace(_order(body), not_before=not_before)
+
+
+@lru_cache(maxsize=1_024)
+def _order(body: str) -> Order:
+    """Orders under way are read again for each that is handed over."""
+    return _orders().validate_json(body)
 
 
 def dump_opt_out(out: OptOut) -> Any:

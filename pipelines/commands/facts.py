@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,7 +12,7 @@ from pipelines.output import Output
 
 def ingest(
     source: str | None = None,
-    paths: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    paths: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     /,
     *,
     arrival: Literal["published", "now"] = "published",
@@ -23,9 +22,9 @@ def ingest(
     """Load telemetry and inventory; the same file twice loads once.
 
     Args:
-        source: `backblaze`, `smartmem`, `rasdaemon`, `lanl`, `titan`, `infinitehbd`, `inventory`, `events`
-            or `failures`; without one, the `[[sources]]` of the settings.
-        paths: Files or folders.
+        source: `backblaze`, `smartctl`, `smartmem`, `rasdaemon`, `edac`, `lanl`, `titan`, `infinitehbd`, `inventory`,
+            `events`, `failures`, `prometheus` or `redfish`; without one, the `[[sources]]` of the settings.
+        paths: Files or folders; for `prometheus` and `redfish` addresses.
         arrival: When daily readings and logs count as known: `published` at their day's end, or `now`.
         on: Without a source: as of the end of that day, which a simulated world is moved to.
         common: See every command.

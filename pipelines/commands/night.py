@@ -121,11 +121,12 @@ def dispatch(*, on: date | None = None, dry_run: _Flag = False, common: Common =
     """
     from pipelines.cycle import now_of
     from pipelines.steps.dispatch import dispatch as step
-    from pipelines.watched import run as watched
+    from pipelines.steps.notify import and_tell
+    from pipelines.watched import call as watched
 
     settings = common.settings()
     now = now_of(settings, on)
-    report = step(settings, now, dry_run=True) if dry_run else watched("dispatch", step, settings, now)
+    report = step(settings, now, dry_run=True) if dry_run else and_tell(step, settings, now, watched)
     return Output(asdict(report))
 
 
@@ -137,8 +138,9 @@ def settle(*, on: date | None = None, common: Common = COMMON) -> Output:
         common: See every command.
     """
     from pipelines.cycle import now_of
+    from pipelines.steps.notify import and_tell
     from pipelines.steps.settle import settle as step
-    from pipelines.watched import run as watched
+    from pipelines.watched import call as watched
 
     settings = common.settings()
-    return Output(asdict(watched("settle", step, settings, now_of(settings, on))))
+    return Output(asdict(and_tell(step, settings, now_of(settings, on), watched)))

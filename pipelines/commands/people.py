@@ -30,8 +30,7 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
     serve = import_module("dashboards.serve").serve  # the floor above: known here by its name alone
     address, number = host or settings.review.host, settings.review.port if port is None else port
     clock = None if settings.clock.source == "auto" else lambda: now_of(settings)
-    policy = settings.policy.path
-    serve(settings.home, settings.ledger_url, address, number, clock=clock, policy=policy, announce=announce)
+    serve(settings.home, settings.ledger_url, address, number, clock=clock, settings=settings, announce=announce)
 
 
 def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Output:

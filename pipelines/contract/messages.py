@@ -5,15 +5,24 @@ order's is the order's own id, so the same order sent twice is the same event.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from data.errors import InputError
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
@@ -26,12 +35,53 @@ ANSWER: Final = "io.foreshock.order.{state}.v1"
 SOURCE: Final = "/foreshock"
 EXECUTOR: Final = "/foreshock/executor"
 
-Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Sentence = Annotated[str, Field(max_length=4_000)]
+LONGEST_ID: Final = 200
+LONGEST: Final = 4_000
+"""Characters of an id, and of a sentence."""
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
+_CLOCK: Final = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_DATE: Final = "2[01][0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_MOMENT: Final = rf"^{_DATE}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{_CLOCK})$"
+"""RFC 3339, from 2000 to 2199, always with its offset from UTC."""
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and re.fullmatch(_MOMENT, value)):
+        return value
+    msg = "a moment is written by RFC 3339 with its offset from UTC, such as 2026-11-01T02:00:00Z"
+    raise ValueError(msg)
+
+
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=_PRINTABLE)]
+Sentence = Annotated[str, Field(max_length=LONGEST)]
+Moment = Annotated[
+    AwareDatetime, BeforeValidator(_written_out), Field(strict=False, json_schema_extra={"pattern": _MOMENT})
+]
+
+
+class Envelope(BaseModel):
+    """The attributes of an event, and its data; others are extensions, which nobody reads here."""
+
+    model_config = ConfigDict(
+        extra="allow", strict=True, json_schema_extra={"propertyNames": {"pattern": "^[a-z0-9]+$"}}
+    )
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Field(min_length=1, max_length=250, pattern=_PRINTABLE)]
+    source: Id
+    type: Id
+    subject: Annotated[str, Field(min_length=1, max_length=250, pattern=_PRINTABLE)] | None = None
+    time: Moment | None = None
+    datacontenttype: Literal["application/json"] | None = None
+    dataschema: Id | None = None
+    data: Any = None
+
+
+_BATCH: Final = TypeAdapter(list[Envelope])
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 _Read = TypeVar("_Read", bound=_Data)
@@ -44,7 +94,7 @@ class VmData(_Data):
     technique: Action
     target_host_id: Id | None = None
     seconds: Annotated[float, Field(ge=0, le=10_000_000)] = 0.0
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
 
 
 class ChangeData(_Data):
@@ -61,7 +111,7 @@ class Precondition(_Data):
 
     vm_ids: Annotated[tuple[Id, ...], Field(max_length=10_000)]
     """They are all on the host."""
-    no_later_than: AwareDatetime
+    no_later_than: Moment
     """The decision has not expired."""
 
 
@@ -72,13 +122,25 @@ class OrderData(_Data):
     host_id: Id
     action: Action
     vms: Annotated[tuple[VmData, ...], Field(max_length=10_000)]
-    not_before: AwareDatetime
-    expires_at: AwareDatetime
+    not_before: Moment
+    expires_at: Moment
     precondition: Precondition
     reasons: Annotated[tuple[Sentence, ...], Field(max_length=100)]
     model_version: Annotated[str, Field(max_length=400)]
     policy_version: Annotated[str, Field(max_length=400)]
     remedy: ChangeData | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """What no JSON Schema can say."""
+        ids = {vm.vm_id for vm in self.vms}
+        if len(ids) < len(self.vms):
+            msg = "a VM stands in it twice"
+            raise ValueError(msg)
+        if set(self.precondition.vm_ids) != ids or self.precondition.no_later_than != self.expires_at:
+            msg = "the precondition is not that of these VMs until expires_at"
+            raise ValueError(msg)
+        return self
 
 
 class CancelData(_Data):
@@ -123,8 +185,21 @@ def schema(name: str) -> str:
 
 
 def order_event(order: Order, at: datetime) -> bytes:
-    """The event that hands the order over; the same order gives the same id."""
-    data = OrderData(
+    """The event that hands the order over; the same order gives the same id.
+
+    Raises:
+        InputError: the contract has no room for such an order.
+    """
+    try:
+        data = _order_data(order)
+    except ValidationError as error:
+        msg = f"order {order.order_id} does not fit the contract: {_first(error)}"
+        raise InputError(msg) from error
+    return _written(order.order_id, REQUESTED, SOURCE, f"host/{order.host_id}", at, data)
+
+
+def _order_data(order: Order) -> OrderData:
+    return OrderData(
         proposal_id=order.proposal_id,
         host_id=order.host_id,
         action=order.action,
@@ -137,7 +212,6 @@ def order_event(order: Order, at: datetime) -> bytes:
         policy_version=order.policy_version,
         remedy=ChangeData(**vars(order.remedy)) if order.remedy else None,
     )
-    return _written(order.order_id, REQUESTED, SOURCE, f"host/{order.host_id}", at, data)
 
 
 def cancel_event(order_id: str, reason: str, at: datetime) -> bytes:
@@ -148,12 +222,10 @@ def cancel_event(order_id: str, reason: str, at: datetime) -> bytes:
 
 def answer_event(answer: Answer) -> bytes:
     """The event that says where an order stands; the same standing gives the same id."""
-    data = AnswerData(
-        order_id=answer.order_id,
-        reason=answer.reason,
-        vms=tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms),
-        host_state=answer.host_state,
-    )
+    vms = tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms)
+    reason = answer.reason and answer.reason[:LONGEST]
+    told = {"order_id": answer.order_id, "reason": reason, "vms": vms, "host_state": answer.host_state}
+    data = AnswerData.model_validate(told)
     kind = ANSWER.format(state=answer.state)
     return _written(f"{answer.order_id}/{answer.state}", kind, EXECUTOR, f"order/{answer.order_id}", answer.at, data)
 
@@ -162,12 +234,15 @@ def read_order(event: CloudEvent) -> Order:
     """The order that an event hands over.
 
     Raises:
-        InputError: its data is not that of an order.
+        InputError: its data or its id is not that of an order.
     """
-    data = _checked(OrderData, event)
+    data, order_id = _checked(OrderData, event), event.get_id()
+    if len(order_id) > LONGEST_ID:
+        msg = f"event {order_id} of type {REQUESTED}: an order's id has at most {LONGEST_ID} characters"
+        raise InputError(msg)
     vms = tuple(VmPlan(**vars(vm)) for vm in data.vms)
     return Order(
-        order_id=str(event.get_id()),
+        order_id=order_id,
         proposal_id=data.proposal_id,
         host_id=data.host_id,
         action=data.action,
@@ -196,7 +271,10 @@ def read_answer(body: bytes | str) -> Answer:
     Raises:
         InputError: it is no answer.
     """
-    event = read_event(body)
+    return _answer(read_event(body))
+
+
+def _answer(event: CloudEvent) -> Answer:
     kind, at = str(event.get_type()), event.get_time()
     state = next((state for state in OrderState if kind == ANSWER.format(state=state)), None)
     if state is None or at is None:
@@ -219,14 +297,11 @@ def read_batch(body: bytes) -> list[Answer]:
         InputError: it is no JSON list of answers.
     """
     try:
-        rows = json.loads(body)
-    except ValueError as error:
-        msg = f"the batch is not JSON: {error}"
+        held = _BATCH.validate_json(body)
+    except ValidationError as error:
+        msg = f"the body is no batch of CloudEvents 1.0 in JSON: {_first(error)}"
         raise InputError(msg) from error
-    if not isinstance(rows, list):
-        msg = "the batch is no JSON list of events"
-        raise InputError(msg)
-    return [read_answer(json.dumps(row)) for row in rows]
+    return [_answer(_event(each)) for each in held]
 
 
 def read_event(body: bytes | str) -> CloudEvent:
@@ -236,17 +311,20 @@ def read_event(body: bytes | str) -> CloudEvent:
         InputError: it is not one.
     """
     try:
-        raw = json.loads(body)
-        missing = [name for name in ("specversion", "id", "source", "type") if not raw.get(name)]
-        event = None if missing else JSONFormat().read(None, body)
-    except (ValueError, TypeError, AttributeError, KeyError, BaseCloudEventException) as error:
+        held = Envelope.model_validate_json(body)
+    except ValidationError as error:
+        msg = f"the body is no CloudEvent 1.0 in structured JSON: {_first(error)}"
+        raise InputError(msg) from error
+    return _event(held)
+
+
+def _event(held: Envelope) -> CloudEvent:
+    attributes = held.model_dump(exclude_none=True, exclude={"data"})
+    try:
+        return CloudEvent(attributes, held.data)
+    except BaseCloudEventException as error:
         msg = f"the body is no CloudEvent 1.0 in structured JSON: {error}"
         raise InputError(msg) from error
-    if not isinstance(event, CloudEvent):
-        why = f"it lacks {', '.join(missing)}" if missing else "it is of another version"
-        msg = f"the body is no CloudEvent 1.0 in structured JSON: {why}"
-        raise InputError(msg)
-    return event
 
 
 def _written(id_: str, kind: str, source: str, subject: str, at: datetime, data: _Data) -> bytes:
@@ -263,16 +341,21 @@ def _written(id_: str, kind: str, source: str, subject: str, at: datetime, data:
 
 
 def _checked(model: type[_Read], event: CloudEvent) -> _Read:
+    """The event's data by the model, as strictly as the JSON Schema has it."""
+    where = f"event {event.get_id()} of type {event.get_type()}"
+    schema = event.get_dataschema()
+    names = [name for name, held in SCHEMAS.items() if held is model]
+    if schema is not None and schema.rsplit("/", 1)[-1].removesuffix(".json") not in names:
+        msg = f"{where}: its data follow {schema}, and what is read here is {' or '.join(names)}"
+        raise InputError(msg)
     try:
-        found: _Read = _adapter(model).validate_python(event.get_data())
+        return model.model_validate_json(json.dumps(event.get_data()))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "data"
-        msg = f"event {event.get_id()} of type {event.get_type()}: {where}: {first['msg']}"
+        msg = f"{where}: {_first(error)}"
         raise InputError(msg) from error
-    return found
 
 
-@cache
-def _adapter(model: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(model)
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])

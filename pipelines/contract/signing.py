@@ -49,13 +49,18 @@ def check(key: bytes, received: Mapping[str, str], body: bytes) -> str:
     """The id of a request whose signature is good.
 
     Raises:
-        Refused: the signature is missing, wrong, or more than five minutes old.
+        Refused: the signature is missing, wrong, or more than five minutes old, or the body is no UTF-8 text.
     """
     wanted = {
         name: received[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature") if name in received
     }
     try:
-        Webhook(key).verify(body, wanted, json_parse=False)
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        msg = f"the request's body is no UTF-8 text: {error.reason} at byte {error.start}"
+        raise Refused(msg) from error
+    try:
+        Webhook(key).verify(text, wanted, json_parse=False)
     except (WebhookVerificationError, ValueError) as error:
         msg = f"the request is not signed as it must be: {error}"
         raise Refused(msg) from error

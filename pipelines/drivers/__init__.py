@@ -19,6 +19,10 @@ class Stopped(Impossible):
     """A move was called back in time; the VM runs where it did."""
 
 
+class Restarted(Impossible):
+    """The back end said no after the VM had been stopped; it runs where it did, started again."""
+
+
 @dataclass(frozen=True)
 class Moved:
     """A VM that runs on another host now, and for how long it did not run on the way there."""

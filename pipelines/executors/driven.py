@@ -7,7 +7,6 @@ is forgotten.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,9 @@ from typing import Final
 
 from data.errors import ExecutorError
 from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
-from pipelines.drivers import Driver, Impossible, Moved, Stopped
+from pipelines.drivers import Driver, Impossible, Moved, Restarted, Stopped
 from pipelines.executors.jobs import EMPTYING, MOVING, Job, Jobs, Task
+from pipelines.executors.service import Service, serviced, wake
 
 CLOSING: Final = frozenset({Action.BLOCK_PLACEMENTS, Action.NOTIFY})
 SERVICING: Final = frozenset({Action.HOT_PATCH, Action.PRESERVE_MEMORY})
@@ -61,7 +61,7 @@ class Driven:
         jobs: Jobs,
         *,
         clock: Callable[[], datetime] = wall,
-        service: Callable[[Order], None] | None = None,
+        service: Service | None = None,
         limits: Limits | None = None,
         run: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
@@ -237,7 +237,7 @@ class Driven:
             self._elsewhere(task, where)
             return
         if where is None and way == LIVE:
-            if self._patient(task):
+            if self._patient(task.order_id, task.vm_id):
                 return
             way = ANEW
         if task.attempts >= self._limits.attempts and where is not None:
@@ -260,15 +260,16 @@ class Driven:
 
     def _could_not(self, task: Task, error: Impossible) -> None:
         """The back end says no: the VM stays, unless it runs nowhere, which is waited out before it counts as lost."""
-        if isinstance(error, Stopped) or self._driver.host_of(task.vm_id) is not None:
+        if isinstance(error, Restarted):
+            self._end(task, "failed", task.host_id, str(error), interrupted=True)
+        elif isinstance(error, Stopped) or self._driver.host_of(task.vm_id) is not None:
             self._end(task, "stayed", task.host_id, str(error))
-        elif not self._patient(task):
+        elif not self._patient(task.order_id, task.vm_id):
             self._end(task, "lost", None, str(error), interrupted=True)
 
-    def _patient(self, task: Task) -> bool:
-        """Whether a VM that is on no host that answers should be waited for a little longer."""
-        now = self._clock()
-        return now - self._silent.setdefault((task.order_id, task.vm_id), now) < self._limits.patience
+    def _patient(self, order_id: str, vm_id: str) -> bool:
+        """Whether a VM that is on no host that answers, or its host, should be waited for a little longer."""
+        return (now := self._clock()) - self._silent.setdefault((order_id, vm_id), now) < self._limits.patience
 
     def _way(self, task: Task) -> str:
         if task.technique is Action.EVACUATE:
@@ -288,8 +289,8 @@ class Driven:
             self._jobs.begin(task, ANEW, self._clock())
         try:
             return self._driver.redeploy(task.vm_id, task.host_id, task.target_host_id)
-        except Impossible:
-            if task.target_host_id is None:
+        except Impossible as error:
+            if isinstance(error, Restarted) or task.target_host_id is None:
                 raise
             return self._driver.redeploy(task.vm_id, task.host_id, None)
 
@@ -323,7 +324,7 @@ class Driven:
         if key in self._at_work:
             return
         if job.service is not None:
-            self._wake(order, {})
+            wake(self._driver, self._jobs, order, {})
             why = "the executor died while the host was being serviced; whether the service took place is not known"
             self._served(order, why)
             return
@@ -331,50 +332,24 @@ class Driven:
 
     def _serviced(self, order: Order) -> None:
         assert self._service is not None  # noqa: S101 - without one the order was refused
-        why, halted = None, dict[str, float]()
         self._jobs.serviced(order.order_id, "doing")
-        try:
-            if order.action is Action.PRESERVE_MEMORY:
-                for vm in order.vms:
-                    halted[vm.vm_id] = time.monotonic()
-                    self._driver.pause(vm.vm_id)
-            self._service(order)
-        except ExecutorError as error:
-            why = str(error)
-        finally:
-            failed = self._wake(order, halted)
+        why = serviced(self._driver, self._jobs, self._service, order)
         self._jobs.serviced(order.order_id, "done")
-        self._served(order, why or (f"{failed} VMs did not go on after their pause" if failed else None))
+        self._served(order, why)
 
     def _served(self, order: Order, why: str | None) -> None:
         """The order ends with the service of its host, which took place or did not."""
         state = OrderState.FAILED if why else OrderState.COMPLETED
         self._jobs.finish(order.order_id, state, why, self._clock(), "empty" if order.action in EMPTYING else None)
 
-    def _wake(self, order: Order, halted: dict[str, float]) -> int:
-        """How many VMs do not go on; `halted` says since when (in monotonic seconds) each stands still."""
-        failed = 0
-        for task in self._jobs.tasks(order.order_id):
-            if order.action is not Action.PRESERVE_MEMORY or task.phase == "done":
-                continue
-            broken = None
-            try:
-                self._driver.resume(task.vm_id)
-            except ExecutorError as error:
-                failed, broken = failed + 1, str(error)
-            pause = time.monotonic() - halted[task.vm_id] if task.vm_id in halted else 0.0
-            result = "failed" if broken else "paused"
-            self._jobs.end(task, VmOutcome(task.vm_id, result, task.host_id, pause, broken is not None), broken)
-        return failed
-
     def _conclude(self, job: Job) -> None:
         """The last move has ended: the host is empty, or keeps VMs and takes no more."""
         order, now = job.order, self._clock()
-        left = self._driver.vms_on(order.host_id)
+        left = self._left(order)
         moves = [task for task in self._jobs.tasks(order.order_id) if task.technique in MOVING]
         stayed = [task for task in moves if task.result not in LEFT]
-        host_state = "blocked" if left else "repair" if order.action is Action.DECOMMISSION else "empty"
-        state, reason = OrderState.COMPLETED, None
+        host_state = "blocked" if left != [] else "repair" if order.action is Action.DECOMMISSION else "empty"
+        state, reason = OrderState.COMPLETED, f"host {order.host_id} does not answer" if left is None else None
         if job.called_back is not None and stayed:
             state, reason = OrderState.CANCELLED, job.called_back
             self._driver.reopen(order.host_id)
@@ -385,9 +360,18 @@ class Driven:
             state = OrderState.REFUSED if nothing else OrderState.FAILED
             told = "; ".join(f"VM {task.vm_id}: {task.reason}" for task in stayed[:3])
             reason = f"{len(stayed)} of {len(moves)} VMs did not leave. {told}"[:2_000]
-        elif left and order.action is Action.DECOMMISSION:
-            state, reason = OrderState.FAILED, f"{len(left)} VMs are still on host {order.host_id}"
-        elif not left and order.remedy is not None and self._service is not None:
+        elif left != [] and order.action is Action.DECOMMISSION:
+            state, reason = OrderState.FAILED, reason or f"{len(left or ())} VMs are still on host {order.host_id}"
+        elif left == [] and order.remedy is not None and self._service is not None:
             self._serve(job)
             return
         self._jobs.finish(order.order_id, state, reason, now, host_state)
+
+    def _left(self, order: Order) -> list[str] | None:
+        """The VMs that are still on the host; null: it has not answered for longer than patience lasts."""
+        try:
+            return self._driver.vms_on(order.host_id)
+        except ExecutorError:
+            if self._patient(order.order_id, SERVICE):
+                raise
+            return None

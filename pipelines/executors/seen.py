@@ -19,6 +19,7 @@ class Seen:
         self._lock = threading.Lock()
         self._con.execute("pragma journal_mode = wal")
         self._con.execute("create table if not exists seen (message_id text primary key, at text not null)")
+        self._con.execute("create index if not exists seen_by_moment on seen (at)")
 
     def first_time(self, message_id: str, now: datetime) -> bool:
         """Whether the id has not come before."""

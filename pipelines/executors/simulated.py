@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from data.errors import ExecutorError, UsageError
 from data.simulator.work import VmAsked
 from data.simulator.world import OrderAnswer, World
 from decisions.domain import Answer, Order, OrderState, VmOutcome
@@ -27,7 +28,10 @@ class Simulated:
 
     def cancel(self, order_id: str, reason: str) -> Answer:
         """Where the order stands after the world was asked to stop it; moves that are done stay done."""
-        return _answer(self.world.cancel(order_id, reason))
+        try:
+            return _answer(self.world.cancel(order_id, reason))
+        except UsageError as error:
+            raise ExecutorError(str(error)) from error
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answers as of `now`, which the world is first advanced to."""

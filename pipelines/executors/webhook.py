@@ -39,7 +39,12 @@ class Webhook:
 
     def submit(self, order: Order) -> Answer:
         """The executor's first answer; the same order again is the same event."""
-        return self._one(messages.order_event(order, self.now))
+        try:
+            event = messages.order_event(order, self.now)
+        except InputError as error:
+            msg = f"The order cannot be handed over: {error}"
+            raise ExecutorError(msg) from error
+        return self._one(event)
 
     def cancel(self, order_id: str, reason: str) -> Answer:
         """What became of the order after asking to stop it."""

@@ -15,7 +15,7 @@ from data.errors import UsageError
 from data.warehouse import read
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
-from decisions.domain import Breaker, Placement, Situation, Verdict
+from decisions.domain import Breaker, Placement, Proposal, Situation, Verdict
 from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
@@ -129,7 +129,7 @@ def decide(
     ledger_of: AbstractContextManager[Ledger] = ledgers.scratch(settings) if dry_run else ledgers.opened(settings)
     with ledger_of as ledger:
         with read(settings.home) as con:
-            seen = replace(look(con, ledger, policy, asof_at, predictors), now=now)
+            seen = woken(replace(look(con, ledger, policy, asof_at, predictors), now=now), ledger, policy)
         verdict = weigh(seen, policy)
         recorded = ledger.record(verdict, now or asof_at)
         if recorded.repeated:
@@ -217,6 +217,25 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
         stopped_by=stopped_by,
         opt_outs=ledger.opted_out(asof_at),
     )
+
+
+def woken(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
+    """The situation in which a snooze no longer holds a host whose action or risk band would be another by now."""
+    itself = cycle_id_of(seen.asof_at, policy_in_force(policy, seen.stopped_by), model_version(seen.risks))
+    snoozed = ledger.put_off(seen.asof_at, itself)
+    if not snoozed:
+        return seen
+    free = ledger.owned_hosts(seen.asof_at, itself, [each.proposal_id for each in snoozed])
+    anew = {each.host_id: each for each in weigh(replace(seen, owned_hosts=free), policy).proposals}
+    changed = [each.proposal_id for each in snoozed if _told_of(each) != _told_of(anew.get(each.host_id))]
+    return replace(seen, owned_hosts=ledger.owned_hosts(seen.asof_at, itself, changed))
+
+
+def _told_of(proposal: Proposal | None) -> tuple[object, ...]:
+    """What a person is told again for when it changes: the action, and the band of the risk."""
+    if proposal is None:
+        return ()
+    return proposal.action, proposal.risk.known, tuple(band.risk_from for band in proposal.earned)
 
 
 def earned(predictors: Iterable["Predictor"]) -> tuple[Earned, ...]:

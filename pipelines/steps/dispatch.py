@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from data.errors import ExecutorError, ForeshockError
 from data.warehouse import read
 from decisions import preconditions
-from decisions.domain import UNDER_WAY, Host, HostRisk, Order, OrderState, Proposal, Vm
+from decisions.actions import MOVES
+from decisions.breakers import Scope, usable
+from decisions.domain import UNDER_WAY, Action, Host, HostRisk, Order, OrderState, Proposal, Vm
 from decisions.ledger import Ledger
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
@@ -59,6 +62,11 @@ class Inventory:
     hosts: Mapping[str, Host]
     vms: Mapping[str, tuple[Vm, ...]]
     risks: Mapping[str, HostRisk] = field(default_factory=dict)
+
+    @cached_property
+    def in_use(self) -> Mapping[Scope, int]:
+        """How many hosts of each scope a breaker takes its share of."""
+        return usable(self.hosts, self.vms)
 
 
 def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> DispatchReport:
@@ -170,23 +178,25 @@ class _Desk:
     policy: Policy
     attempts: int
 
-    def present(self, now: datetime) -> Present:
-        """What holds at this moment, the hand-overs until now included."""
-        newest = self.ledger.cycles(limit=1)
+    def present(self, now: datetime, action: Action | None = None) -> Present:
+        """What holds at this moment for an order of that action; for a move, the hand-overs until now included."""
+        moved_since = now - timedelta(hours=self.policy.breaker.hours) if action in MOVES else None
+        guards = self.ledger.guards(now, moved_since)
         return Present(
             hosts=self.inventory.hosts,
             vms=self.inventory.vms,
             policy=self.policy,
             risks=self.inventory.risks,
-            opt_outs=self.ledger.opted_out(now),
-            breakers=newest[0].breakers if newest else (),
-            handed_over=self.ledger.handed_over(now - timedelta(hours=self.policy.breaker.hours)),
-            stopped_by=_stopped_by(self.ledger),
+            opt_outs=guards.opt_outs,
+            breakers=guards.breakers,
+            handed_over=guards.handed_over,
+            stopped_by=guards.stop.by if guards.stop else None,
+            in_use=self.inventory.in_use if action in MOVES else None,
         )
 
     def hand_over(self, order: Order, now: datetime, backoff_seconds: float) -> str:
         """What became of one leased order; whatever it is, the ledger knows it before the next one is touched."""
-        ledger, present = self.ledger, self.present(now)
+        ledger, present = self.ledger, self.present(now, order.action)
         if present.stopped_by:
             ledger.mark_retry(order.order_id, now, f"stopped by {present.stopped_by}", now)
             return "held"
@@ -202,15 +212,15 @@ class _Desk:
                 return "dead"
             ledger.mark_retry(order.order_id, now, str(error), now + timedelta(seconds=backoff_seconds))
             return "postponed"
-        ledger.apply(answer)
-        ledger.mark_sent(order.order_id, now)
+        if not ledger.apply(answer):
+            ledger.mark_sent(order.order_id, now)
         return _FATES.get(answer.state, "sent")
 
     def _again(self, order: Order, proposal: Proposal, present: Present, now: datetime) -> tuple[str | None, Order]:
         """Why the order no longer makes sense, if so, and the order with the start that is left to it."""
         if why := preconditions.broken(order, proposal, present, now):
             return why, order
-        under_way = [listed.order for state in UNDER_WAY for listed in self.ledger.orders(state=state)]
+        under_way = self.ledger.moves_under_way() if order.action in MOVES else []
         starts_at = preconditions.start(order, proposal, present, under_way, now)
         if starts_at >= order.expires_at:
             return preconditions.too_late(order, proposal, present, starts_at, now), order

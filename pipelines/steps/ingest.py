@@ -5,34 +5,50 @@ counts it as duplicate.
 """
 
 import glob
+import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, get_args
+
+import httpx
+from pydantic import ValidationError
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
 from data.sources import (
     backblaze,
+    bmc,
+    edac,
     infinitehbd,
     inventory,
     lanl,
     memory_log,
     parquet,
+    prometheus,
+    promql,
     rasdaemon,
+    redfish,
+    smartctl,
     smartmem,
     tables,
     titan,
+    web,
 )
 from data.warehouse import Warehouse
-from pipelines.settings import Settings, SourceKind, SourceSettings
+from pipelines.settings import ASKED_KINDS, Settings, SourceKind, SourceSettings
+
+logger = logging.getLogger(__name__)
 
 Arrival = Literal["published", "now"]
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
-MEMORY_LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon}
+LOGS: Final = {"smartmem": smartmem, "rasdaemon": rasdaemon, "edac": edac}
 HISTORIES: Final = {"lanl": lanl, "titan": titan, "infinitehbd": infinitehbd}
 
 
@@ -51,6 +67,8 @@ class IngestReport:
     Notes are among them: `missing_column` stands for a whole file, whose rows are loaded.
     """
     seconds: float = 0.0
+    unreachable: tuple[str, ...] = ()
+    """Why sources that are asked over the network gave nothing, one sentence each."""
 
     def __add__(self, other: "IngestReport") -> "IngestReport":
         return IngestReport(
@@ -61,13 +79,14 @@ class IngestReport:
             rows_quarantined=self.rows_quarantined + other.rows_quarantined,
             quarantine=dict(Counter(self.quarantine) + Counter(other.quarantine)),
             seconds=self.seconds + other.seconds,
+            unreachable=self.unreachable + other.unreachable,
         )
 
 
 def ingest(
     settings: Settings,
     kind: str,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     *,
     arrival: Arrival = "published",
     at: datetime | None = None,
@@ -78,7 +97,8 @@ def ingest(
     Args:
         settings: where the warehouse is.
         kind: one of `KINDS`.
-        paths: files or folders.
+        paths: files or folders; for sources that are asked over the network, their addresses. What `[[sources]]` says
+            of such an address holds here too.
         arrival: for daily readings: `published` at their day's end, or `now`.
         at: the moment of loading; the wall clock's by default.
         progress: told each file's name.
@@ -88,10 +108,24 @@ def ingest(
         InputError: a path that cannot be read; what came before it is loaded.
     """
     if not paths:
-        msg = f"ingest {kind}: give at least one file or folder to read."
+        msg = f"ingest {kind}: give at least one {'address' if kind in ASKED_KINDS else 'file or folder'} to read."
         raise UsageError(msg)
-    source = SourceSettings(kind=_known(kind), paths=tuple(map(str, paths)), arrival=arrival)
-    return ingest_all(settings, [source], at=at, progress=progress)
+    return ingest_all(settings, [_source(settings, kind, tuple(map(str, paths)), arrival)], at=at, progress=progress)
+
+
+def _source(settings: Settings, kind: str, named: tuple[str, ...], arrival: Arrival) -> SourceSettings:
+    """The source of that kind at `named`, with what the settings say of it."""
+    known = _known(kind)
+    if known not in ASKED_KINDS:
+        return SourceSettings(kind=known, paths=named, arrival=arrival)
+    for source in settings.sources:
+        if source.kind == known and set(named) <= set(source.urls):
+            return source.model_copy(update={"urls": named, "arrival": arrival})
+    try:
+        return SourceSettings(kind=known, urls=named, arrival=arrival)
+    except ValidationError:
+        msg = f"ingest {kind}: give http:// or https:// addresses without user and password."
+        raise UsageError(msg) from None  # its own words would repeat a password
 
 
 def ingest_all(
@@ -100,21 +134,45 @@ def ingest_all(
     *,
     at: datetime | None = None,
     progress: Callable[[str], None] | None = None,
+    patient: bool = False,
 ) -> IngestReport:
-    """What became of the rows of all `sources`, which are loaded in turn and then published once."""
+    """What became of the rows of all `sources`, which are loaded in turn and then published once.
+
+    Args:
+        settings: where the warehouse is.
+        sources: what to load.
+        at: the moment of loading; the wall clock's by default.
+        progress: told each file's name.
+        patient: whether a source that is asked over the network and does not answer is reported instead of raised.
+    """
     started = time.monotonic()
     now = at or datetime.now(UTC)
-    files, rows = 0, Absorbed()
+    files, rows, unreachable = 0, Absorbed(), list[str]()
     with open_warehouse(settings) as warehouse:
         held = set_aside(warehouse)
         try:
-            for source in sources:
-                for part in load(warehouse, source, now, progress):
-                    files, rows = files + 1, rows + part
+            for source in _one_by_one(sources):
+                try:
+                    for part in load(warehouse, source, now, progress):
+                        files, rows = files + 1, rows + part
+                except InputError as error:
+                    if not patient or source.kind not in ASKED_KINDS:
+                        raise
+                    logger.warning("%s: %s", source.kind, error)
+                    unreachable.append(str(error))
         finally:
             warehouse.publish()
         new = set_aside(warehouse) - held
-    return reported(files, rows, started, new)
+    return replace(reported(files, rows, started, new), unreachable=tuple(unreachable))
+
+
+def _one_by_one(sources: Iterable[SourceSettings]) -> Iterator[SourceSettings]:
+    """The sources, those that are asked over the network address by address: one that is silent holds up no other."""
+    for source in sources:
+        if source.urls:
+            yield from (source.model_copy(update={"urls": (url,)}) for url in source.urls)
+        else:
+            yield source
 
 
 def reported(files: int, rows: Absorbed, started: float, quarantine: Mapping[str, int]) -> IngestReport:
@@ -147,13 +205,27 @@ def open_warehouse(settings: Settings) -> Warehouse:
 def load(
     warehouse: Warehouse, source: SourceSettings, now: datetime, progress: Callable[[str], None] | None = None
 ) -> Iterator[Absorbed]:
-    """What became of the rows of each file of `source`, one transaction a file."""
+    """What became of the rows of each file of `source`, one transaction a file, or of each page of an answer."""
+    for url in source.urls:
+        if progress:
+            progress(url)
+        yield from _asked(warehouse, source, url, now)
+    if source.paths:
+        yield from _read(warehouse, source, now, progress)
+
+
+def _read(
+    warehouse: Warehouse, source: SourceSettings, now: datetime, progress: Callable[[str], None] | None
+) -> Iterator[Absorbed]:
     paths = [found for path in source.paths for found in _matching(path)]
     if source.kind == "inventory":
         for folder in paths:
             yield inventory.load(warehouse, inventory.read_picture(folder), at=now)
         return
-    if source.kind in MEMORY_LOGS or source.kind in HISTORIES:
+    if source.kind == "smartctl":
+        yield from _smartctl(warehouse, paths, source, now, progress)
+        return
+    if source.kind in LOGS or source.kind in HISTORIES:
         read, suffixes = _file_reader(source.kind)
         for path in memory_log.expand(paths, suffixes):
             if progress:
@@ -168,11 +240,74 @@ def load(
             yield parquet.load(warehouse, source.kind, path)
 
 
+def _smartctl(
+    warehouse: Warehouse,
+    paths: Sequence[Path],
+    source: SourceSettings,
+    now: datetime,
+    progress: Callable[[str], None] | None,
+) -> Iterator[Absorbed]:
+    files = memory_log.expand(paths, smartctl.SUFFIXES)
+    for count, rows in smartctl.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
+        yield rows
+        yield from [Absorbed()] * (count - 1)  # each file counts as one
+
+
+def probe(source: SourceSettings, url: str) -> str:
+    """What the server at `url` says when it is asked for nothing; `InputError` when it cannot be asked."""
+    if redfish.HOST in url:
+        return f"{url} is asked for each host of the inventory"
+    if source.kind == "redfish":
+        with _controller(source, url) as controller:
+            version = controller.get(bmc.ROOT).get("RedfishVersion", "?")
+        return f"{url} speaks Redfish {version}"
+    with _prometheus(source, url) as client:
+        promql.at(client, "vector(1)", datetime.now(UTC))
+    return f"{url} answers queries"
+
+
+def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime) -> Iterator[Absorbed]:
+    """What became of what is told at `url`, page by page or controller by controller."""
+    if source.kind == "redfish":
+        opener = partial(_controller, source)
+        yield from redfish.load(warehouse, [url], opener, at_once=source.at_once, arrival=source.arrival, now=now)
+        return
+    with _prometheus(source, url) as client:
+        yield from prometheus.load(
+            warehouse,
+            client,
+            host_label=source.host_label,
+            history_days=source.history_days,
+            arrival=source.arrival,
+            now=now,
+        )
+
+
+def _prometheus(source: SourceSettings, url: str) -> httpx.Client:
+    """A client of the server at `url`, with the token that the environment holds."""
+    token = os.environ.get(promql.TOKEN)
+    if token:
+        web.refuse_clear_text(url, promql.TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    return web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers)
+
+
+@contextmanager
+def _controller(source: SourceSettings, url: str) -> Iterator[bmc.Controller]:
+    """The controller at `url`, logged in with what the environment holds."""
+    user, password = os.environ.get(bmc.USER), os.environ.get(bmc.PASSWORD)
+    with (
+        web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds) as client,
+        bmc.opened(client, source.auth, user, password) as controller,
+    ):
+        yield controller
+
+
 def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:
     """What reads one file of the kind, and how such files' names end."""
     if kind in HISTORIES:
         return HISTORIES[kind].load, tables.SUFFIXES
-    return MEMORY_LOGS[kind].load, MEMORY_LOGS[kind].SUFFIXES
+    return LOGS[kind].load, LOGS[kind].SUFFIXES
 
 
 def _matching(path: str) -> list[Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from data.errors import ExecutorError
-from pipelines.drivers import Impossible, Moved, Stopped
+from pipelines.drivers import Impossible, Moved, Restarted, Stopped
 
 PAUSE = 0.04
 
@@ -22,6 +22,7 @@ class Cloud:
     step: Callable[[], None] = nothing
     pinned: Mapping[str, str] = field(default_factory=dict)
     refuses: dict[str, str] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     fenced: set[str] = field(default_factory=set)
@@ -36,8 +37,11 @@ class Cloud:
         return next((host for host in sorted(self.runs.get(vm_id, set())) if host not in self.dead), None)
 
     def vms_on(self, host_id: str) -> list[str]:
-        """VMs of the host."""
+        """VMs of the host, if it answers."""
         self.step()
+        if host_id in self.dead:
+            msg = f"host {host_id} does not answer"
+            raise ExecutorError(msg)
         return sorted(vm_id for vm_id, hosts in self.runs.items() if host_id in hosts)
 
     def unmovable(self, vm_id: str) -> str | None:
@@ -76,6 +80,9 @@ class Cloud:
         if source in self.dead and source not in self.fenced:
             msg = f"{source} does not answer, and may still run {vm_id}"
             raise Impossible(msg)
+        if vm_id in self.full:
+            msg = f"{wanted} is full; {vm_id} was started again on {source}"
+            raise Restarted(msg)
         self.at_deed(vm_id)
         self.runs[vm_id].discard(source)
         self.step()

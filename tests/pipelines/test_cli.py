@@ -37,7 +37,8 @@ COMMANDS = (
 )
 GROUPS = {
     "simulate": ["fleet", "overlay"],
-    "decisions": ["list", "show", "approve", "veto", "snooze"],
+    "decisions": ["list", "show", "approve", "veto", "snooze", "hand-over"],
+    "tokens": ["create", "list", "revoke"],
     "orders": ["list", "show", "retry", "cancel"],
     "opt-out": ["add", "list", "remove"],
     "ledger": ["verify"],

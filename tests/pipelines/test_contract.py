@@ -5,27 +5,33 @@ import os
 import string
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import ExecutorError, InputError, Refused, SettingsError
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
-from pipelines.contract import messages, signing
+from pipelines.contract import described, messages, signing
+from pipelines.executors import owners
 from pipelines.executors.dry_run import DryRun
+from pipelines.executors.jobs import Jobs
 from pipelines.executors.seen import Seen
 from pipelines.executors.server import MOST_BYTES, create
-from pipelines.executors.webhook import ORDERS, Webhook
+from pipelines.executors.simulated import Simulated
+from pipelines.executors.webhook import ANSWERS, ORDERS, Webhook
 from tests.data.simulator.worlds import START, host, vm, world
+from tests.pipelines.signatures import signatures
 
 NOW = datetime(2026, 11, 1, 2, tzinfo=UTC)
 KEY = b"not a secret, only as long as one"
@@ -46,7 +52,7 @@ orders = st.builds(
     proposal_id=names,
     host_id=names,
     action=st.sampled_from(Action),
-    vms=st.lists(plans, max_size=4).map(tuple),
+    vms=st.lists(plans, max_size=4, unique_by=lambda plan: plan.vm_id).map(tuple),
     not_before=moments,
     expires_at=moments,
     reasons=st.lists(st.text(max_size=30), max_size=3).map(tuple),
@@ -90,6 +96,7 @@ def order(**changes: object) -> Order:
 
 
 @given(orders)
+@settings(deadline=None)
 def test_an_order_comes_back_whole(sent: Order) -> None:
     """What is written as an event and read again is the same order, and fits the schema that ships."""
     body = messages.order_event(sent, NOW)
@@ -98,6 +105,7 @@ def test_an_order_comes_back_whole(sent: Order) -> None:
 
 
 @given(answers)
+@settings(deadline=None)
 def test_an_answer_comes_back_whole(sent: Answer) -> None:
     """So is an answer, with what became of each VM."""
     body = messages.answer_event(sent)
@@ -198,21 +206,187 @@ def test_a_recorded_request_has_no_second_effect() -> None:
     assert "taken before" in second.json()["detail"]
 
 
+def handed(client: TestClient, body: bytes, **signed: Any) -> httpx.Response:
+    """The answer to a body that is handed over with good signatures, or with others."""
+    heads = {"content-type": messages.CONTENT_TYPE, **signatures(KEY, body), **signed}
+    return client.post(ORDERS, content=body, headers=heads)
+
+
+def changed(**changes: object) -> bytes:
+    """The event of an order, with some of its attributes changed; null takes one away."""
+    event = {**json.loads(messages.order_event(order(), NOW)), **changes}
+    return json.dumps({name: value for name, value in event.items() if value is not None}).encode()
+
+
+def data(**changes: object) -> bytes:
+    """The event of an order, with some of its data changed."""
+    return changed(data={**json.loads(messages.order_event(order(), NOW))["data"], **changes})
+
+
+VM = {"vm_id": "v1", "technique": "live_migrate", "target_host_id": "h2", "seconds": 12.0}
+BROKEN = {
+    "no JSON": (b"nothing", "CloudEvent"),
+    "no event": (b"{}", "specversion"),
+    "another kind of event": (STRANGE, "nothing that an executor takes"),
+    "deep": (b"[" * 100_000 + b"]" * 100_000, "recursion"),
+    "deep data": (data(reasons=[]).replace(b"[]", b"[" * 5_000 + b"]" * 5_000), "recursion"),
+    "not a number": (data(vms=[{**VM, "seconds": float("nan")}]), "seconds"),
+    "infinite": (data(vms=[{**VM, "seconds": float("inf")}]), "seconds"),
+    "huge": (data(vms=[{**VM, "seconds": 10**400}]), "seconds"),
+    "large": (data(vms=[{**VM, "seconds": 1e300}]), "seconds"),
+    "number as text": (data(vms=[{**VM, "seconds": "12"}]), "seconds"),
+    "naive start": (data(not_before="2026-11-01T02:00:00"), "not_before"),
+    "start as a number": (data(not_before=1_793_505_600), "not_before"),
+    "end of days": (data(expires_at="9999-12-31T23:59:59-12:00"), "expires_at"),
+    "naive time of the event": (changed(time="2026-11-01T02:00:00"), "time"),
+    "the same VM twice": (data(vms=[VM, VM]), "twice"),
+    "another precondition": (
+        data(precondition={"vm_ids": [], "no_later_than": "2026-11-01T08:00:00Z"}),
+        "precondition",
+    ),
+    "unknown action": (data(action="reboot"), "action"),
+    "unknown key": (data(force=True), "force"),
+    "unknown type": (changed(type="io.foreshock.order.doubled.v1"), "order.doubled.v1"),
+    "another version of the type": (changed(type="io.foreshock.order.requested.v2"), "order.requested.v2"),
+    "another version of CloudEvents": (changed(specversion="0.3"), "specversion"),
+    "another version of the schema": (changed(dataschema="https://foreshock/order.requested.v2.json"), "requested.v2"),
+    "data in base64": (changed(data=None, data_base64="e30="), "data_base64"),
+    "no data": (changed(data=None), "should be an object"),
+    "long id": (changed(id="x" * 201), "200 characters"),
+    "id with a line break": (changed(id="a\nb"), "id"),
+    "id that is no text": (changed(id="?").replace(b'"?"', b'"\\ud800"'), "hex escape"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_orders_are_refused_clearly(what: str) -> None:
+    """Well signed and senseless: problem+json that names what is wrong, never a 500, and nothing is carried out."""
+    body, named = BROKEN[what]
+    with serving() as client:
+        answer = handed(client, body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert named in answer.json()["detail"]
+
+
+def test_the_schema_that_is_named_may_be_ours() -> None:
+    """An event that says which schema its data follow, and extensions that nobody reads here, are no hindrance."""
+    with serving() as client:
+        answer = handed(
+            client, changed(dataschema="https://foreshock/order.requested.v1.json", traceparent="00-1-2-03")
+        )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_long_is_refused(chunked: bool) -> None:
+    """Announced or sent in pieces: more than that is not kept of it."""
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(6):
+            yield b"x" * (MOST_BYTES // 4)
+
+    with serving() as client:
+        answer = client.post(ORDERS, content=pieces() if chunked else b"x" * (MOST_BYTES + 1))
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert "1,048,576 bytes" in answer.json()["detail"]
+
+
+def test_what_an_owner_asks_for_wrongly_is_refused_clearly(tmp_path: Path) -> None:
+    """The routes beside the contract's keep to the same: a sentence in problem+json, and no endless bodies."""
+    jobs, secret = Jobs(tmp_path / "jobs.db"), b"a secret of the proxies"
+    app = create(lambda _: DryRun(NOW), Seen(":memory:").first_time, KEY, lambda: NOW)
+    owners.serve(app, jobs, secret, lambda: NOW)
+    known = {"X-Instance-ID": "v1", "X-Instance-ID-Signature": owners.signature(secret, "v1")}
+    with TestClient(app, raise_server_exceptions=False) as client:
+        rushed = client.get(owners.PATH, headers={**known, "Metadata": "no"})
+        long = client.post(owners.PATH, headers={**known, "Metadata": "true"}, content=b" " * (MOST_BYTES + 1))
+        right = client.get(owners.PATH, headers={**known, "Metadata": "true"})
+    jobs.close()
+    assert [answer.status_code for answer in (rushed, long, right)] == [400, 413, 200]
+    assert {answer.headers["content-type"] for answer in (rushed, long)} == {"application/problem+json"}
+    assert "Metadata: true" in rushed.json()["detail"]
+
+
+def test_another_content_type_is_refused() -> None:
+    """An order is taken in one form only; parameters of the type and its case do not matter."""
+    with serving() as client:
+        answers = [
+            handed(client, messages.order_event(order(), NOW), **{"content-type": kind})
+            for kind in ("application/json", "", "Application/CloudEvents+JSON; charset=utf-8")
+        ]
+    assert [answer.status_code for answer in answers] == [415, 415, 200]
+    assert answers[0].json()["detail"] == "an order comes as application/cloudevents+json, not as application/json"
+
+
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("wrong", "named"),
     [
-        (b"x" * (MOST_BYTES + 1), 413),
-        (b"nothing", 422),
-        (b"{}", 422),
-        (b'{"specversion":"1.0","id":"1","type":"t","source":"s"}', 422),
+        ({"webhook-signature": "v1,AAAA"}, "No matching signature"),
+        ({"webhook-signature": "nonsense"}, "not signed as it must be"),
+        ({"webhook-id": "another"}, "No matching signature"),
+        ({"webhook-timestamp": "nan"}, "not signed as it must be"),
+        ({"webhook-timestamp": "inf"}, "not signed as it must be"),
+        (signatures(KEY, b"another body"), "No matching signature"),
+        (signatures(KEY, messages.order_event(order(), NOW), at=time.time() - 400), "too old"),
+        (signatures(KEY, messages.order_event(order(), NOW), at=time.time() + 4_000), "too new"),
+        (signatures(b"another secret of the same kind..", messages.order_event(order(), NOW)), "No matching signature"),
     ],
 )
-def test_bad_input_is_refused_clearly(body: bytes, status: int) -> None:
-    """Too long, no JSON, no event, an event of another kind: problem+json with a sentence, never a 500."""
+def test_wrong_signatures_are_refused(wrong: dict[str, str], named: str) -> None:
+    """Of another body, id, moment or secret, or none at all: refused before anybody reads the order."""
     with serving() as client:
-        answer = client.post(ORDERS, content=body, headers=signing.headers(KEY, "m", body, datetime.now(UTC)))
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert answer.json()["detail"]
+        answer = handed(client, messages.order_event(order(), NOW), **wrong)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert named in answer.json()["detail"]
+
+
+def test_a_body_that_is_no_text_is_refused() -> None:
+    """Bytes that are not UTF-8, signed as bytes can be: the sentence says which byte."""
+    with serving() as client:
+        answer = handed(client, messages.order_event(order(), NOW).replace(b"dying", b"d\xffing"))
+    assert (answer.status_code, answer.json()["detail"][:35]) == (401, "the request's body is no UTF-8 text")
+
+
+def test_a_question_is_refused_unless_it_is_signed_whatever_it_asks() -> None:
+    """The signature is looked at before the question; then the question is."""
+    with serving() as client:
+        unsigned = client.get(ANSWERS)
+        unasked = client.get(ANSWERS, headers=signatures(KEY, ANSWERS.encode()))
+        naive = f"{ANSWERS}?order_id=o1&at=2026-11-01T02:00:00"
+        timeless = client.get(naive, headers=signatures(KEY, naive.encode()))
+        elsewhere = client.get("/v1/vms")
+    assert [one.status_code for one in (unsigned, unasked, timeless, elsewhere)] == [401, 422, 422, 404]
+    assert "RFC 3339" in timeless.json()["detail"]
+    assert elsewhere.json()["detail"].startswith("there is no GET /v1/vms here")
+
+
+def test_calling_back_an_order_that_nobody_has_is_an_error_of_the_executor() -> None:
+    """The simulated executor says so as its protocol has it, not as a mistake of the command line."""
+    executor = Simulated(world([host("a")], []), START)
+    with pytest.raises(ExecutorError, match="never submitted"):
+        executor.cancel("o1", "recovered")
+
+
+def test_an_order_that_does_not_fit_the_contract_stays_here() -> None:
+    """It is an error of handing over, which makes it a dead letter, and not the end of the dispatcher."""
+    away = Webhook("http://127.0.0.1:9", KEY, NOW)
+    twice = (VmPlan("v1", Action.LIVE_MIGRATE, "h2", 12.0),) * 2
+    with pytest.raises(ExecutorError, match="o1 does not fit the contract: Value error, a VM stands in it twice"):
+        away.submit(order(vms=twice))
+
+
+def test_the_openapi_holds_the_schemas_that_ship() -> None:
+    """Whoever generates from the OpenAPI and whoever validates with the files follow the same contract."""
+    held = described.components()
+    for name, model in messages.SCHEMAS.items():
+        shipped = json.loads((SCHEMAS / f"{name}.json").read_text().replace("#/$defs/", "#/components/schemas/"))
+        parts = shipped.pop("$defs", {})
+        assert {key: held[model.__name__].get(key) for key in shipped if key not in ("$schema", "title")} == {
+            key: value for key, value in shipped.items() if key not in ("$schema", "title")
+        }
+        assert parts == {part: held[part] for part in parts}
+    with serving() as client:
+        assert client.get("/openapi.json").json()["components"]["schemas"].items() >= held.items()
 
 
 def test_an_unsigned_request_has_no_effect() -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from decisions.actions import MOVES
 from decisions.decide import decide
-from decisions.domain import Action, Answer, OrderState, Verdict
+from decisions.domain import Action, Answer, Autonomy, OrderState, Verdict
 from decisions.ledger import Ledger
 from decisions.policy import Policy
-from pipelines.steps.decide import remembering, stored
-from tests.decisions.fleets import ASOF, fleet, risk
-from tests.decisions.ledgers import NOW, POLICY
+from models.earned import Earned
+from pipelines.steps.decide import remembering, stored, woken
+from tests.decisions.fleets import ASOF, earned, fleet, risk
+from tests.decisions.ledgers import BY_HAND, NOW, POLICY
 
 AT_RISK = {"h001": 0.8, "h022": 0.6}
 
@@ -106,3 +107,47 @@ def test_another_fault_does_not_cut_the_cool_down_short(ledger: Ledger) -> None:
     assert moved(faulty(ledger, 0, 0)) == {"h001"}
     (proposal,) = faulty(ledger, 1, 12).proposals
     assert any(line.startswith("cool_down: host h001 was acted on 12.0 h ago") for line in proposal.blocked)
+
+
+def snoozed(ledger: Ledger, days: float) -> None:
+    """The first night, in which a person puts off the only proposal."""
+    verdict = decide(remembering(fleet(50, {"h001": 0.8}), ledger, BY_HAND), BY_HAND)
+    ledger.record(verdict, NOW)
+    ledger.snooze(verdict.proposals[0].proposal_id, "ana", "owner asked", NOW, NOW + timedelta(days=days))
+
+
+def next_night(ledger: Ledger, policy: Policy, bands: tuple[Earned, ...]) -> list[str]:
+    """What binds the host in the night after, when its risk is much the same."""
+    at = ASOF + timedelta(days=1)
+    seen = fleet(50, {"h001": 0.82}, asof_at=at, telemetry_at=at, earned=bands)
+    seen = replace(seen, risks=tuple(replace(each, asof_at=at) for each in seen.risks))
+    (found,) = decide(woken(remembering(seen, ledger, policy), ledger, policy), policy).proposals
+    return [line.split(":")[0] for line in found.blocked]
+
+
+def test_a_snooze_holds_as_long_as_nothing_changes(ledger: Ledger) -> None:
+    """The same action at a risk of the same band is not asked about again before the time has passed."""
+    snoozed(ledger, 7)
+    assert "one_owner" in next_night(ledger, BY_HAND, earned())
+
+
+def test_a_snooze_ends_when_the_band_of_the_risk_changes(ledger: Ledger) -> None:
+    """The risk has come into a band of its own: a person is asked although the snooze has days to go."""
+    snoozed(ledger, 7)
+    assert "one_owner" not in next_night(ledger, BY_HAND, (Earned(0.5, 0.9, 0.8, 1.0, 200), *earned()))
+
+
+def test_a_snooze_ends_when_the_action_changes(ledger: Ledger) -> None:
+    """What was to be moved is now to be looked at: a person is asked."""
+    snoozed(ledger, 7)
+    never = dict.fromkeys(MOVES, Autonomy.NEVER)
+    policy = replace(BY_HAND, autonomy={**BY_HAND.autonomy, **never}, version="no moves")
+    assert "one_owner" not in next_night(ledger, policy, earned())
+
+
+def test_a_veto_holds_whatever_changes(ledger: Ledger) -> None:
+    """A no is a no until its time has passed."""
+    verdict = decide(remembering(fleet(50, {"h001": 0.8}), ledger, BY_HAND), BY_HAND)
+    ledger.record(verdict, NOW)
+    ledger.veto(verdict.proposals[0].proposal_id, "ana", "never", NOW, NOW + timedelta(days=7))
+    assert "one_owner" in next_night(ledger, BY_HAND, (Earned(0.5, 0.9, 0.8, 1.0, 200), *earned()))

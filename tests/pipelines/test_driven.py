@@ -203,6 +203,16 @@ def test_a_dead_source_is_left_only_behind_its_fence(site: Site) -> None:
     assert site.cloud.runs["v1"] == {"h2"}
 
 
+def test_a_vm_that_was_stopped_for_nothing_was_interrupted(site: Site) -> None:
+    """A target that refuses a VM already stopped costs it a restart where it was; that is told, and not tried twice."""
+    site.cloud.full = {"v1"}
+    site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
+    told = site.at(BEGINS)
+    assert (told.state, told.host_state) == (OrderState.FAILED, "blocked")
+    assert [(vm.result, vm.interrupted) for vm in told.vms] == [("failed", True)]
+    assert "h2 is full; v1 was started again on h1" in str(told.reason)
+
+
 def test_an_evacuation_starts_anew_what_will_not_move_live(site: Site) -> None:
     """Where the host must be emptied, a VM whose live move is refused is redeployed; and one of a dead host as well."""
     site.cloud.refuses = {"v1": "the link is too slow"}
@@ -221,7 +231,8 @@ def test_a_vm_that_cannot_be_found_counts_as_lost(site: Site) -> None:
     site.executor.submit(order(plan("v1", Action.EVACUATE), action=Action.EVACUATE))
     site.cloud.dead = {"h1"}
     site.at(BEGINS)
-    told = site.at(BEGINS + timedelta(minutes=2))
+    site.at(BEGINS + timedelta(minutes=2))
+    told = site.at(BEGINS + timedelta(minutes=4))
     assert (told.state, told.vms[0].result, told.vms[0].interrupted) == (OrderState.FAILED, "lost", True)
     assert "may still run v1" in str(told.reason)
 

@@ -291,7 +291,7 @@ def test_an_order_takes_effect_once_whatever_dies_in_between() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=25,
+            max_examples=100,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

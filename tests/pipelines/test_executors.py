@@ -1,5 +1,7 @@
 """Who carries orders out, and where a simulated world may be made."""
 
+import asyncio
+import socket
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import kind_of, opened, world_path
 from pipelines.executors.simulated import Simulated
 from pipelines.executors.webhook import Webhook
+from pipelines.listening import bound
 from pipelines.settings import ExecutorSettings, Settings
 from pipelines.steps import simulate
 from pipelines.steps.ingest import open_warehouse
@@ -66,3 +69,24 @@ def test_an_executor_elsewhere_needs_its_address_and_a_secret(tmp_path: Path, mo
     monkeypatch.setenv("FORESHOCK_EXECUTOR_SECRET", "x" * 32)
     with opened(somewhere, NOW) as executor:
         assert isinstance(executor, Webhook)
+
+
+def test_answers_of_our_servers_leave_at_once() -> None:
+    """Nagle's algorithm is off on what is accepted: no part of an answer waits for the client's acknowledgement."""
+
+    async def nodelay() -> int:
+        seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sock = writer.get_extra_info("socket")
+            seen.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with bound("127.0.0.1", 0) as listener:
+            port = listener.getsockname()[1]
+            async with await asyncio.start_server(connected, sock=listener):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return await seen
+
+    assert asyncio.run(nodelay())

@@ -79,6 +79,9 @@ def test_paths_in_the_file_are_relative_to_it(bare: Path) -> None:
         ("[clock]\nsource = 'sundial'\n", ["clock.source", "sundial", "'auto', 'wall' or 'data'"]),
         ("[[sources]]\nkind = 'backblaze'\npaths = []\n", ["sources.0.paths"]),
         ("sources = 3\n", ["sources", "3"]),
+        ("[[sources]]\nkind = 'prometheus'\npaths = ['x']\n", ["sources.0", "'prometheus' needs urls"]),
+        ("[[sources]]\nkind = 'smartctl'\nurls = ['http://x']\n", ["sources.0", "'smartctl' needs paths"]),
+        ("[[sources]]\nkind = 'prometheus'\nurls = ['ftp://x']\n", ["sources.0.urls.0", "ftp://x"]),
         ("[review\n", ["foreshock.toml", "not valid TOML"]),
         ("[ledger]\nurl = 'postgresql://me:hush@db/x'\n", ["ledger.url", "FORESHOCK__LEDGER__URL"]),
     ],
@@ -91,9 +94,16 @@ def test_a_bad_file_is_refused_by_name_key_and_bounds(bare: Path, text: str, wor
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-def test_a_password_in_a_refused_file_is_not_repeated(bare: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[ledger]\nurl = 'postgresql://me:hush@db/x'\n",
+        "[[sources]]\nkind = 'redfish'\nurls = ['https://bmc', 'https://me:hush@bmc']\n",
+    ],
+)
+def test_a_password_in_a_refused_file_is_not_repeated(bare: Path, text: str) -> None:
     """The sentence about a secret does not hold the secret."""
-    write(bare, "[ledger]\nurl = 'postgresql://me:hush@db/x'\n")
+    write(bare, text)
     with pytest.raises(SettingsError) as caught:
         load()
     assert "hush" not in str(caught.value)
@@ -108,6 +118,13 @@ def test_a_bad_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, vari
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=variable):
         load()
+
+
+def test_the_authorities_of_a_source_stand_beside_the_file(bare: Path) -> None:
+    """A CA file is found from where the settings stand; an address is left as it is."""
+    text = "[[sources]]\nkind = 'redfish'\nurls = ['https://{host}-bmc.test']\nca_file = 'ca.pem'\n"
+    (source,) = load(write(bare / "etc", text)).sources
+    assert (source.ca_file, source.urls) == (bare / "etc" / "ca.pem", ("https://{host}-bmc.test",))
 
 
 def test_a_named_file_must_exist(bare: Path) -> None:

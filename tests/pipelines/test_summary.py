@@ -42,7 +42,8 @@ def test_a_night_has_a_line_for_each_step() -> None:
     """Every step says what it did, and a thrown kill switch says who threw it."""
     text = summary.cycle(
         {
-            "ingest": {"files": 1, "rows_loaded": 1200, "rows_duplicate": 0, "rows_quarantined": 3},
+            "ingest": {"files": 1, "rows_loaded": 1200, "rows_duplicate": 0, "rows_quarantined": 3}
+            | {"unreachable": ["http://prom does not answer"]},
             "score": [{"component": "disk", "entities": 5000, "unknown": 7, "model_version": "1"}],
             "decide": DECIDED,
             "dispatch": {"sent": 0, "refused": 0, "expired": 0, "dead": 0, "postponed": 2, "stopped_by": "ana"},
@@ -50,6 +51,7 @@ def test_a_night_has_a_line_for_each_step() -> None:
         }
     )
     assert "1,200 rows from 1 files, 0 held already, 3 quarantined" in text
+    assert "a source is silent: http://prom does not answer" in text
     assert "5,000 disks by model 1; 7 unknown" in text
     assert "2 postponed" in text
     assert "the kill switch was thrown by ana" in text

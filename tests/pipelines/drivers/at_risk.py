@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,6 +69,7 @@ def decided(
     curve: Mapping[int, float],
     *,
     movable: bool = True,
+    pinned: Collection[str] = (),
 ) -> DecideReport:
     """What is decided on hosts with a drive each, the first one's at risk, and VMs by the host that they are on."""
     now = datetime.now(UTC)
@@ -79,7 +80,8 @@ def decided(
     header = "date,serial_number,model,capacity_bytes,failure,smart_5_raw\n"
     readings.write_text(header + "".join(lines), encoding="utf-8")
     assert main(["ingest", "backblaze", str(readings), "--json"]) == 0
-    small = {"memory_bytes": [2**29] * len(vms), "vcpus": [1] * len(vms), "live_migratable": [movable] * len(vms)}
+    can_move = [movable and vm_id not in pinned for vm_id in vms]
+    small = {"memory_bytes": [2**29] * len(vms), "vcpus": [1] * len(vms), "live_migratable": can_move}
     parts = _real(facts.entities(**{f"disk-{host}": host for host in hosts}))
     with open_warehouse(settings) as warehouse:
         warehouse.put_inventory(_real(facts.hosts(*hosts)), _real(facts.vms(**vms), **small), parts, at=midnight)

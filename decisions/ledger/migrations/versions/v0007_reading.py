@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 _SAID = {
     "sqlite": "(json_extract(body, '$.{name}'))",
@@ -13,7 +13,6 @@ _SAID = {
 
 def upgrade() -> None:
     """Create the indexes; what a record's body says is indexed as it stands there, so that it needs no second place."""
-    op.create_index("orders_by_request", "orders", ["requested_at", "order_id"])
     op.create_index("orders_by_update", "orders", ["updated_at"])
     op.create_index("outcome_by_vm", "outcome", ["vm_id"])
     op.create_index("episode_by_host", "episode", ["host_id", "opened_at"])

@@ -1,0 +1,1 @@
+"""Who is asking: tokens for programs, sessions for browsers, identity providers, and what each may."""

@@ -1,0 +1,138 @@
+"""The gate before every route: who asks, and whether they may. What changes something is shut unless it opens it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final, cast
+
+from fastapi import Depends, params
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from dashboards.access import cookies
+from dashboards.asker import ASKER, Asker
+from dashboards.ledger_view import LedgerView
+from decisions.access import keep
+from decisions.access.values import Person
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+ALWAYS_OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/back", "/healthz"})
+DESCRIBED: Final = HTTPBearer(auto_error=False, description="A token of `foreshock tokens create`.")
+"""For OpenAPI alone: the gate looks at the token."""
+SHOW_TOKEN: Final = {"www-authenticate": 'Bearer realm="foreshock"'}
+
+
+class LoginNeeded(Exception):
+    """A person in a browser is asked to log in first."""
+
+
+class ComeBack(Exception):
+    """A browser that followed a link from another site kept our cookie back; asked from our own page it sends it."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What stands before every route."""
+
+    ledger: LedgerView
+    required: bool
+    """Whether reading takes a login, too."""
+
+    def identify(self, request: Request) -> Person | None:
+        """Who asks, into `request.state.person`; None: nobody in particular.
+
+        Raises:
+            HTTPException: 401, a token is shown that does not hold.
+        """
+        request.state.person = person = self._bearer(request) or self._session(request)
+        return person
+
+    def _bearer(self, request: Request) -> Person | None:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if not scheme:
+            return None
+        with self.ledger.open() as book:
+            person = keep.bearer(book.con, secret.strip(), datetime.now(UTC)) if book and scheme == "Bearer" else None
+        if person is None:
+            msg = "The token is unknown, expired or revoked. `foreshock tokens create` makes one."
+            raise HTTPException(401, msg, SHOW_TOKEN)
+        return person
+
+    def _session(self, request: Request) -> Person | None:
+        cookie = request.cookies.get(cookies.SESSION)
+        if not cookie:
+            return None
+        with self.ledger.open() as book:
+            return keep.holder(book.con, cookie, datetime.now(UTC)) if book else None
+
+    def dependencies(self) -> list[params.Depends]:
+        """What the app asks before every route: who it is, then whether they may."""
+
+        async def admitted(request: Request, person: Annotated[Person | None, Depends(self.identify)]) -> None:
+            cookie = request.cookies.get(cookies.SESSION, "")
+            ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", request.url.path))
+            await self.admit(request, person)
+
+        return [Depends(DESCRIBED), Depends(self.identify), Depends(admitted)]
+
+    async def admit(self, request: Request, person: Person | None) -> None:
+        """Nothing, where the asker may.
+
+        Raises:
+            HTTPException: 401, nobody has shown who they are; 403, they may not, or the form is not ours.
+            LoginNeeded: The same, of somebody who reads a page.
+        ComeBack: A person may have a session, and the browser has not said so.
+        """
+        path, program = request.url.path, request.url.path.startswith("/v1/")
+        if path in ALWAYS_OPEN:
+            return
+        if request.method in SAFE:
+            if person is None and not program and _from_elsewhere(request):
+                raise ComeBack
+            if person is None and self.required:
+                _ask(program=program)
+            return
+        by_token = "authorization" in request.headers
+        if person is None or (program and not by_token):
+            raise HTTPException(401, "Deciding takes a token (Authorization: Bearer ...) or a login.", SHOW_TOKEN)
+        if not by_token and not cookies.matches(request.cookies[cookies.SESSION], await _field(request)):
+            raise HTTPException(403, "The form did not come from a page of yours. Load the page and send it again.")
+        if not person.role.decides and path != "/logout":
+            raise HTTPException(403, f"{person.name} is a {person.role} and may look, not decide.")
+
+
+def _ask(*, program: bool) -> None:
+    if program:
+        raise HTTPException(401, "Reading takes a token here: Authorization: Bearer ...", SHOW_TOKEN)
+    raise LoginNeeded
+
+
+def _from_elsewhere(request: Request) -> bool:
+    told = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode")
+    return told == ("cross-site", "navigate") and cookies.SESSION not in request.cookies
+
+
+async def _field(request: Request) -> object:
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return None
+    return (await request.form()).get(cookies.FIELD)
+
+
+def person_of(request: Request) -> Person | None:
+    """Who asks, as the gate found."""
+    return cast("Person | None", request.state.person)
+
+
+def decider(request: Request, pool: str) -> Person:
+    """Who asks, if they may decide on proposals of the pool.
+
+    Raises:
+        HTTPException: 403, they may not.
+    """
+    person = person_of(request)
+    if person is None:
+        raise HTTPException(401, "Deciding takes a token or a login.", SHOW_TOKEN)
+    if not person.may_decide(pool):
+        held = ", ".join(person.pools)
+        raise HTTPException(403, f"{person.name} decides for {held or 'nothing'}, and this is {pool or 'of no pool'}.")
+    return person

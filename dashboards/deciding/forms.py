@@ -1,0 +1,124 @@
+"""Deciding on a page: forms that work without scripts, and go back to the page with a sentence of what was done."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import FastAPI, Form
+from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from dashboards import words
+from dashboards.access import cookies
+from dashboards.access.gate import decider, person_of
+from dashboards.deciding import DecisionRequest, Desk, found
+from dashboards.desk import desk_view
+from dashboards.evidence import evidence
+from dashboards.pages import Typed, decision_page
+from data.errors import Changed, Refused, UsageError
+from decisions.ledger.said import Condition, Say
+
+_Short = Annotated[str, Form(max_length=200)]
+_Long = Annotated[str, Form(max_length=4_000)]
+_HELD: Final = frozenset({Say.VETO, Say.SNOOZE})
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of a proposal, as it stands."""
+
+    desk: Desk
+
+    def show(self, proposal_id: str, request: Request, *, done: bool) -> Response:
+        """The page; after a decision with a sentence of what was done."""
+        with self.desk.room.look() as look:
+            listed = found(look, proposal_id)
+            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
+        person = person_of(request)
+        said = words.done(view.proposal, person.name, view.now) if done and person is not None else ""
+        return HTMLResponse(decision_page(view, exhibit, cookies.fresh(), said=said), headers=_etag(view.proposal.etag))
+
+    def again(self, proposal_id: str, status: int, refused: str, typed: Typed) -> Response:
+        """The page, saying why what was asked has not been done, with what was typed."""
+        with self.desk.room.look() as look:
+            listed = found(look, proposal_id)
+            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
+        page = decision_page(view, exhibit, cookies.fresh(), refused=refused, typed=typed)
+        return HTMLResponse(page, status, _etag(view.proposal.etag))
+
+
+def routes(app: FastAPI, desk: Desk) -> None:
+    """Put the page and its forms into the app."""
+    page = Page(desk)
+
+    @app.get("/proposals/{proposal_id}", response_class=HTMLResponse, include_in_schema=False)
+    def show(request: Request, proposal_id: str, *, done: bool = False) -> Response:
+        return page.show(proposal_id, request, done=done)
+
+    @app.post("/proposals/{proposal_id}/decisions", response_class=HTMLResponse, include_in_schema=False)
+    def decide(
+        request: Request,
+        proposal_id: str,
+        verdict: _Short = "",
+        etag: _Short = "",
+        key: _Short = "",
+        reason: _Long = "",
+        hours: _Short = "",
+        to: _Short = "",
+    ) -> Response:
+        listed, now = desk.seen(proposal_id)
+        person = decider(request, listed.proposal.pool)
+        typed = Typed(reason, hours, to)
+        try:
+            asked = _asked(verdict, typed)
+            desk.decide(person, proposal_id, now, asked, Condition(etag, key or None))
+        except (Refused, UsageError) as error:
+            return page.again(proposal_id, _status(error), str(error), typed)
+        return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
+
+    @app.post("/proposals/{proposal_id}/stop", response_class=HTMLResponse, include_in_schema=False)
+    def stop(request: Request, proposal_id: str, reason: _Long = "") -> Response:
+        listed, now = desk.seen(proposal_id)
+        person = decider(request, listed.proposal.pool)
+        typed = Typed(reason)
+        if not reason.strip() or listed.order_id is None:
+            return page.again(proposal_id, 422, "Stopping an order needs a reason, and an order. Say why.", typed)
+        try:
+            desk.stop(person, listed.order_id, reason, now)
+        except Refused as error:
+            return page.again(proposal_id, 409, str(error), typed)
+        return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
+
+
+def _asked(verdict: str, typed: Typed) -> DecisionRequest:
+    """What the form asks for.
+
+    Raises:
+        UsageError: It makes no sense.
+    """
+    if not typed.reason.strip():
+        msg = "A decision needs a reason, for whoever is on call next. Say why."
+        raise UsageError(msg)
+    said = {"verdict": verdict, "reason": typed.reason}
+    if typed.hours and verdict in _HELD:
+        said["hours"] = typed.hours
+    if verdict == Say.HAND_OVER:
+        said["to"] = typed.to
+    try:
+        return DecisionRequest.model_validate(said)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'form'}: {each['msg']}" for each in error.errors())
+        msg = f"{told}. Correct it and send the form again."
+        raise UsageError(msg) from error
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, Changed):
+        return 412
+    return 409 if isinstance(error, Refused) else 422
+
+
+def _etag(etag: str) -> dict[str, str]:
+    return {"etag": f'"{etag}"'}

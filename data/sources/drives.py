@@ -1,0 +1,182 @@
+"""What sources that read drives' own health have in common: how one reading per drive and day becomes facts.
+
+The first reading of a day (UTC) counts; those after it are duplicates, as nothing that a drive said is rewritten. No
+failure is made of them: a drive that says it is failing is an event, and a drive that has failed is told by
+`foreshock ingest failures`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from data.catalog import catalog
+from data.contracts import ENTITIES, STAYS
+from data.contracts import UTC as STAMP
+from data.quarantine import Reject
+from data.readings import Absorbed, absorb, stage
+from data.sources.states import Arrival, State, arrived, put_changes
+from data.warehouse import Warehouse, arrow
+
+COMPONENT: Final = "disk"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a drive said of itself at a moment; `values` by the columns of the component's catalog."""
+
+    serial: str
+    observed_at: datetime
+    values: Mapping[str, int]
+    model: str | None = None
+    capacity_bytes: int | None = None
+    firmware: str | None = None
+    host_id: str | None = None
+    states: Mapping[str, float] = field(default_factory=dict)
+    """What it said of its own health by kind of event; 0: all is well."""
+
+
+def put(
+    warehouse: Warehouse,
+    readings: Sequence[Reading],
+    source: str,
+    file: str,
+    *,
+    arrival: Arrival = "published",
+    now: datetime | None = None,
+) -> Absorbed:
+    """What became of the readings of some files or of a question; what could not be read is the caller's to set aside.
+
+    Args:
+        warehouse: takes the facts.
+        readings: what was read.
+        source: name of the source.
+        file: name of what was read, kept with quarantined rows.
+        arrival: `published` counts a reading as known at its day's end, `now` as arriving now.
+        now: the moment of loading; the wall clock's by default. Readings from after both are set aside.
+    """
+    moment = now or datetime.now(UTC)
+    latest = max(moment, datetime.now(UTC))
+    early = [one for one in readings if one.observed_at <= latest]
+    late = [
+        Reject(None, "future_date", "observed after the moment of loading", f"{one.serial} at {one.observed_at}")
+        for one in readings
+        if one.observed_at > latest
+    ]
+    firsts = _firsts(early)
+    with warehouse.transaction() as con:
+        stage(con, COMPONENT)
+        _fill(con, firsts, arrival, moment)
+        again = len(early) - len(firsts) + _drop_held(con)
+        _set_aside(con, late)
+        rows = absorb(con, COMPONENT, source, file, latest.date(), moment) + Absorbed(again, 0, again, 0)
+        con.execute(
+            "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
+            [moment, source, file, rows.rows_read, rows.rows_loaded, rows.rows_duplicate, rows.rows_quarantined],
+        )
+    _learn(warehouse, firsts)
+    _site(warehouse, firsts)
+    put_changes(
+        warehouse,
+        [
+            State(COMPONENT, one.serial, kind, one.observed_at, value)
+            for one in firsts
+            for kind, value in one.states.items()
+        ],
+        arrival,
+        moment,
+    )
+    return rows
+
+
+def _firsts(readings: Sequence[Reading]) -> list[Reading]:
+    """Of each drive and day the reading that was taken first, in order of time."""
+    kept: dict[tuple[str, date], Reading] = {}
+    for one in sorted(readings, key=lambda one: (one.observed_at, one.serial)):
+        kept.setdefault((one.serial, one.observed_at.date()), one)
+    return list(kept.values())
+
+
+def _fill(con: duckdb.DuckDBPyConnection, readings: Sequence[Reading], arrival: Arrival, moment: datetime) -> None:
+    columns: dict[str, pa.Array[Any]] = {
+        "entity_id": pa.array([one.serial for one in readings], pa.string()),
+        "model": pa.array([one.model for one in readings], pa.string()),
+        "capacity_bytes": pa.array([one.capacity_bytes for one in readings], pa.int64()),
+        "day": pa.array([one.observed_at.date() for one in readings], pa.date32()),
+        "ingested_at": pa.array([arrived(one.observed_at, arrival, moment) for one in readings], STAMP),
+        "failure": pa.array([0] * len(readings), pa.int8()),
+    }
+    columns |= {
+        name: pa.array([one.values.get(name) for one in readings], pa.int64()) for name in catalog(COMPONENT).columns
+    }
+    con.register("read", pa.table(columns))
+    con.execute("insert into staged by name from read")
+    con.unregister("read")
+
+
+def _drop_held(con: duckdb.DuckDBPyConnection) -> int:
+    """How many staged readings were of a day of which the drive's reading is held already; they are staged no more."""
+    held = con.execute("""
+        delete from staged where exists (
+            select 1 from disk_day join entity using (entity_key)
+            where component = 'disk' and entity_id = staged.entity_id and disk_day.day = staged.day)""").fetchall()
+    return int(held[0][0])
+
+
+def _set_aside(con: duckdb.DuckDBPyConnection, rejects: Sequence[Reject]) -> None:
+    if rejects:
+        rows = [[one.line, one.reason, one.detail, one.raw] for one in rejects]
+        con.executemany("insert into staged_reject values (?, ?, ?, ?)", rows)
+
+
+def _learn(warehouse: Warehouse, readings: Sequence[Reading]) -> None:
+    """Let the entities know the firmware that their newest reading told."""
+    newest = {one.serial: one for one in readings if one.firmware}
+    rows = [
+        {
+            "component": COMPONENT,
+            "entity_id": one.serial,
+            "model": one.model,
+            "capacity_bytes": one.capacity_bytes,
+            "firmware": one.firmware,
+            "simulated": False,
+        }
+        for one in newest.values()
+    ]
+    if rows:
+        warehouse.put_entities(pa.Table.from_pylist(rows, ENTITIES))
+
+
+def _site(warehouse: Warehouse, readings: Sequence[Reading]) -> None:
+    """Put drives that no inventory has placed yet into the host that they were read on, if that is a known one."""
+    homes = {one.serial: one for one in reversed(readings) if one.host_id}
+    if not homes:
+        return
+    hosts = set(_column(warehouse, "select host_id from host where valid_until is null"))
+    sited = set(
+        _column(
+            warehouse,
+            "select distinct entity_id from entity_host join entity using (entity_key) where component = 'disk'",
+        )
+    )
+    rows = [
+        {
+            "component": COMPONENT,
+            "entity_id": serial,
+            "model": one.model,
+            "host_id": one.host_id,
+            "valid_from": one.observed_at,
+            "valid_until": None,
+        }
+        for serial, one in homes.items()
+        if serial not in sited and one.host_id in hosts
+    ]
+    if rows:
+        warehouse.put_stays(pa.Table.from_pylist(rows, STAYS))
+
+
+def _column(warehouse: Warehouse, query: str) -> list[str]:
+    return [str(value) for value in arrow(warehouse.con, query).column(0).to_pylist()]

@@ -1,0 +1,70 @@
+"""Who may look and who may decide: tokens and sessions, kept in the ledger's database, hashed.
+
+A token's secret is shown once, when it is made; a session's is in its browser's cookie alone. What is kept is their
+sha256, which is enough for 256 random bits. Tokens that are made and ended are in the history, which vouches for them.
+Moments here are the wall clock's, also where the fleet is simulated.
+"""
+
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from decisions.access import keep
+from decisions.access.values import ListedToken, Made, Person, Role
+from decisions.ledger.store import open_engine, reading, writing
+
+
+class Access:
+    """The tokens and sessions of the ledger at a SQLAlchemy URL."""
+
+    def __init__(self, url: str) -> None:
+        """Open the ledger, made and brought up to date where need be.
+
+        Raises:
+            LedgerError: The URL makes no sense, or the database cannot be reached or is newer than this program.
+        """
+        self._engine = open_engine(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    def create(
+        self, name: str, role: Role, pools: tuple[str, ...], by: str, at: datetime, expires_at: datetime
+    ) -> Made:
+        """A new token and its secret, which cannot be had again.
+
+        Raises:
+            UsageError: No name, or an end that has passed.
+        """
+        with writing(self._engine) as con:
+            return keep.create(con, name, role, pools, by, at, expires_at)
+
+    def revoke(self, token_id: str, by: str, reason: str, at: datetime) -> ListedToken:
+        """The token, which holds no longer, nor do sessions that began with it.
+
+        Raises:
+            LedgerError: There is no such token.
+            Refused: It was revoked already.
+        """
+        with writing(self._engine) as con:
+            return keep.revoke(con, token_id, by, reason, at)
+
+    def tokens(self) -> list[ListedToken]:
+        """All tokens there ever were, the newest first, without their secrets."""
+        with reading(self._engine) as con:
+            return keep.tokens(con)
+
+    def begin(self, person: Person, at: datetime, until: datetime) -> str:
+        """The cookie of a new session, which ends then, or with the token it began with."""
+        with writing(self._engine) as con:
+            return keep.begin(con, person, at, until)
+
+    def end(self, cookie: str, by: str, at: datetime) -> None:
+        """End a session."""
+        with writing(self._engine) as con:
+            keep.end(con, cookie, by, at)

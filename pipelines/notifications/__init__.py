@@ -1,0 +1,1 @@
+"""Who is told what, and when: one message per run and channel, about what is new."""
