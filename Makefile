@@ -13,8 +13,8 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format \
-	docs notebooks constraints clean
+.PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints \
+	clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dashboards import charts, words
 from dashboards.asker import ASKER
+from dashboards.evidence import Exhibit
 from dashboards.views import DeskView, FactorView, ProposalView, Queue
 from dashboards.words import Section
 from decisions.incidents.values import Incident
@@ -80,26 +81,32 @@ def incident_page(incident: Incident, now: datetime) -> str:
     return _template("incident.html").render(incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
 
 
-def decision_page(desk: DeskView, key: str, *, said: str = "", refused: str = "", typed: Typed | None = None) -> str:
+def page(template: str, **told: object) -> str:
+    """A page from its template and what it tells."""
+    return _template(template).render(**told)
+
+
+def decision_page(
+    desk: DeskView,
+    exhibit: Exhibit | None,
+    key: str,
+    *,
+    said: str = "",
+    refused: str = "",
+    typed: Typed | None = None,
+) -> str:
     """A proposal with what a person needs to decide on it, and the forms to do so, as HTML.
 
     Args:
         desk: what is shown.
+        exhibit: the evidence for the riskiest part, where the snapshot knows it.
         key: what the request that the forms make is called, so that a form sent twice decides once.
         said: what has just been done.
         refused: why what was asked has not been done.
         typed: what the person had typed.
     """
-    shown = {
-        "desk": desk,
-        "view": desk.proposal,
-        "exhibit": desk.exhibit,
-        "now": desk.now,
-        "key": key,
-        "said": said,
-        "refused": refused,
-    }
-    return _template("decide.html").render(shown, typed=typed or Typed())
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "key": key, "said": said, "refused": refused}
+    return _template("decide.html").render(shown, exhibit=exhibit, typed=typed or Typed())
 
 
 def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
@@ -110,11 +117,6 @@ def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
 def passing_page(ahead: str) -> str:
     """A page that goes on by itself, so that a browser that came from another site asks as from ours."""
     return _template("passing.html").render(ahead=ahead)
-
-
-def page(template: str, **told: object) -> str:
-    """A page from its template and what it tells."""
-    return _template(template).render(**told)
 
 
 def refusal_page(title: str, detail: str) -> str:

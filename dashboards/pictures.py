@@ -38,8 +38,8 @@ _PROGRAM: Final = (
     "import functools, sys; from pathlib import Path; from dashboards.serve import serve; "
     "from pipelines.settings import PolicySettings, Settings; "
     "policy = PolicySettings(path=Path(sys.argv[3]) if sys.argv[3] else None); "
-    "serve(Path(sys.argv[1]), sys.argv[2], port=0, settings=Settings(policy=policy), "
-    "announce=functools.partial(print, flush=True))"
+    "settings = Settings().model_copy(update={'policy': policy}); announce = functools.partial(print, flush=True); "
+    "serve(Path(sys.argv[1]), sys.argv[2], port=0, settings=settings, announce=announce)"
 )
 
 

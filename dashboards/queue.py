@@ -73,6 +73,14 @@ class Look:
         return load_policy(self.policy_file)
 
     @cached_property
+    def champions(self) -> dict[str, str]:
+        """The model version that the newest cycle believed, by component; without a cycle, the newest that scored."""
+        if self.fleet is None:
+            return {}
+        cycle = self.cycle(None)
+        return self.fleet.versions(frozenset(cycle.model_version.split("+")) if cycle else None)
+
+    @cached_property
     def freshness(self) -> Freshness:
         """How large the fleet is, and how old what is known of it."""
         return self.fleet.freshness() if self.fleet else Freshness(None, None, simulated=False, hosts=0, vms=0)
@@ -90,14 +98,6 @@ class Look:
         """Who threw the kill switch, or None."""
         stop = self.book.stopped() if self.book else None
         return StopView(stop.by, stop.reason, stop.at) if stop else None
-
-    @cached_property
-    def champions(self) -> dict[str, str]:
-        """The model version that the newest cycle believed, by component; without a cycle, the newest that scored."""
-        if self.fleet is None:
-            return {}
-        cycle = self.cycle(None)
-        return self.fleet.versions(frozenset(cycle.model_version.split("+")) if cycle else None)
 
     def cycle(self, on: date | None) -> Cycle | None:
         """The newest cycle, or the newest that asked about the end of the day (or a moment within it)."""

@@ -15,6 +15,7 @@ from dashboards.access import cookies
 from dashboards.access.gate import decider, person_of
 from dashboards.deciding import DecisionRequest, Desk, found
 from dashboards.desk import desk_view
+from dashboards.evidence import evidence
 from dashboards.pages import Typed, decision_page
 from data.errors import Changed, Refused, UsageError
 from decisions.ledger.said import Condition, Say
@@ -33,16 +34,18 @@ class Page:
     def show(self, proposal_id: str, request: Request, *, done: bool) -> Response:
         """The page; after a decision with a sentence of what was done."""
         with self.desk.room.look() as look:
-            view = desk_view(look, found(look, proposal_id))
+            listed = found(look, proposal_id)
+            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
         person = person_of(request)
         said = words.done(view.proposal, person.name, view.now) if done and person is not None else ""
-        return HTMLResponse(decision_page(view, cookies.fresh(), said=said), headers=_etag(view.proposal.etag))
+        return HTMLResponse(decision_page(view, exhibit, cookies.fresh(), said=said), headers=_etag(view.proposal.etag))
 
     def again(self, proposal_id: str, status: int, refused: str, typed: Typed) -> Response:
         """The page, saying why what was asked has not been done, with what was typed."""
         with self.desk.room.look() as look:
-            view = desk_view(look, found(look, proposal_id))
-        page = decision_page(view, cookies.fresh(), refused=refused, typed=typed)
+            listed = found(look, proposal_id)
+            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
+        page = decision_page(view, exhibit, cookies.fresh(), refused=refused, typed=typed)
         return HTMLResponse(page, status, _etag(view.proposal.etag))
 
 

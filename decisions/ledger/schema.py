@@ -128,8 +128,8 @@ orders = Table(
     Column("host_state", String),  # how it left its host, if the executor told
     Index("orders_by_state", "state"),
     Index("orders_by_host", "host_id", "requested_at"),
-    Index("orders_by_request", "requested_at", "order_id"),
     Index("orders_by_update", "updated_at"),
+    Index("orders_by_request", "requested_at"),
     Index(
         "order_is_open",
         "host_id",

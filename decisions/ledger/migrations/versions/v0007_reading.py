@@ -13,7 +13,6 @@ _SAID = {
 
 def upgrade() -> None:
     """Create the indexes; what a record's body says is indexed as it stands there, so that it needs no second place."""
-    op.create_index("orders_by_request", "orders", ["requested_at", "order_id"])
     op.create_index("orders_by_update", "orders", ["updated_at"])
     op.create_index("outcome_by_vm", "outcome", ["vm_id"])
     op.create_index("episode_by_host", "episode", ["host_id", "opened_at"])
