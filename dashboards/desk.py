@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from dashboards import words
-from dashboards.evidence import evidence
 from dashboards.fleet_view import FleetReader, Member, Target
 from dashboards.queue import Look
 from dashboards.views import DeskView, EndView, HazardView, ProposalView
@@ -45,7 +44,6 @@ def desk_view(look: Look, listed: ListedProposal) -> DeskView:
             *(EndView(h, f"{words.length(timedelta(hours=h))} from now") for h in OFFERED_HOURS),
         ),
         simulated=look.freshness.simulated,
-        exhibit=evidence(look, proposal),
     )
 
 

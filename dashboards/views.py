@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from dashboards.words import Section
 from decisions.incidents.values import Incident
 from decisions.ledger.values import Decision
-
-if TYPE_CHECKING:
-    from dashboards.evidence import Exhibit
 
 
 @dataclass(frozen=True)
@@ -260,5 +256,3 @@ class DeskView:
     """Its order has not come to an end."""
     ends: tuple[EndView, ...]
     simulated: bool
-    exhibit: "Exhibit | None" = None
-    """What its riskiest part's risk rests on, with its history and its peers."""

@@ -1,4 +1,4 @@
-"""What people have been told and have taken note of; and an index for those who count outcomes."""
+"""What people have been told and have taken note of; and indexes for those who count orders and outcomes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,8 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the tables and the index."""
+    """Create the tables and the indexes."""
+    op.create_index("orders_by_request", "orders", ["requested_at"])
     op.create_index("outcome_by_result", "outcome", ["result", "interrupted"])
     op.create_table(
         "notification",
