@@ -20,7 +20,13 @@ PINS: Final = {
     f"./metadata/{{{NAMESPACE}}}vm[@live_migratable='no']": "its metadata says live_migratable=no",
 }
 """What keeps a domain from moving live, as paths into its definition."""
-DEAD: Final = {libvirt.VIR_DOMAIN_NOSTATE, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED}
+DEAD: Final = {
+    libvirt.VIR_DOMAIN_NOSTATE,
+    libvirt.VIR_DOMAIN_SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF,
+    libvirt.VIR_DOMAIN_CRASHED,
+}
+"""States in which no guest runs; one that is being shut down is what a broken arrival is for a moment."""
 WAITING: Final = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP}
 """Why a domain stands still that has not begun here yet."""
 POLL_SECONDS: Final = 0.1

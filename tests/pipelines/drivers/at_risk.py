@@ -73,8 +73,10 @@ def decided(
 ) -> DecideReport:
     """What is decided on hosts with a drive each, the first one's at risk, and VMs by the host that they are on."""
     now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    day = midnight.date() - timedelta(days=1)
+    asof = now.replace(
+        second=0, microsecond=0
+    )  # a host that fails today may have failed by now, asked about at midnight
+    day = asof.date() - timedelta(days=1)
     readings = settings.home / f"{day}.csv"
     lines = [f"{day},disk-{host},M1,4000000000000,0,{80 * (host == hosts[0])}\n" for host in hosts]
     header = "date,serial_number,model,capacity_bytes,failure,smart_5_raw\n"
@@ -84,18 +86,18 @@ def decided(
     small = {"memory_bytes": [2**29] * len(vms), "vcpus": [1] * len(vms), "live_migratable": can_move}
     parts = _real(facts.entities(**{f"disk-{host}": host for host in hosts}))
     with open_warehouse(settings) as warehouse:
-        warehouse.put_inventory(_real(facts.hosts(*hosts)), _real(facts.vms(**vms), **small), parts, at=midnight)
+        warehouse.put_inventory(_real(facts.hosts(*hosts)), _real(facts.vms(**vms), **small), parts, at=asof)
         with warehouse.transaction() as con:
             keys = con.execute("select entity_id, entity_key from entity where component = 'disk'").fetchall()
         rows = [
-            {"asof_at": midnight, "entity_key": key, "component": "disk", "model_version": MODEL.version,
+            {"asof_at": asof, "entity_key": key, "component": "disk", "model_version": MODEL.version,
              "status": "ok", "reason": None, "factors": None,
              **{f"risk_{days}d": curve[days] if name == f"disk-{hosts[0]}" else 0.0001 for days in HORIZON_DAYS}}
             for name, key in keys
         ]  # fmt: skip
         warehouse.put_risks(pa.Table.from_pylist(rows))
         warehouse.publish()
-    return decide(settings, midnight, {"disk": MODEL}, now=now)  # type: ignore[dict-item]
+    return decide(settings, asof, {"disk": MODEL}, now=now)  # type: ignore[dict-item]
 
 
 def _real(table: pa.Table, **columns: Sequence[object]) -> pa.Table:
