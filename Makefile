@@ -12,6 +12,9 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
+# Fast tests run in a process for each core; the others, which measure or start servers, one after another.
+AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup daemons demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints \
 	clean
@@ -52,11 +55,11 @@ serve: setup ## the review page on the demo's home (make demo first)
 	FORESHOCK_HOME=$${FORESHOCK_HOME:-.foreshock/demo} $(BIN)/foreshock review
 
 test: setup ## all tests but the heavy ones, the fast ones first
-	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
+	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
 	$(BIN)/pytest -m "slow and not heavy and not hypervisor"
 
-test-fast: setup ## unit tests only, under a minute
-	$(BIN)/pytest -m "not slow and not heavy and not hypervisor"
+test-fast: setup ## the fast tests only, a few minutes
+	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
 
 # What the tests marked hypervisor need of the system: real daemons, and a compiler for libvirt's bindings.
 LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libvirt-dev \
