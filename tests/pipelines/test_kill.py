@@ -47,7 +47,7 @@ POINTS = {
     "ingest: before the inventory": "pipelines.steps.world:_take_picture:before:1",
     "ingest: before publishing": "data.warehouse:Warehouse.publish:before:1",
     "score: in the transaction": "data.warehouse:_inserted:after:4",
-    "decide: in the transaction": "decisions.ledger.record:_put_orders:after:1",
+    "decide: in the transaction": "decisions.ledger.record:put_orders:after:1",
     "decide: after the transaction": "decisions.ledger:Ledger.record:after:1",
     "dispatch: after leasing": "decisions.ledger:Ledger.lease:after:1",
     "dispatch: before the executor has it": "pipelines.executors.simulated:Simulated.submit:before:1",
