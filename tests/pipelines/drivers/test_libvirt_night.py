@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import httpx
 import pytest
 
 from decisions.domain import OrderState, VmOutcome
+from decisions.ledger import Ledger
 from pipelines.cli import main
+from pipelines.contract import signing
+from pipelines.executors.webhook import Webhook
 from pipelines.settings import Settings, load
 from tests.pipelines.drivers import at_risk
 
@@ -22,6 +27,7 @@ machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvi
 pytestmark = [pytest.mark.hypervisor, pytest.mark.timeout(300)]
 SECRET = "for the metadata proxies of this test"
 PINNED = '<foreshock:vm xmlns:foreshock="urn:foreshock:vm:1" live_migratable="no"/>'
+SLOW = "bandwidth_mib_per_second = 1\ndowntime_ms_most = 50\n"
 DRIVE = """\
 kind = "libvirt"
 [drive.libvirt]
@@ -123,3 +129,49 @@ def test_an_executor_killed_in_the_middle_of_a_move_ends_it_once(
             assert it.outcomes()["vm-1"].result == "moved"
         printed = it.moving.counted()
         assert (it.b.runs("vm-1"), printed) == (True, list(range(1, len(printed) + 1)))
+
+
+def test_a_move_called_back_on_its_way_ends_as_cancelled(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aborted while memory flows: the guest runs on where it was, the host is open again, and the ledger says why."""
+    with night(tmp_path, home, SLOW, busy=True) as it, at_risk.executor(home) as url:
+        monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
+        assert main(["dispatch", "--json"]) == 0
+        machines.wait(lambda: it.b.domain("vm-1") is not None, "arriving")
+        with Ledger(it.settings.ledger_url) as ledger:
+            order_id = ledger.orders()[0].order.order_id
+        Webhook(url, signing.secret(), datetime.now(UTC)).cancel(order_id, "the drive was replaced")
+        listed, became = at_risk.settled(it.settings)
+        assert (listed.state, listed.reason) == (OrderState.CANCELLED, "the drive was replaced")
+        assert (listed.host_state, became["vm-1"].result) == ("in_service", "stayed")
+        assert (it.a.runs("vm-1"), it.b.domain("vm-1")) == (True, None)
+
+
+def test_a_target_that_is_gone_refuses_the_order(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No guest moves, each runs on where it was, and the ledger has the hypervisor's reason."""
+    with night(tmp_path, home) as it, at_risk.executor(home) as url:
+        monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
+        it.b.off()
+        assert main(["dispatch", "--json"]) == 0
+        listed, became = at_risk.settled(it.settings)
+        assert (listed.state, became["vm-1"].result) == (OrderState.REFUSED, "stayed")
+        assert "vm-1" in str(listed.reason)
+        assert it.a.runs("vm-1")
+
+
+def test_a_source_that_dies_in_the_middle_leaves_one_guest(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plug is pulled while memory flows: fenced, its guest is started on the target, once, as the ledger has it."""
+    monkeypatch.setenv("FORESHOCK__DRIVE__PATIENCE_SECONDS", "3")
+    fence = f'fence_command = ["{sys.executable}", "-c", "import sys; sys.exit(sys.argv[1] != \'machine-a\')"]\n'
+    with night(tmp_path, home, SLOW + fence, busy=True) as it, at_risk.executor(home) as url:
+        monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url)
+        assert main(["dispatch", "--json"]) == 0
+        machines.wait(lambda: it.b.domain("vm-1") is not None, "arriving")
+        it.a.off()
+        fate = it.outcomes()["vm-1"]
+        assert (fate.result, fate.target_host_id, fate.interrupted) == ("redeployed", it.b.name, True)
+        it.a.on()
+        assert (it.a.runs("vm-1"), it.b.runs("vm-1")) == (False, True)
