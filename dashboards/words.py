@@ -151,6 +151,8 @@ def done(view: "ProposalView", name: str, now: datetime) -> str:
     said = view.decision
     if view.order_state == OrderState.CANCELLED:
         return "The order is stopped; the host is left alone until its prediction expires."
+    if view.order_state == OrderState.STARTED:
+        return "The executor is stopping what it still can; VMs that have moved stay where they are."
     if said is None or said.by != name:
         return ""
     until = clock(said.expires_at, now)

@@ -20,6 +20,7 @@ from data.warehouse import arrow
 from decisions.domain import UNDER_WAY, Action, OrderState
 from decisions.ledger.services import Ask as Ask
 from decisions.ledger.services import Cursor, VmService
+from pipelines.executors.jobs import MEMORY
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +29,6 @@ SINCE: Final = timedelta(days=30)
 """Orders that ended earlier are history: the host's page and the audit have them."""
 COUNTED: Final = 10_000
 """VMs counted by owner, those of the newest orders first."""
-MEMORY: Final = "executor.db"
 
 
 class Stands(StrEnum):
@@ -252,7 +252,10 @@ def _asked(home: Path, orders: Iterable[str]) -> dict[tuple[str, str], datetime]
     marks = ", ".join("?" * len(ids))
     query = f"select order_id, vm_id, asked_at from task where asked_at is not null and order_id in ({marks})"  # noqa: S608
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as memory:
-        rows = memory.execute(query, ids).fetchall()
+        drives = memory.execute(
+            "select 1 from sqlite_master where name = 'task'"
+        ).fetchone()  # one of a simulation does not
+        rows = memory.execute(query, ids).fetchall() if drives else []
     return {(order_id, vm_id): datetime.fromisoformat(at) for order_id, vm_id, at in rows}
 
 

@@ -24,6 +24,7 @@ def executor(
         memory: File in which the executor remembers requests; default `executor.db` in the home.
         common: See every command.
     """
+    from pipelines.executors.jobs import MEMORY
     from pipelines.executors.reference import serve
 
     settings = common.settings()
@@ -34,4 +35,4 @@ def executor(
         else:
             sys.stderr.write(f"Executor of {settings.home} at {url} (Ctrl-C ends)\n")
 
-    serve(settings, host, port, memory or settings.home / "executor.db", announce=announce)
+    serve(settings, host, port, memory or settings.home / MEMORY, announce=announce)

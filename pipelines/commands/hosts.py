@@ -3,12 +3,9 @@
 import getpass
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
-
-MEMORY: Final = "executor.db"
 
 
 def list_(*, memory: Path | None = None, common: Common = COMMON) -> Output:
@@ -57,6 +54,7 @@ def return_(
 
 def _existing(memory: Path | None, common: Common) -> Path:
     from data.errors import UsageError
+    from pipelines.executors.jobs import MEMORY
 
     file = memory or common.settings().home / MEMORY
     if not file.is_file():

@@ -13,6 +13,8 @@ from typing import Final
 from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
 from pipelines.contract import messages
 
+MEMORY: Final = "executor.db"
+"""The file's name in a home."""
 MOVING: Final = (Action.LIVE_MIGRATE, Action.SELF_SERVICE, Action.EVACUATE)
 """Techniques that take a VM elsewhere."""
 EMPTYING: Final = (*MOVING, Action.DECOMMISSION)
@@ -273,14 +275,9 @@ class Jobs:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, self._con:  # which commits, or rolls back what was begun
             self._con.execute("begin immediate")
-            try:
-                yield self._con
-            except BaseException:
-                self._con.execute("rollback")
-                raise
-            self._con.execute("commit")
+            yield self._con
 
 
 _TASKS: Final = (

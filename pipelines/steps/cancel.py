@@ -12,7 +12,7 @@ from pipelines.settings import Settings
 
 
 def cancel(settings: Settings, order_id: str, by: str, reason: str, now: datetime) -> ListedOrder:
-    """The order after it was called back.
+    """The order after it was called back; one whose moves are just being aborted is still `started`.
 
     Raises:
         LedgerError: there is no such order.
@@ -30,6 +30,6 @@ def _ask_executor(settings: Settings, ledger: Ledger, order_id: str, reason: str
     with opened(settings, now) as executor:
         answer = executor.cancel(order_id, reason)
     ledger.apply(answer)
-    if answer.state is not OrderState.CANCELLED:
+    if answer.state not in (OrderState.CANCELLED, *UNDER_WAY):
         msg = f"Order {order_id} could not be called back any more: the executor says it is {answer.state}."
         raise Refused(msg)

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from data.errors import SettingsError
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.errors import ForeshockError, SettingsError
 from decisions.ledger import Ledger
 from decisions.ledger.notices import Notice, Severity
 from decisions.policy import load as load_policy
@@ -117,7 +119,7 @@ def _tell_failure(settings: Settings, now: datetime, failing: Notice) -> None:
     """Tell that a step failed; where the ledger itself is out of reach, without its memory, and so every time."""
     try:
         notify(settings, now, failing=failing)
-    except Exception:
+    except (ForeshockError, SQLAlchemyError, OSError):
         logger.exception("The ledger cannot say what people have been told; they are told without it")
     else:
         return

@@ -22,6 +22,7 @@ from pipelines.cli import main
 from pipelines.clock import end_of
 from pipelines.executors.jobs import Jobs
 from pipelines.executors.owners import event_id
+from pipelines.executors.seen import Seen
 from tests.dashboards.conftest import ASOF, SCRIPT, Night
 
 NOW = ASOF + timedelta(days=3)
@@ -299,3 +300,15 @@ def test_what_an_owner_asked_of_the_executor_of_this_home_is_told(seen: Night, t
     event = vms[task.vm_id]["event"]
     assert event["event_id"] == event_id(task)
     assert event["asked_at"] == "2026-03-03T01:00:00Z"
+
+
+def test_an_executor_of_a_simulation_has_asked_nobody(seen: Night, tmp_path: Path) -> None:
+    """Its memory holds requests and no VMs, and the page is shown all the same."""
+    for name in ("ledger.db", PUBLISHED):
+        shutil.copyfile(seen.home / name, tmp_path / name)
+    Seen(tmp_path / "executor.db").close()
+    with Night(tmp_path).client(NOW) as client:
+        assert client.get("/maintenance").status_code == 200
+        events = [each["event"] for each in client.get("/v1/vms", params={"host": "r05-02"}).json()["vms"]]
+    assert events
+    assert all(event is None or event["asked_at"] is None for event in events)
