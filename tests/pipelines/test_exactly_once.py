@@ -283,15 +283,17 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-@pytest.mark.slow
-def test_an_order_takes_effect_once_whatever_dies_in_between() -> None:
-    """Thousands of histories: no order takes effect twice, none is lost, none begins outside its moments."""
+@pytest.mark.parametrize(
+    "histories", [pytest.param(100, marks=pytest.mark.slow), pytest.param(1_000, marks=pytest.mark.heavy)]
+)
+def test_an_order_takes_effect_once_whatever_dies_in_between(histories: int) -> None:
+    """Many histories: no order takes effect twice, none is lost, none begins outside its moments."""
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=100,
+            max_examples=histories,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

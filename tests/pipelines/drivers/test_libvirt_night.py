@@ -5,9 +5,10 @@ import hmac
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from decisions.domain import OrderState, VmOutcome
 from decisions.ledger import Ledger
 from pipelines.cli import main
 from pipelines.contract import signing
+from pipelines.drivers.opened import opened as driver_of
+from pipelines.executors.driven import Driven, wall
+from pipelines.executors.jobs import MEMORY, Jobs
+from pipelines.executors.owners import event
 from pipelines.executors.webhook import Webhook
 from pipelines.settings import Settings, load
+from pipelines.steps import dispatch, settle
 from tests.pipelines.drivers import at_risk
 
 machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvirt-python is not installed")
@@ -59,20 +65,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def night(folder: Path, home: Path, limits: str = "", **busy: bool) -> "Iterator[Night]":
+def night(
+    folder: Path, home: Path, limits: str = "", policy: str = at_risk.POLICY, wants: str = "live_migrate", **busy: bool
+) -> "Iterator[Night]":
     """Two machines, `vm-1` that can move and `vm-2` that cannot, and the night's order, not dispatched yet."""
     if missing := machines.missing():
         pytest.skip(f"{missing}: make test-hypervisors installs what is needed")
     with machines.machines(folder) as (a, b):
         moving = machines.guest(folder, "vm-1", **busy).start(a)
         pinned = machines.guest(folder, "vm-2", metadata=PINNED).start(a)
-        (home / "policy.toml").write_text(at_risk.POLICY, encoding="utf-8")
+        (home / "policy.toml").write_text(policy, encoding="utf-8")
         uris = f'{{ "{a.name}" = "{a.uri}", "{b.name}" = "{b.uri}" }}'
         (home / "foreshock.toml").write_text(at_risk.SETTINGS + DRIVE.format(hosts=uris) + limits, encoding="utf-8")
         settings = load(home / "foreshock.toml")
         vms = dict.fromkeys(("vm-1", "vm-2"), a.name)
         report = at_risk.decided(settings, machines.NAMES, vms, at_risk.SOON, pinned=("vm-2",))
-        assert (report.proposals, report.orders, report.simulated) == ({"live_migrate": 1}, 1, False)
+        assert (report.proposals, report.orders, report.simulated) == ({wants: 1}, 1, False)
         yield Night(a, b, moving, pinned, settings)
 
 
@@ -175,3 +183,30 @@ def test_a_source_that_dies_in_the_middle_leaves_one_guest(
         assert (fate.result, fate.target_host_id, fate.interrupted) == ("redeployed", it.b.name, True)
         it.a.on()
         assert (it.a.runs("vm-1"), it.b.runs("vm-1")) == (False, True)
+
+
+def test_an_offer_that_nobody_took_ends_in_an_evacuation(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pinned guest's owner has until the window's end, then it is started anew; time is set forward to that."""
+    offers = 'self_service = "auto"\nnotify = "never"\nlive_migrate = "never"\nevacuate = "never"'
+    policy = at_risk.POLICY.replace('evacuate = "auto"', offers)
+    ahead = [timedelta()]
+    with night(tmp_path, home, policy=policy, wants="self_service") as it, closing(Jobs(home / MEMORY)) as jobs:
+        executor = Driven(driver_of(it.settings), jobs, clock=lambda: wall() + ahead[0])
+        for step in (dispatch, settle):
+            monkeypatch.setattr(step, "opened", lambda *_: nullcontext(executor))
+        assert main(["dispatch", "--json"]) == 0
+        executor.tick()
+        (task,) = jobs.of_vm("vm-2")[1]
+        told = event(task)
+        assert (told["EventType"], told["EventStatus"]) == ("Redeploy", "Scheduled")
+        assert parsedate_to_datetime(told["NotBefore"]) > wall() + timedelta(hours=2)
+        executor.tick()
+        assert (it.b.runs("vm-1"), it.a.runs("vm-2")) == (True, True)
+        ahead[0] = task.not_before - wall() + timedelta(seconds=1)
+        executor.tick()
+        fates = it.outcomes()
+        assert (fates["vm-1"].result, fates["vm-2"].result) == ("moved", "redeployed")
+        assert (it.a.runs("vm-2"), it.b.runs("vm-2")) == (False, True)
+        assert jobs.promises()["broken"] == 0
