@@ -115,7 +115,7 @@ def fit(con: "duckdb.DuckDBPyConnection", spec: Spec, until: date, champion: Pre
         },
         holdout=judged,
         sample=newest.sample,
-        hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.sql(spec.component))},
+        hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.statements(spec.component))},
     )
 
 
