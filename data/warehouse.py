@@ -51,14 +51,20 @@ _opening = threading.Lock()
 
 
 @contextmanager
-def read(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def read(home: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection on the published snapshot under `home`; it stays the same while open.
+
+    Args:
+        home: where the warehouse is.
+        memory_limit: how much memory all questions of this process to it may use, such as `4GB`.
 
     Raises:
         WarehouseError: nothing has been published there.
     """
     con = _snapshot(home.absolute()).cursor()
     try:
+        if memory_limit is not None:
+            con.execute(f"set memory_limit = '{memory_limit}'")
         con.execute("set time zone 'UTC'")
         con.execute("set enable_progress_bar = false")
         yield con
@@ -87,6 +93,14 @@ def _snapshot(home: Path) -> duckdb.DuckDBPyConnection:
             return con
     msg = f"Nothing is published in {home}: ingest something first (foreshock ingest), or set FORESHOCK_HOME."
     raise WarehouseError(msg)
+
+
+def _let_go(home: Path) -> None:
+    """Close the snapshot that this process holds ready, and free its memory; who is reading it goes on undisturbed."""
+    with _opening:
+        held = _opened.pop(home, None)
+        if held is not None:
+            held.con.close()
 
 
 def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] | None = None) -> pa.Table:
@@ -124,6 +138,7 @@ class Warehouse:
             MigrationError: a migration that already ran was changed afterwards.
         """
         home.mkdir(parents=True, exist_ok=True)
+        _let_go(home.absolute())
         con = _connect(home / FILE, lock_wait_seconds)
         con.execute("set time zone 'UTC'")
         con.execute("set enable_progress_bar = false")

@@ -50,5 +50,3 @@ def residents(vms: Mapping[str, Sequence[Vm]]) -> Residents:
             if vm.availability_set is not None:
                 sets.setdefault(vm.availability_set, []).append((vm.vm_id, host_id))
     return Residents(taken, sets)
-
-

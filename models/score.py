@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     ArrowArray = pa.Array[Any]
 
+AT_ONCE: Final = 200_000
+"""Entities whose features are held in memory at the same time: some kilobytes each."""
 _TEXTS: Final = ("entity_id", "host_id", "component", "model_version", "status", "reason")
 SCHEMA: Final = pa.schema(
     [
@@ -54,8 +57,27 @@ def score(
     if predictor.component != component:
         msg = f"cannot score {component} with a model for {predictor.component}; load a {component} model"
         raise UsageError(msg)
-    frame = build.frame(con, component, build.spine(con, component, [asked_day(asof)]))
-    return risks(frame, predictor, hosts(con, frame), top_reasons)
+    rows = build.spine(con, component, [asked_day(asof)])
+    judged = []
+    for first in range(0, max(1, rows.num_rows), AT_ONCE):
+        frame = build.frame(con, component, rows.slice(first, AT_ONCE))
+        judged.append(risks(frame, predictor, hosts(con, frame), top_reasons))
+    return judged[0] if len(judged) == 1 else _told_of_the_riskiest(pa.concat_tables(judged), top_reasons)
+
+
+def _told_of_the_riskiest(table: pa.Table, top_reasons: int) -> pa.Table:
+    """The same risks, with the reasons of the riskiest rows of all alone."""
+    keep = np.zeros(table.num_rows, dtype=np.bool_)
+    keep[_riskiest(table[f"risk_{HORIZON_DAYS[-1]}d"].to_numpy(), top_reasons)] = True
+    factors = pc.if_else(pa.array(keep), table["factors"], pa.scalar(None, pa.string()))
+    return table.set_column(table.column_names.index("factors"), table.schema.field("factors"), factors)
+
+
+def _riskiest(longest: Floats, count: int) -> "npt.NDArray[np.int64]":
+    """Rows with the highest risks, as many; rows without one are never among them."""
+    known = np.where(np.isnan(longest), -1.0, longest)
+    rows = np.argsort(-known, kind="stable")[:count]
+    return rows[known[rows] >= 0]
 
 
 def asked_day(asof: date | datetime) -> date:
@@ -99,9 +121,7 @@ def risks(frame: pa.Table, predictor: Predictor, host_id: "ArrowArray", top_reas
 
 def _factors(frame: pa.Table, predictor: Predictor, values: Floats, top_reasons: int) -> "ArrowArray":
     """The reasons of the riskiest rows as JSON, null for the rest."""
-    longest = np.where(np.isnan(values[:, -1]), -1.0, values[:, -1])
-    riskiest = np.argsort(-longest, kind="stable")[:top_reasons]
-    riskiest = riskiest[longest[riskiest] >= 0]
+    riskiest = _riskiest(values[:, -1], top_reasons)
     texts: list[str | None] = [None] * frame.num_rows
     for row, factors in zip(riskiest.tolist(), predictor.reasons(frame.take(riskiest)), strict=True):
         texts[row] = json.dumps([vars(one) for one in factors])

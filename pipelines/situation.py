@@ -153,7 +153,7 @@ def risks(
 def summaries(
     con: "duckdb.DuckDBPyConnection", asof_at: datetime, at: datetime, versions: Mapping[str, str]
 ) -> tuple[dict[str, Summary], frozenset[str], frozenset[str]]:
-    """The risk of each host whose parts are all known, by host; hosts that need a closer look; and the models' versions.
+    """The risk of each host whose parts are all known, by host; who needs a closer look; and the models' versions.
 
     The same risks as `decisions.risk.host_risks` makes of the parts, to the last bit: each part is a cause of its own,
     in the same order. A host with a part of unknown risk, or one that has told its reasons and so may share a cause

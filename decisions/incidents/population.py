@@ -67,7 +67,7 @@ class Population:
 def codes(words: Words) -> tuple[Ints, list[str]]:
     """Each word's place in the sorted list of words, which comes back too; -1 for None."""
     encoded = pa.array(words, pa.string()).dictionary_encode()
-    values: list[str] = encoded.dictionary.to_pylist()
+    values = [str(value) for value in encoded.dictionary.to_pylist()]
     order = sorted(range(len(values)), key=values.__getitem__)
     place: Ints = np.full(len(values) + 1, -1, dtype=np.int64)
     place[order] = np.arange(len(values))

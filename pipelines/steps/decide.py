@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from data.errors import UsageError
-from data.warehouse import read
 from decisions.cases import concerned
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
@@ -26,6 +25,7 @@ from models.earned import Earned
 from pipelines import ledgers, situation
 from pipelines.clock import asked
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps import incidents
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def decide(
     policy = load_policy(settings.policy.path)
     ledger_of: AbstractContextManager[Ledger] = ledgers.scratch(settings) if dry_run else ledgers.opened(settings)
     with ledger_of as ledger:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             seen = woken(replace(look(con, ledger, policy, asof_at, predictors), now=now), ledger, policy)
         verdict = weigh(seen, policy)
         recorded = ledger.record(verdict, now or asof_at)

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import Final
 
 from data.errors import ExecutorError, ForeshockError
-from data.warehouse import read
 from decisions import preconditions
 from decisions.actions import MOVES
 from decisions.breakers import Scope, usable
@@ -32,6 +31,7 @@ from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import opened
 from pipelines.settings import ExecutorSettings, Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.recall import recall
 
 BATCH: Final = 50
@@ -259,7 +259,7 @@ def _inventory(settings: Settings, ledger: Ledger, now: datetime) -> Inventory:
     decided = [ledger.proposal(order.proposal_id, now).proposal for order in ledger.open_orders()]
     parts = [part for p in sorted(decided, key=lambda p: p.asof_at) for part in (*p.risk.entities, *p.risk.unknown)]
     versions = {part.component: part.model_version for part in parts}
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         at = situation.pictured_at(con, now)
         ordered = {p.host_id for p in decided}
         risks = host_risks(situation.newest_risks(con, now, at, versions, ordered))
