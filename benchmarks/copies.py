@@ -64,6 +64,13 @@ _OWN: Final[Mapping[str, str]] = {
 """By table, the columns in which a copy differs from the template."""
 _BY_DAY: Final = {"disk_day": "day", "risk": "asof_at"}
 """Tables whose rows stand day by day, and the column that says which."""
+_ENDS: Final = {
+    "disk_day": "day < $until",
+    "risk": "asof_at <= $until",
+    "disk_change": "own.from_day < $until",
+    "failure": "own.failed_at <= $until",
+}
+"""What had been told by the moment at which a history ends."""
 
 
 @dataclass(frozen=True)
@@ -132,28 +139,34 @@ def _judge(settings: Settings, made: Template) -> None:
 
 
 def copied(made: Template, home: Path, copies: int, *, days: int, memory_limit: str = "4GB") -> Settings:
-    """A home with so many copies, the last `days` of their daily gauges and all else; and a day to be ingested."""
+    """A home with so many copies that a night can be run in: their last days, a world, a champion, and a new day."""
     settings = settings_of(home, memory_limit)
     if (home / READY).exists():
         return settings
-    shutil.rmtree(home, ignore_errors=True)
+    held(made, home, copies, first=made.night - timedelta(days=days), until=made.night)
     with Warehouse.open(home, memory_limit=memory_limit) as warehouse:
-        with attached(warehouse, made):
-            for table in _OWN:
-                put(warehouse.con, table, copies, first=made.night - timedelta(days=days), last=made.night)
-            warehouse.con.execute("insert into ingest_file select * from template.ingest_file")
-            warehouse.con.execute("select max(nextval('entity_key_seq')) from entity")
         _world(made, settings, warehouse.con, copies)
-        warehouse.publish()
     telemetry = home / simulate.FOLDER / "telemetry"
     for kind in ("disk", "events", "failures"):
         (telemetry / kind).mkdir(parents=True)
         shutil.copyfile(_told(made, kind, made.night), telemetry / kind / f"{made.night}.parquet")
     day(made, made.night, copies, telemetry / "disk" / f"{made.night}.parquet")
     for name in ("mlflow.db", "mlartifacts"):
-        (home / name).symlink_to(made.home / name)
+        (home / name).symlink_to((made.home / name).resolve())
     (home / READY).touch()
     return settings
+
+
+def held(made: Template, home: Path, copies: int, *, first: date, until: date, memory_limit: str = "4GB") -> None:
+    """Make a home anew in which so many copies are held and published: gauges from `first` on, all before `until`."""
+    shutil.rmtree(home, ignore_errors=True)
+    with Warehouse.open(home, memory_limit=memory_limit) as warehouse:
+        with attached(warehouse, made):
+            for table in _OWN:
+                put(warehouse.con, table, copies, first=first, until=until)
+            warehouse.con.execute("insert into ingest_file select * from template.ingest_file")
+            warehouse.con.execute("select max(nextval('entity_key_seq')) from entity")
+        warehouse.publish()
 
 
 @contextmanager
@@ -164,19 +177,19 @@ def attached(warehouse: Warehouse, made: Template) -> Iterator[None]:
     warehouse.con.execute("detach template")
 
 
-def put(con: duckdb.DuckDBPyConnection, table: str, copies: int, *, first: date, last: date) -> None:
-    """Copy a table; of one that stands day by day, the days from `first` on and before `last`, one after the other."""
-    column = _BY_DAY.get(table)
+def put(con: duckdb.DuckDBPyConnection, table: str, copies: int, *, first: date, until: date) -> None:
+    """Copy a table, of facts those before `until`; of one that stands day by day, each day by itself, from `first`."""
+    column, ends = _BY_DAY.get(table), _ENDS.get(table)
     query = f"insert into {table} by name select own.* replace ({_OWN[table]}) from template.{table} own, {_MADE}"  # noqa: S608
     moments: list[tuple[object]] = []
     if column:
         query += f" where own.{column} = $moment"
-        days = (
-            f"select distinct {column} from template.{table} where {column} >= $first and {column} <= $last order by 1"  # noqa: S608
-        )
-        moments = con.execute(days, {"first": first, "last": last}).fetchall()
+        days = f"select distinct {column} from template.{table} where {column} >= $first and {ends} order by 1"  # noqa: S608
+        moments = con.execute(days, {"first": first, "until": until}).fetchall()
+    elif ends:
+        query += f" where {ends}"
     for moment in moments or [(None,)]:
-        values = {"copies": copies, "moment": moment[0]}
+        values = {"copies": copies, "moment": moment[0], "until": until}
         con.execute(query, {name: value for name, value in values.items() if f"${name}" in query})
 
 

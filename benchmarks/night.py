@@ -81,7 +81,6 @@ def prepared(places: Places) -> tuple[copies.Template, Path]:
     folder = places.scratch("night")
     made = copies.template(folder, scaled(HOSTS, 40), HISTORY)
     home = folder / f"home-{made.spec.hosts}x{_copies()}"
-    shutil.rmtree(home, ignore_errors=True)
     arguments = (str(folder), str(made.spec.hosts), str(home), str(_copies()))
     alone(Contestant("the copies", "benchmarks.night:copied", arguments))
     return made, home
@@ -120,11 +119,11 @@ def copied(folder: str, hosts: str, home: str, count: str) -> Job:
 
 
 def scan(file: str) -> Job:
-    """A plain scan of the day's columns."""
+    """A plain scan of the day's numbers."""
     con = duckdb.connect()
     con.execute("set threads = 2")
-    names = [row[0] for row in con.execute("describe select * from read_parquet(?)", [file]).fetchall()]
-    asked = ", ".join(f"max({name})" for name in names)
+    described = con.execute("describe select * from read_parquet(?)", [file]).fetchall()
+    asked = ", ".join(f"sum({name})" for name, kind, *_ in described if kind == "BIGINT")
 
     def job() -> Answer:
         con.execute(f"select {asked} from read_parquet(?)", [file]).fetchall()  # noqa: S608 - the file's own columns
@@ -135,6 +134,8 @@ def scan(file: str) -> Job:
 
 def night(home: str, on: str) -> Job:
     """`foreshock run` as of the end of that day, with what each stage took."""
+
+    (Path(home) / copies.READY).unlink()  # from now on it is another home
 
     def job() -> Answer:
         from data.warehouse import Warehouse
