@@ -24,17 +24,21 @@ HEADER = (
     "date,serial_number,model,capacity_bytes,failure,smart_1_raw,smart_5_raw,smart_9_raw,smart_187_raw,smart_194_raw,"
     "smart_197_raw"
 )
-HELD = {
+SEEN = {
     "days": "select entity_id, disk_day.* exclude (entity_key) from disk_day join entity using (entity_key) "
     "order by all",
     "changes": "select entity_id, disk_change.* exclude (entity_key) from disk_change join entity using (entity_key) "
-    "order by all",
+    "left join entity_version using (entity_key, version) "
+    "where (from_day + 1)::timestamptz < coalesce(known_until, 'infinity') order by all",
     "beliefs": "select entity_id, version, known_from, known_until from entity_version join entity using (entity_key) "
     "order by all",
     "failures": "select entity_id, failed_at, failure.ingested_at from failure join entity using (entity_key) "
     "order by all",
     "drives": "select entity_id, model, capacity_bytes, first_seen_on from entity order by all",
 }
+
+"""What any question can come to see. A belief's changes after the belief was given up are seen by none: whether they are
+kept depends on whether the late day came before or after them."""
 
 
 def write(folder: Path, number: int, readings: list[Reading]) -> Path:
@@ -51,7 +55,7 @@ def write(folder: Path, number: int, readings: list[Reading]) -> Path:
 def known(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """All that is held, by names of our own only, and the features asked on several days."""
     assert not [found for found in check(con) if found.severity == "error"]
-    held: dict[str, Any] = {name: con.execute(query).fetchall() for name, query in HELD.items()}
+    held: dict[str, Any] = {name: con.execute(query).fetchall() for name, query in SEEN.items()}
     asked = spine(con, "disk", [START + timedelta(days=n) for n in (2, 9, 16, 23)])
     rows = frame(con, "disk", asked).drop_columns(["entity_key"]).to_pylist()
     return held | {"features": sorted(rows, key=lambda row: (row["entity_id"], row["asof_at"]))}
