@@ -119,7 +119,6 @@ class ExecutorSettings(_Section):
     kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"
     url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
     faults: FaultSettings = FaultSettings()
