@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import ForeshockError
+from data.errors import ForeshockError, RegistryError
 from data.warehouse import PUBLISHED, read
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
@@ -63,14 +63,21 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    if not (settings.home / "mlflow.db").exists():
+    store = settings.model_store
+    if not store.is_begun:
         yield Finding("model", "missing", "no model yet: foreshock train disk")
         return
     from features.build import components
     from pipelines.steps.train import champion
 
-    for component in components():
-        found = champion(settings, component)
+    try:
+        champions = [(component, champion(settings, component)) for component in components()]
+    except RegistryError as error:
+        yield Finding("model store", "wrong", str(error))
+        return
+    if store.server:
+        yield Finding("model store", "ok", f"MLflow at {store.server}")
+    for component, found in champions:
         if found is None:
             yield Finding("model", "missing", f"{component}: no champion; train one, or promote one")
         else:

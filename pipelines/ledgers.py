@@ -60,7 +60,7 @@ def taken_over(settings: Settings, file: Path) -> Verified:
     """
     own = sqlite_file(settings)
     if not file.is_file() or (own is not None and own.exists() and own.samefile(file)):
-        msg = f"{file} is no other ledger than the settings name. Name the SQLite file, and set ledger.url to its new place."
+        msg = f"{file} is not there, or is the ledger of the settings. Name the old file; ledger.url is the new place."
         raise UsageError(msg)
     with tempfile.TemporaryDirectory(prefix="foreshock-") as folder:
         copy = Path(folder) / "ledger.db"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.mlflow_server import MlflowServer
 from tests.postgres import Postgres, migrated, server
 
 settings.register_profile("no deadline", deadline=None)  # how long one example takes says how busy the machine is
@@ -63,3 +64,12 @@ def ledger_on_postgres(postgres: Postgres, empty_ledger: str) -> Iterator[str]:
     url = postgres.copy(empty_ledger)
     yield url
     postgres.drop(url)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """An MLflow server whose records are in PostgreSQL."""
+    started = MlflowServer(postgres.empty(), tmp_path_factory.mktemp("mlflow"))
+    started.start()
+    yield started
+    started.stop()

@@ -96,7 +96,7 @@ def server() -> Iterator[Postgres]:
     """A server while the block lasts; skips the test, saying what to install, where there is none."""
     if not PROGRAMS:
         pytest.skip("no PostgreSQL here: make daemons, or apt-get install postgresql-15")
-    folder = Path(tempfile.mkdtemp(prefix="foreshock-postgres-", dir="/tmp"))  # noqa: S108 - sockets want short paths
+    folder = Path(tempfile.mkdtemp(prefix="foreshock-postgres-", dir="/tmp"))  # sockets want short paths
     try:
         if os.getuid() == 0:
             shutil.chown(folder, "postgres", "postgres")

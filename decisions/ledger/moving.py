@@ -48,12 +48,13 @@ def _taken_over(before: Connection, after: Connection) -> Verified:
         raise LedgerError(msg)
     for table in METADATA.sorted_tables:
         if after.execute(select(table).limit(1)).first() is not None:
-            msg = f"The new database holds a ledger already (table {table.name}). Nothing was changed; name an empty one."
+            msg = f"The new database holds a ledger already ({table.name}). Nothing was changed; name an empty one."
             raise Refused(msg)
     _carry(before, after)
     carried = chain.verify(after)
     if carried != sound:
-        msg = f"The ledger did not arrive whole: {carried.reason or 'records are missing'}. Nothing was changed; repeat."
+        lost = carried.reason or "records are missing"
+        msg = f"The ledger did not arrive whole: {lost}. Nothing was changed; repeat."
         raise LedgerError(msg)
     return carried
 

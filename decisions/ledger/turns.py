@@ -1,8 +1,8 @@
 """Turns of dispatchers: one at a time hands orders of a ledger over, and whoever dies frees its turn.
 
 So budgets and breakers count every order that was handed over before, and a lease that is found open is a dead
-dispatcher's, to be taken over at once. On SQLite the turn is a lock on a file beside the ledger, which the system frees;
-on PostgreSQL it is an advisory lock of a session, which the server frees when the session ends.
+dispatcher's, to be taken over at once. On SQLite the turn is a lock on a file beside the ledger, which the system
+frees; on PostgreSQL it is an advisory lock of a session, which the server frees when the session ends.
 """
 
 import fcntl
@@ -57,6 +57,8 @@ def _by_session(engine: Engine) -> Iterator[Still]:
         try:
             con.exec_driver_sql(f"select pg_advisory_lock({DISPATCHER_LOCK})")
         except DBAPIError as error:
-            msg = f"No turn to hand orders over: {error.orig}. Once the ledger's database can be reached, dispatch again."
+            msg = (
+                f"No turn to hand orders over: {error.orig}. Dispatch again once the ledger's database can be reached."
+            )
             raise LedgerError(msg) from error
         yield still

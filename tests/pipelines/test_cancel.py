@@ -39,7 +39,8 @@ def test_an_order_at_work_is_being_stopped_or_it_is_too_late(
         ledger.record(automatic(), NOW)
         order_id = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.apply(answer(order_id, OrderState.STARTED))
-    asked = (Settings(home=tmp_path, ledger=LedgerSettings(url=ledger_url)), order_id, "ada", "wrong host", NOW + timedelta(minutes=20))
+    settings = Settings(home=tmp_path, ledger=LedgerSettings(url=ledger_url))
+    asked = (settings, order_id, "ada", "wrong host", NOW + timedelta(minutes=20))
     if refused:
         with pytest.raises(Refused, match="the executor says it is completed"):
             cancel.cancel(*asked)
