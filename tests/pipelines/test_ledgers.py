@@ -9,7 +9,7 @@ from data.errors import LedgerError
 from decisions.domain import OrderState
 from decisions.ledger import Ledger, store
 from decisions.ledger.values import Standing
-from pipelines import ledgers
+from pipelines import check, ledgers
 from pipelines.cli import main
 from pipelines.settings import LedgerSettings, Settings
 from tests.decisions.ledgers import NOW, answer, automatic, by_hand, change, dump
@@ -112,3 +112,18 @@ def test_a_ledger_is_not_taken_over_into_itself(
 ) -> None:
     """A settings file that still names the old place is found out before anything is touched."""
     assert taken_over(lived_in, f"sqlite:///{lived_in}", monkeypatch, capsys)[0] == 2
+
+
+@pytest.mark.slow
+def test_the_doctor_shows_where_the_ledger_is_and_no_password(
+    tmp_path: Path, ledger_on_postgres: str, postgres: Postgres
+) -> None:
+    """There, not there yet, out of reach: each is told with the URL, never with what is secret in it."""
+    secret = ledger_on_postgres.replace("://postgres@", "://postgres:hush@")
+    away = "postgresql+psycopg://me:hush@127.0.0.1:1/x?password=hush"
+    nothing_yet = postgres.empty().replace("://postgres@", "://postgres:hush@")
+    for url, state in ((secret, "ok"), (nothing_yet, "missing"), (away, "wrong")):
+        (found,) = check._ledger(settings_of(tmp_path, url))
+        assert (found.state, "hush" in found.says) == (state, False)
+        assert "postgres:***@" in found.says or state == "wrong"
+    assert not store.is_there(nothing_yet)
