@@ -9,6 +9,7 @@ ForeshockError
 │   └── MigrationError      a migration file was changed after it ran      (exit 1)
 ├── ModelError              a model is missing or cannot be used           (exit 1)
 ├── RegistryError           the store of models cannot be reached          (exit 1)
+├── EngineError             the cluster cannot be reached, or not be trusted (exit 1)
 ├── LedgerError             the ledger cannot do what was asked            (exit 1)
 ├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
 └── Refused                 a gate, a guardrail or a breaker said no       (exit 3)
@@ -58,6 +59,10 @@ class ModelError(ForeshockError):
 
 class RegistryError(ForeshockError):
     """The store of models cannot be reached."""
+
+
+class EngineError(ForeshockError):
+    """The cluster that computes cannot be reached, cannot be trusted to give the same answers, or lost its workers."""
 
 
 class LedgerError(ForeshockError):
