@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.mlflow_server import MlflowServer
-from tests.postgres import Postgres, migrated, server
+from tests.postgres import ON_POSTGRESQL, Postgres, migrated, server
 
 settings.register_profile("no deadline", deadline=None)  # how long one example takes says how busy the machine is
 settings.load_profile("no deadline")
@@ -49,7 +49,7 @@ def empty_ledger(postgres: Postgres) -> str:
     return migrated(postgres)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a ledger with nothing in it, on each of the databases that can hold one."""
     if request.param == "sqlite":

@@ -24,6 +24,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 BY_LANGUAGE = "encoding 'UTF8' locale_provider icu icu_locale 'en-US'"
 """Texts are sorted as a dictionary does, not by their bytes as SQLite does: what relies on the latter shows."""
 QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "listen_addresses=", "max_connections=200")
+ON_POSTGRESQL = pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgresql])
+"""Makes a test run on PostgreSQL, too."""
 _numbers = count()
 
 

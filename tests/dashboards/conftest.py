@@ -33,7 +33,7 @@ from decisions.ledger import Ledger
 from decisions.ledger.moving import take_over
 from models.earned import Earned
 from tests.decisions.populations import feed_incident
-from tests.postgres import Postgres
+from tests.postgres import ON_POSTGRESQL, Postgres
 
 ASOF = datetime(2026, 3, 3, tzinfo=UTC)
 GIB = 1024**3
@@ -283,7 +283,7 @@ def copied(made: Night, home: Path) -> Night:
     return Night(home)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
 def night_on_each(request: pytest.FixtureRequest, made: Night, home: Path) -> Iterator[Night]:
     """A copy of the night with its ledger on each of the databases that can hold one."""
     night = copied(made, home)

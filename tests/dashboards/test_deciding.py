@@ -22,7 +22,7 @@ from tests.dashboards.people import Browser, bearer, token
 PROPOSAL = "id-r12-08"
 DECISIONS = f"/v1/proposals/{PROPOSAL}/decisions"
 WORDS = {"verdict": "approve", "reason": "seen it before"}
-TURNS = {"sqlite": 200, "postgresql": 40}
+TURNS = {"sqlite": 200, "postgresql": 25}
 
 
 @pytest.fixture

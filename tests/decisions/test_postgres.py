@@ -21,7 +21,7 @@ from tests.daemons import until
 from tests.decisions.ledgers import NOW, automatic, change
 from tests.postgres import Postgres
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 WRITERS, EACH = 8, 15
 
 

@@ -299,6 +299,7 @@ def test_an_order_takes_effect_once_whatever_dies_in_between(histories: int) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_an_order_takes_effect_once_with_its_ledger_on_a_server(postgres: Postgres, empty_ledger: str) -> None:
     """The same with the ledger on PostgreSQL."""
     origin = postgres.copy(empty_ledger)

@@ -39,6 +39,7 @@ def test_an_sqlite_ledger_is_known_by_any_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_looking_makes_no_ledger(tmp_path: Path, postgres: Postgres) -> None:
     """On a server where there is none yet, a copy is empty, and the database stays so."""
     url = postgres.empty()
@@ -49,6 +50,7 @@ def test_looking_makes_no_ledger(tmp_path: Path, postgres: Postgres) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_an_older_ledger_on_a_server_is_not_changed_by_looking(tmp_path: Path, ledger_on_postgres: str) -> None:
     """Whoever only looks is told that the next cycle brings it up to date."""
     change(ledger_on_postgres, "update alembic_version set version_num = '0001'")
@@ -79,6 +81,7 @@ def lived_in(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_a_ledger_moves_to_a_server_with_all_that_it_holds(
     lived_in: Path, ledger_on_postgres: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_ledger_moves_to_a_server_with_all_that_it_holds(
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_a_ledger_whose_history_does_not_hold_stays_where_it_is(
     lived_in: Path, ledger_on_postgres: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +119,7 @@ def test_a_ledger_is_not_taken_over_into_itself(
 
 
 @pytest.mark.slow
+@pytest.mark.postgresql
 def test_the_doctor_shows_where_the_ledger_is_and_no_password(
     tmp_path: Path, ledger_on_postgres: str, postgres: Postgres
 ) -> None:

@@ -25,7 +25,7 @@ from tests.pipelines.nights import DRIVER, NIGHTS, UNTIL, build, command, differ
 from tests.postgres import Postgres
 from tests.prefect_server import ask, prefect, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 TRAIN = [["train", "disk", "--until", UNTIL.isoformat()]]
 KILL = "pipelines.executors.simulated:Simulated.submit:after:1"
