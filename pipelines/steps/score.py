@@ -73,7 +73,7 @@ def score(
     if component not in components():
         msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
         raise UsageError(msg)
-    predictor = registry.load(settings.home, component, which)
+    predictor = registry.load(settings.model_store, component, which)
     with snapshot(settings) as con:
         moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
     return score_with(settings, predictor, moments, out=out)
@@ -121,7 +121,7 @@ def challengers(settings: Settings, believed: Mapping[str, "Predictor"]) -> tupl
     found = []
     for component, trusted in believed.items():
         try:
-            one = registry.load(settings.home, component, registry.CHALLENGER)
+            one = registry.load(settings.model_store, component, registry.CHALLENGER)
         except ModelError as error:
             logger.warning("no challenger of %s is scored in the shadow: %s", component, error)
             continue

@@ -81,7 +81,7 @@ def train(
         tuned = search(con, recipe, known_until, tune) if tune else None
         trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component), source)
         simulated = is_simulated(con)
-    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
+    logged = registry.log(settings.model_store, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
     return TrainReport(
         component=component,
         run_id=logged.run_id,
@@ -102,6 +102,6 @@ def champion(settings: Settings, component: str) -> "Predictor | None":
     from models import registry
 
     try:
-        return registry.load(settings.home, component)
+        return registry.load(settings.model_store, component)
     except ModelError:
         return None
