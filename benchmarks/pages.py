@@ -26,7 +26,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -38,19 +38,33 @@ from data.warehouse import Warehouse
 from decisions.domain import Answer, OrderState
 from decisions.ledger import Ledger
 
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
 SMALL: Final = Size(hosts=2_000, days=30, nights=20, a_night=30, open=300)
 REVIEW: Final = "from pipelines.cli import main; raise SystemExit(main(['review', '--port', '0', '--json']))"
 BARE: Final = "from benchmarks.pages import bare; bare()"
+READY_SECONDS: Final = 0.05
+"""A decision that nobody has asked for yet takes longer until its snapshot has been made ready."""
+NIGHT: Final = multiprocessing.get_context("spawn").Value("q", 0)
+"""The night of the newest cycle."""
+
+
+def newest(size: Size, n: int) -> str:
+    """A proposal of the newest cycle."""
+    return large_home.proposal_id(NIGHT.value, n * 37 % size.open)
+
+
 PAGES: Final[dict[str, Callable[[Size, int], str]]] = {
     "queue": lambda _size, _n: "/",
-    "decision": lambda size, n: f"/proposals/{large_home.proposal_id(0, n * 37 % size.open)}",
+    "decision": lambda size, n: f"/proposals/{newest(size, n)}",
     "fleet": lambda _size, _n: "/fleet",
     "host": lambda size, n: f"/hosts/{large_home.host(n * 311 % size.hosts)}",
     "maintenance": lambda _size, _n: "/maintenance",
     "maintenance of an owner": lambda _size, n: f"/maintenance?owner=owner{n * 7 % 3000}",
     "audit": lambda _size, _n: "/audit",
     "/v1/proposals": lambda _size, _n: "/v1/proposals",
-    "/v1/proposals/ID": lambda size, n: f"/v1/proposals/{large_home.proposal_id(0, n * 37 % size.open)}",
+    "/v1/proposals/ID": lambda size, n: f"/v1/proposals/{newest(size, n)}",
     "/v1/fleet": lambda _size, _n: "/v1/fleet",
     "/v1/vms": lambda _size, _n: "/v1/vms",
     "/v1/audit": lambda _size, _n: "/v1/audit",
@@ -110,7 +124,12 @@ def warm_up(url: str, size: Size) -> None:
     """Ask for every page once, as a server that has been up for a while has been asked."""
     for name in PAGES:
         _once(url, PAGES[name](size, 0))
-    time.sleep(5)
+    for n in range(300):
+        began = time.perf_counter()
+        _once(url, PAGES["decision"](size, n))
+        if time.perf_counter() - began < READY_SECONDS:
+            return
+        time.sleep(1)
 
 
 def read(url: str, process: int, asked: argparse.Namespace, size: Size, name: str) -> Run:
@@ -209,14 +228,16 @@ def bare() -> None:
 @contextmanager
 def writing(home: Path, size: Size) -> Iterator[None]:
     """Write as cycles do for as long as it is held."""
-    one = multiprocessing.get_context("spawn").Process(target=cycles, args=(home, size), daemon=True)
+    one = multiprocessing.get_context("spawn").Process(target=cycles, args=(home, size, NIGHT), daemon=True)
     one.start()
+    while NIGHT.value == 0:
+        time.sleep(0.1)
     yield
     one.terminate()
     one.join()
 
 
-def cycles(home: Path, size: Size) -> None:
+def cycles(home: Path, size: Size, night: "Synchronized[int]") -> None:
     """One cycle after another: a new snapshot, a verdict, and orders on their way, until the process is ended."""
     os.nice(5)
     asof = large_home.midnight()
@@ -229,6 +250,7 @@ def cycles(home: Path, size: Size) -> None:
                 )
                 warehouse.publish()
             ledger.record(large_home.verdict(size, -n, at), at)
+            night.value = -n
             _carry_out(ledger)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -220,6 +221,7 @@ class Reader:
         """How each notification channel fares."""
         return notices.channels(self.con)
 
+    @cached_property
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""
         last = last_control(self.con)

@@ -5,8 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from math import inf
 from pathlib import Path
-from threading import Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread
+from time import monotonic
 from typing import Final, TypeVar
 
 from dashboards import words
@@ -40,6 +42,10 @@ OVERDUE: Final = timedelta(hours=30)
 
 TOLD_MOST_BYTES: Final = 64 * 1024**2
 """Of pages and answers that are kept; those of states that have passed go first."""
+AT_ONCE: Final = 3
+"""Answers that are made at the same time; more of them would only take turns, and each turn costs."""
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How often it is looked whether a cycle has come that a large snapshot is not ready for."""
 _SMALL_BYTES: Final = 1_000
 
 Clock = Callable[[], datetime]
@@ -75,6 +81,8 @@ class Room:
         self._policies = Answers(1)
         self._ready_for: tuple[str, str | None] | None = None
         self._readying, self._preparing = Lock(), Lock()
+        self._looked_at = -inf
+        self._at_once = BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -98,7 +106,7 @@ class Room:
 
     def asked(self, ask: Callable[["Look"], T]) -> T:
         """The answer, from a look of its own."""
-        with self.look() as look:
+        with self._at_once, self.look() as look:
             self._keep_ready(look)
             return ask(look)
 
@@ -124,8 +132,9 @@ class Room:
     def _keep_ready(self, look: "Look") -> None:
         """Have a large snapshot made ready for a cycle that has come after it, while nobody waits."""
         pane = look.fleet.pane if look.fleet is not None else None
-        if pane is None or not pane.large:
+        if pane is None or not pane.large or monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
             return
+        self._looked_at = monotonic()
         newest = look.book.newest() if look.book is not None else None
         with self._readying:
             if self._ready_for == (pane.name, newest):
@@ -202,7 +211,7 @@ class Look:
     @cached_property
     def stopped(self) -> StopView | None:
         """Who threw the kill switch, or None."""
-        stop = self.book.stopped() if self.book else None
+        stop = self.book.stopped if self.book else None
         return StopView(stop.by, stop.reason, stop.at) if stop else None
 
     def cycle(self, on: date | None) -> Cycle | None:
@@ -251,7 +260,7 @@ class Look:
         ids = [each.order_id for each in listed if each.order_id is not None]
         return Surroundings(
             now=self.now,
-            stop=self.book.stopped(),
+            stop=self.book.stopped,
             places=self.fleet.places([each.proposal.host_id for each in listed], at) if self.fleet else {},
             kinds=self.fleet.kinds(vms, at) if self.fleet else {},
             orders=self.book.orders(ids),
