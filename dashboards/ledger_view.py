@@ -169,23 +169,18 @@ class Reader:
         """What the cycle proposed, in the order of the verdict."""
         return self.kept.get(("asked", cycle_id), lambda: queries.asked(self.con, cycle_id))
 
-    def newest(self) -> str | None:
-        """The newest cycle."""
+    def newest(self) -> tuple[str, datetime] | None:
+        """The newest cycle and the moment it asked about."""
         held = tables.cycle.c
-        newest = select(held.cycle_id).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
-        return self.con.execute(newest).scalar()
+        query = select(held.cycle_id, held.asof_at).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        row = self.con.execute(query).first()
+        return (row.cycle_id, row.asof_at) if row is not None else None
 
-    def cycles_since(self, at: datetime) -> list[str]:
-        """The cycles that asked about a moment after that one, the newest first."""
-        held = tables.cycle.c
-        query = select(held.cycle_id).where(held.asof_at > at)
-        return list(self.con.execute(query.order_by(held.asof_at.desc(), held.recorded_at.desc())).scalars())
-
-    def bodies(self, cycle_id: str, now: datetime, most: int) -> Iterator[Proposal]:
-        """At most so many proposals of the cycle that have not expired, in the order of the verdict."""
+    def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
+        """The proposals of the cycle that have not expired, in the order of the verdict."""
         held = tables.proposal.c
         query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
-        for body in self.con.execute(query.limit(most)).scalars():
+        for body in self.con.execute(query).scalars():
             yield load_proposal.__wrapped__(body)
 
     def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:

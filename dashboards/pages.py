@@ -108,14 +108,16 @@ class Decision:
         return 2 * len(self.sheet)
 
 
-def decision(desk: DeskView, exhibit: Exhibit | None) -> Decision:
+def decision(desk: DeskView, exhibit: Exhibit | None, *, ready: bool = True) -> Decision:
     """A proposal with what a person needs to decide on it.
 
     Args:
         desk: what is shown.
         exhibit: the evidence for the riskiest part, where the snapshot knows it.
+        ready: whether what the snapshot knows is known here, too; it will be in a moment.
     """
-    return Decision(sheet("decide.html", desk=desk, view=desk.proposal, now=desk.now, exhibit=exhibit), desk)
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "exhibit": exhibit, "ready": ready}
+    return Decision(sheet("decide.html", **shown), desk)
 
 
 _OWN: Final = ("said", "jump", "own_forms", "countdown")

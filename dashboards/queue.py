@@ -79,8 +79,7 @@ class Room:
         self._window = Window(home, self._make_ready, at_once_bytes)
         self._told = Answers(TOLD_MOST_BYTES, _size)
         self._policies = Answers(1)
-        self._ready_for: tuple[str, str | None] | None = None
-        self._readying, self._preparing = Lock(), Lock()
+        self._preparing = Lock()
         self._looked_at = -inf
         self._at_once = BoundedSemaphore(AT_ONCE)
 
@@ -107,7 +106,9 @@ class Room:
     def asked(self, ask: Callable[["Look"], T]) -> T:
         """The answer, from a look of its own."""
         with self._at_once, self.look() as look:
-            self._keep_ready(look)
+            if monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
+                self._looked_at = monotonic()
+                self.is_ready(look, look.now)
             return ask(look)
 
     @property
@@ -127,24 +128,41 @@ class Room:
         data = pane.answers.get("its clock", lambda: _clock_of(pane)) if pane is not None else None
         moments = [datetime.now(UTC), self.clock() if self.clock is not None else data]
         minutes = [at and at.replace(second=0, microsecond=0) for at in moments]
-        return pane.name if pane is not None else None, self.ledger.version(), *minutes
+        seen = (pane.name, len(pane.ready)) if pane is not None else None
+        return seen, self.ledger.version(), *minutes
 
-    def _keep_ready(self, look: "Look") -> None:
-        """Have a large snapshot made ready for a cycle that has come after it, while nobody waits."""
+    def is_ready(self, look: "Look", asof_at: datetime) -> bool:
+        """Whether a proposal of that moment may be looked at with all that is around it.
+
+        Only of a large snapshot and of the newest cycle it may not: then that is being found out for all its proposals.
+        """
         pane = look.fleet.pane if look.fleet is not None else None
-        if pane is None or not pane.large or monotonic() - self._looked_at < LOOK_EVERY_SECONDS:
-            return
-        self._looked_at = monotonic()
         newest = look.book.newest() if look.book is not None else None
-        with self._readying:
-            if self._ready_for == (pane.name, newest):
-                return
-            self._ready_for = (pane.name, newest)
-        Thread(target=self._make_ready, args=(pane,), name="newest cycle", daemon=True).start()
+        if pane is None or not pane.large or newest is None:
+            return True
+        cycle_id, newest_at = newest
+        if cycle_id in pane.ready:
+            return True
+        if self._preparing.acquire(blocking=False):
+            Thread(target=self._make_ready_and_release, args=(pane,), name="newest cycle", daemon=True).start()
+        return asof_at != newest_at
+
+    def _make_ready_and_release(self, pane: Pane) -> None:
+        try:
+            self._prepare_pane(pane)
+        finally:
+            self._preparing.release()
 
     def _make_ready(self, pane: Pane) -> None:
-        with self._preparing, ExitStack() as held, self.ledger.open() as book:
+        with self._preparing:
+            self._prepare_pane(pane)
+
+    def _prepare_pane(self, pane: Pane) -> None:
+        with ExitStack() as held, self.ledger.open() as book:
+            newest = book.newest() if book is not None else None
             self._prepare(Look(FleetReader(pane, held), book, self))
+        if newest is not None:
+            pane.ready.add(newest[0])
 
 
 def _size(told: object) -> int:
@@ -166,6 +184,13 @@ class Look:
     fleet: FleetReader | None
     book: Reader | None
     room: Room
+    gathered: bool = True
+    """Whether what the snapshot knows around proposals may be asked."""
+
+    @property
+    def around(self) -> FleetReader | None:
+        """What tells what is around proposals."""
+        return self.fleet if self.gathered else None
 
     def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
         """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
@@ -261,8 +286,8 @@ class Look:
         return Surroundings(
             now=self.now,
             stop=self.book.stopped,
-            places=self.fleet.places([each.proposal.host_id for each in listed], at) if self.fleet else {},
-            kinds=self.fleet.kinds(vms, at) if self.fleet else {},
+            places=self.around.places([each.proposal.host_id for each in listed], at) if self.around else {},
+            kinds=self.around.kinds(vms, at) if self.around else {},
             orders=self.book.orders(ids),
             outcomes=self.book.outcomes(ids),
         )

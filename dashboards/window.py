@@ -37,6 +37,8 @@ class Pane:
     answers: Answers = field(default_factory=lambda: Answers(ANSWERS_MOST))
     known: dict[str, Known] = field(default_factory=dict)
     """By the question that is asked about names."""
+    ready: set[str] = field(default_factory=set)
+    """Cycles around whose proposals all is known that pages ask."""
 
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -1,6 +1,6 @@
 """Deciding on a page: forms that work without scripts, and go back to the page with a sentence of what was done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -50,7 +50,9 @@ class Page:
     def _told(self, proposal_id: str) -> Decision:
         def made(look: Look) -> Decision:
             listed = found(look, proposal_id)
-            return decision(desk_view(look, listed), evidence(look, listed.proposal))
+            seen = replace(look, gathered=self.desk.room.is_ready(look, listed.proposal.asof_at))
+            exhibit = evidence(seen, listed.proposal) if seen.gathered else None
+            return decision(desk_view(seen, listed), exhibit, ready=seen.gathered)
 
         return self.desk.room.shared(("decision", proposal_id), made)
 
