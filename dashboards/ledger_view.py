@@ -183,9 +183,10 @@ class Reader:
         for body in self.con.execute(query).scalars():
             yield load_proposal.__wrapped__(body)
 
-    def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
-        """Where the cycle's proposals stand `now`, in the order of the verdict."""
-        return queries.briefs(self.con, now, cycle_id, self.asked(cycle_id))
+    def briefs(self, cycle_id: str, now: datetime) -> dict[str, Brief]:
+        """Where those of the cycle's proposals stand `now` that have an order or a decision."""
+        made = self.kept.get(("by name", cycle_id), lambda: {each.proposal_id: each for each in self.asked(cycle_id)})
+        return queries.briefs(self.con, now, cycle_id, made)
 
     def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
         """The proposals of those ids as they stand `now`, in that order."""

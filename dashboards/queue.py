@@ -15,8 +15,8 @@ from dashboards import words
 from dashboards.answers import Answers
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
-from dashboards.picking import Wanted
-from dashboards.present import Surroundings, card, present, section_of, urgency
+from dashboards.picking import Wanted, parts
+from dashboards.present import Surroundings, card, present
 from dashboards.views import (
     BreakerView,
     Card,
@@ -28,10 +28,9 @@ from dashboards.views import (
     StopView,
 )
 from dashboards.window import AT_ONCE_BYTES, Pane, Window
-from dashboards.words import Section
 from decisions.domain import Action
 from decisions.ledger import tally
-from decisions.ledger.values import Asked, Cycle, ListedProposal
+from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of
@@ -250,17 +249,16 @@ class Look:
     def queue(self, wanted: Wanted) -> Queue:
         """The whole page, with the most urgent of each part; or one part, or an incident's of it, page by page."""
         cycle = self.cycle(wanted.on)
-        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else []
-        parts: dict[Section, list[Asked]] = {}
-        for each in sorted(briefs, key=urgency):
-            parts.setdefault(section_of(each), []).append(each.asked)
-        picked = wanted.picked(parts)
+        asked = self.book.asked(cycle.cycle_id) if self.book and cycle else ()
+        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else {}
+        found = parts(asked, briefs, self.now)
+        picked = wanted.picked(found)
         names = [each.proposal_id for part in picked for group in part.groups for each in group.shown]
         cards = {each.proposal_id: each for each in self.cards(names)}
         newest = wanted.on is None or cycle is None or self.book is None or self.book.cycle() == cycle
         return Queue(
             standing=self.standing(cycle, newest=newest),
-            counts={part: len(asked) for part, asked in parts.items()},
+            counts={part: len(asked) for part, asked in found.items()},
             parts=tuple(part.filled(cards) for part in picked),
             open_besides=self._open_besides(cycle) if newest else (),
             nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
