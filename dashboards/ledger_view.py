@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from dashboards.answers import Answers
@@ -265,12 +265,20 @@ def _begin_read_only(con: Connection) -> None:
 
 
 def _is_ours(con: Connection) -> bool:
-    if con.engine.dialect.name != "sqlite":
-        there = inspect(con).has_table("alembic_version")
-    else:
-        there = bool(con.exec_driver_sql("select 1 from sqlite_master where name = 'alembic_version'").first())
-    held = con.execute(text("select version_num from alembic_version")).scalar() if there else tables.HEAD
-    if held != tables.HEAD:
+    held = _held_version(con)
+    if held not in {None, tables.HEAD}:
         msg = f"The ledger is at version {held}, and this program reads {tables.HEAD}. Run one cycle with this program."
         raise LedgerError(msg)
-    return there
+    return held is not None
+
+
+def _held_version(con: Connection) -> str | None:
+    if con.dialect.name != "sqlite" and not inspect(con).has_table("alembic_version"):
+        return None
+    try:
+        row = con.exec_driver_sql("select version_num from alembic_version").first()
+    except OperationalError as error:
+        if "no such table" in str(error.orig):
+            return None
+        raise
+    return str(row[0]) if row is not None else None

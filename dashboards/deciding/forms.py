@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,9 +18,10 @@ from dashboards.access.gate import decider, person_of
 from dashboards.deciding import DecisionRequest, Desk, found
 from dashboards.desk import desk_view
 from dashboards.evidence import evidence
-from dashboards.pages import Decision, Typed, decision, decision_page
+from dashboards.pages import Decision, Typed, decision, decision_page, drawn
 from dashboards.queue import Look
 from data.errors import Changed, Refused, UsageError
+from decisions.domain import Proposal
 from decisions.ledger.said import Condition, Say
 
 _Short = Annotated[str, Form(max_length=200)]
@@ -51,8 +53,7 @@ class Page:
         def made(look: Look) -> Decision:
             listed = found(look, proposal_id)
             seen = replace(look, gathered=self.desk.room.is_ready(look, listed.proposal.asof_at))
-            exhibit = evidence(seen, listed.proposal) if seen.gathered else None
-            return decision(desk_view(seen, listed), exhibit, ready=seen.gathered)
+            return decision(desk_view(seen, listed), _evidence(seen, listed.proposal), ready=seen.gathered)
 
         return self.desk.room.shared(("decision", proposal_id), made)
 
@@ -102,6 +103,13 @@ def routes(app: FastAPI, desk: Desk) -> None:
         except Refused as error:
             return page.again(proposal_id, 409, str(error), typed)
         return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
+
+
+def _evidence(look: Look, proposal: Proposal) -> Markup:
+    """The evidence for the proposal, drawn once for each snapshot: neither of them changes."""
+    if look.around is None:
+        return Markup()
+    return look.around.pane.drawn.get(proposal.proposal_id, lambda: drawn(evidence(look, proposal)))
 
 
 def _asked(verdict: str, typed: Typed) -> DecisionRequest:
