@@ -42,7 +42,7 @@ VMS: Final = 10
 """On each host."""
 DRIVES: Final = 3
 """In each host."""
-MODEL: Final = "4"
+MODEL: Final = "disk-4"
 FEATURES: Final = (
     ("smart_197_rise_7d", 8.0, 1.84),
     ("smart_187", 2.0, 0.72),
@@ -124,7 +124,7 @@ _DAY: Final = """insert into disk_day (day, entity_key, ingested_at, smart_9_raw
     select $day, n, $at, 20000 + n % 9000, 30 + (n + ($day::date - date '2020-01-01')) % 7, n * 1000
     from range($drives) t (n)"""
 _RISKS: Final = """insert into risk
-    select $at, n, 'disk', '4', 'ok', null, r / 20, r / 8, r / 3, r, least(r * 1.4, 0.99),
+    select $at, n, 'disk', 'disk-4', 'ok', null, r / 20, r / 8, r / 3, r, least(r * 1.4, 0.99),
            case when $back = 0 and r > 0.2 then '[{"feature": "smart_197_rise_7d", "value": 8.0, "contribution": 1.84}]'
            end
     from (select n, (((n * 7919) % 1000) / 1000.0) ** 8 * (1 - 0.5 * ((n + $back) % 7) / 7) as r
@@ -178,7 +178,7 @@ def verdict(size: Size, night: int, at: datetime) -> Verdict:
     count = size.open if night <= 0 else size.a_night
     picked = [proposal(size, night, rank, at) for rank in range(count)]
     causes = tuple(_incident(size, n, picked, at) for n in range(3)) if night <= 0 else ()
-    return Verdict(at, "policy-1", f"disk-{MODEL}", tuple(picked), {"earned_precision": count // 3}, (), causes)
+    return Verdict(at, "policy-1", MODEL, tuple(picked), {"earned_precision": count // 3}, (), causes)
 
 
 def proposal(size: Size, night: int, rank: int, at: datetime) -> Proposal:
@@ -208,7 +208,7 @@ def proposal(size: Size, night: int, rank: int, at: datetime) -> Proposal:
         reasons=(f"Host {name} fails within 14 days with a chance of 31%; it runs {VMS} VMs.",),
         blocked=("earned_precision: risks like this one come true in at least 12.0% of cases (lower bound)",),
         policy_version="policy-1",
-        model_version=f"disk-{MODEL}",
+        model_version=MODEL,
         steps=(
             Step(action, at + timedelta(hours=26), VMS, "once approved"),
             Step(Action.DECOMMISSION, None, 0, "empty"),
