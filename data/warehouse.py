@@ -77,36 +77,64 @@ def read(home: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.Duck
         WarehouseError: nothing has been published there.
     """
     opened = _snapshot(home.absolute())
-    con = opened.con.cursor()
     try:
-        if memory_limit is not None:
-            con.execute(f"set memory_limit = '{memory_limit}'")
-        con.execute("set time zone 'UTC'")
-        con.execute("set enable_progress_bar = false")
-        yield con
+        with cursor(opened.con) as con:
+            if memory_limit is not None:
+                con.execute(f"set memory_limit = '{memory_limit}'")
+            yield con
     finally:
-        con.close()
         with _opening:
             opened.leave()
+
+
+@contextmanager
+def cursor(con: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own on what the other has open, and for as long as that is open."""
+    own = con.cursor()
+    try:
+        own.execute("set time zone 'UTC'")
+        own.execute("set enable_progress_bar = false")
+        yield own
+    finally:
+        own.close()
+
+
+def published(home: Path) -> Path:
+    """The file that is published under `home` now; it need not be there."""
+    return (home.absolute() / PUBLISHED).resolve()
+
+
+def open_snapshot(home: Path, path: Path) -> duckdb.DuckDBPyConnection:
+    """The snapshot in the file, to be read; it stays what it is, also when the file is taken away.
+
+    Raises:
+        WarehouseError: it is there, and cannot be read.
+        FileNotFoundError: a newer snapshot has taken its place.
+    """
+    try:
+        con = duckdb.connect(str(path), read_only=True)
+    except duckdb.IOException as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
+        raise WarehouseError(msg) from error
+    con.execute(f"set temp_directory = '{home.absolute() / 'tmp'}'")
+    return con
 
 
 def _snapshot(home: Path) -> _Opened:
     """The newest snapshot, with one reader more."""
     with _opening:
         for _ in range(_OPEN_ATTEMPTS):
-            path = (home / PUBLISHED).resolve()
+            path = published(home)
             held = _opened.get(home)
             if held is not None and held.path == path:
                 held.readers += 1
                 return held
             try:
-                con = duckdb.connect(str(path), read_only=True)
-            except duckdb.IOException as error:
-                if not path.exists():
-                    continue  # a newer snapshot took its place between the look and the opening
-                msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
-                raise WarehouseError(msg) from error
-            con.execute(f"set temp_directory = '{home / 'tmp'}'")
+                con = open_snapshot(home, path)
+            except FileNotFoundError:
+                continue  # a newer snapshot took its place between the look and the opening
             if held is not None:
                 held.retire()
             _opened[home] = _Opened(path, con, readers=1)
