@@ -255,10 +255,10 @@ def _text(count: int, size: Sizes, cheapest: str, ratios: Mapping[str, Spread], 
 checked, each drive and day once, the changes of counters with their running totals, a transaction a file. Beside it
 stand parsers that throw away what they read (all columns, with types, on one thread unless they know no other way),
 data frames that keep everything in memory and nothing on disk (concatenated, each drive and day once), and a DuckDB
-table with a primary key that takes the same files with `insert or ignore` (in one round). All hold as many rows, and of one drive in
-{_SAMPLED} the days and changes are compared with what pandas works out, all totals included. A ratio is of CPU seconds
-within one round; imports are not counted, but their memory is. `ingest_vs_parse` is against PyArrow with its usual
-settings; the cheapest parser of this run was {cheapest.removeprefix("parse: ")}, against which the ratio
+table with a primary key that takes the same files with `insert or ignore` (in one round). All hold as many rows, and of
+one drive in {_SAMPLED} the days and changes are compared with what pandas works out, all totals included. A ratio is
+of CPU seconds within one round; imports are not counted, but their memory is. `ingest_vs_parse` is against PyArrow with
+its usual settings; the cheapest parser of this run was {cheapest.removeprefix("parse: ")}, against which the ratio
 is {ratios["ingest_vs_cheapest_parse"]}.
 
 Single days go into a copy of a home that holds what came before, in a process of their own. The year ({year})
