@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import ForeshockError, RegistryError
-from data.warehouse import PUBLISHED, read
+from data.warehouse import PUBLISHED
 from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *_home(settings),
         *_snapshot(settings),
+        *_engine(settings),
         *_models(settings),
         *_policy(settings),
         *_ledger(settings),
@@ -51,7 +53,7 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("snapshot", "missing", "nothing is published yet: foreshock ingest, or foreshock demo")
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"
@@ -61,6 +63,28 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         return
     day, hosts, rejected = rows[0]
     yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    """Whether the cluster can be reached, and would give the answers that are given here."""
+    engine = settings.engine
+    if engine.kind == "local":
+        yield Finding("engine", "ok", "features, training and scoring on this machine")
+        return
+    from pipelines.engine import reach
+
+    try:
+        reached = reach(engine)
+    except ForeshockError as error:
+        yield Finding("engine", "wrong", str(error))
+        return
+    for phrase in reached.differing:
+        yield Finding("engine", "wrong", f"{phrase}: give both the same environment")
+    if not reached.differing:
+        said = (
+            f"{reached.workers} workers with {reached.threads} threads at {engine.scheduler}, the same versions as here"
+        )
+        yield Finding("engine", "ok", f"{said}; telemetry in {engine.partitions} parts at {engine.storage}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -94,7 +118,7 @@ def _drift(settings: Settings, component: str, version: str) -> Iterator[Finding
           and asof_at = (select max(asof_at) from drift where component = ? and model_version = ?)
         order by measure, part"""
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(query, [component, version, component, version]).fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it
@@ -123,7 +147,7 @@ def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
     if not named or not (settings.home / PUBLISHED).exists():
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute("select distinct cluster from host where valid_until is null order by 1").fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it
