@@ -15,7 +15,7 @@ from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
 from dashboards.pages import Sheet, sheet
 from dashboards.queue import Look, Room
-from dashboards.told import told
+from dashboards.told import Written, told, written
 from decisions.ledger.audit import Filter
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
@@ -95,8 +95,16 @@ def _maintenance(app: FastAPI, room: Room) -> None:
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:
-        """How the VMs of each owner stand with their newest orders, those with the most to come first."""
-        return told(room, "owners", list[OwnerMaintenance], lambda look: list(maintenance.owners(look).owners))
+        """How the VMs of each owner stand with their newest orders, those with the most to come first.
+
+        Counted every half minute; `Last-Modified` says when.
+        """
+
+        def made(look: Look) -> Written:
+            counts = maintenance.owners(look)
+            return written(list[OwnerMaintenance], list(counts.owners), as_of=counts.counted_at)
+
+        return room.shared("v1 owners", made).response()
 
 
 def _audit(app: FastAPI, room: Room) -> None:
