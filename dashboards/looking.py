@@ -118,10 +118,11 @@ def _audit(app: FastAPI, room: Room) -> None:
     def audit_page(only: Wanted, after: After = None, verify: bool = False) -> HTMLResponse:
         def made(look: Look) -> Sheet:
             found = audit.page(look, only, after, AUDIT_SHOWN, verify=verify)
-            shown = {"found": found, "only": only, "after": after, "now": look.now}
-            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **shown)
+            facts = {"found": found, "only": only, "after": after, "now": look.now}
+            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **facts)
 
-        return HTMLResponse(room.shared(("audit", only, after, verify), made).filled({}))
+        shown = room.apart(made) if verify else room.shared(("audit", only, after), made)
+        return HTMLResponse(shown.filled({}))
 
     @app.get("/v1/audit", tags=["audit"], response_model=AuditPage)
     def audit_json(
@@ -131,8 +132,12 @@ def _audit(app: FastAPI, room: Room) -> None:
         verify: Annotated[bool, Query(description="Check the whole chain, which takes a while.")] = False,
     ) -> Response:
         """The history, the newest record first: who, what, why, when, and whether the chain verifies."""
-        question = ("audit", only, after, limit, verify)
-        return told(room, question, AuditPage, lambda look: audit.page(look, only, after, limit, verify=verify))
+
+        def made(look: Look) -> Written:
+            return written(AuditPage, audit.page(look, only, after, limit, verify=verify))
+
+        shown = room.apart(made) if verify else room.shared(("v1 audit", only, after, limit), made)
+        return shown.response()
 
     @app.get("/v1/audit.csv", tags=["audit"], response_class=StreamingResponse)
     def audit_csv(only: Wanted) -> StreamingResponse:
