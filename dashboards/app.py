@@ -23,7 +23,7 @@ from dashboards.access import login, oidc
 from dashboards.access.gate import ComeBack, Gate, LoginNeeded
 from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, page
-from dashboards.deciding import Desk, api, forms, found
+from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
@@ -82,6 +82,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     _pages(app, room)
     looking.routes(app, room)
     forms.routes(app, desk)
+    windows.routes(app, desk)
     _api(app, room)
     api.routes(app, desk)
     _metrics(app, room, settings.policy.path)

@@ -71,14 +71,10 @@ def _maintenance(app: FastAPI, room: Room) -> None:
         owner: _Owner = None,
         host: _HostId = None,
         after: Annotated[str | None, Query(max_length=500)] = None,
+        started: Annotated[str, Query(max_length=200)] = "",
     ) -> HTMLResponse:
         with room.look() as look:
-            found = maintenance.vms(look, owner or None, host or None, after, maintenance.SHOWN)
-            counts = maintenance.owners(look) if not (owner or host or after) else ()
-            told = {"found": found, "owners": counts, "owner": owner or "", "host": host or "", "now": look.now}
-            return HTMLResponse(
-                page("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **told)
-            )
+            return HTMLResponse(maintenance.shown(look, owner or "", host or "", after=after, started=started))
 
     @app.get("/v1/vms", tags=["maintenance"])
     def vms_json(

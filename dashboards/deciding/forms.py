@@ -109,9 +109,13 @@ def _asked(verdict: str, typed: Typed) -> DecisionRequest:
     try:
         return DecisionRequest.model_validate(said)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'form'}: {each['msg']}" for each in error.errors())
-        msg = f"{told}. Correct it and send the form again."
-        raise UsageError(msg) from error
+        raise UsageError(what_is_wrong(error)) from error
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """What in a form makes no sense, as a sentence."""
+    told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'form'}: {each['msg']}" for each in error.errors())
+    return f"{told}. Correct it and send the form again."
 
 
 def _status(error: Exception) -> int:

@@ -17,12 +17,13 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record, said, services
+from decisions.ledger import chain, opt_outs, orders, queries, record, said, services, starts
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
+from decisions.ledger.starts import Start
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.values import (
     Cycle,
@@ -238,6 +239,16 @@ class Ledger:
         """
         with writing(self._engine) as con:
             orders.cancel(con, order_id, by, reason, at)
+
+    def start_vm(self, wish: Start) -> tuple[Start, bool]:
+        """The wish to begin with a VM within its owner's window; tells and raises what `starts.ask` does."""
+        with writing(self._engine) as con:
+            return starts.ask(con, wish)
+
+    def start_vm_failed(self, wish: Start, error: str, at: datetime) -> None:
+        """The executor did not begin with the VM."""
+        with writing(self._engine) as con:
+            starts.fail(con, wish, error, at)
 
     def retry(self, order_id: str, by: str, at: datetime) -> None:
         """Put a dead letter back into the queue.

@@ -168,7 +168,6 @@ def _say(
     server: str | None,
     common: Common,
 ) -> Output:
-    from data.errors import UsageError
     from decisions.ledger.said import Said, Say
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
@@ -176,10 +175,7 @@ def _say(
     from pipelines.steps.say import say
 
     settings = common.settings()
-    if (remote := asked_for(settings, server)) is not None:
-        if by is not None:
-            msg = "By the API the name is the token's. Leave --by out, or unset FORESHOCK_TOKEN."
-            raise UsageError(msg)
+    if (remote := asked_for(settings, server, by)) is not None:
         with remote:
             told = remote.decide(proposal_id, {"verdict": verdict, "reason": reason, "hours": hours, "to": to})
             return Output({**_told(remote.proposal(proposal_id)), "by": told["by"], "order_id": told["order_id"]})
