@@ -27,10 +27,11 @@ from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
-from dashboards.pages import MOST, incident_page, passing_page, queue_page, refusal_page
+from dashboards.pages import MOST, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
+from dashboards.told import told
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
@@ -92,13 +93,17 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
 def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def queue(on: date | None = None, show: Section | None = None) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(queue_page(look.queue(on, MOST, show), room.home, on, show))
+        def made(look: Look) -> Sheet:
+            return queue_sheet(look.queue(on, MOST, show), room.home, on, show)
+
+        return HTMLResponse(room.shared(("queue", on, show), made).filled({}))
 
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(incident_page(_incident(look, incident_id), look.now))
+        def made(look: Look) -> Sheet:
+            return incident_sheet(_incident(look, incident_id), look.now)
+
+        return HTMLResponse(room.shared(("incident", incident_id), made).filled({}))
 
     @app.get("/healthz", tags=["service"])
     def healthz() -> Health:
@@ -116,18 +121,17 @@ def _metrics(app: FastAPI, room: Room, policy: Path | None) -> None:
 
 
 def _api(app: FastAPI, room: Room) -> None:
-    @app.get("/v1/proposals", tags=["proposals"])
+    @app.get("/v1/proposals", tags=["proposals"], response_model=ProposalPage)
     def proposals(
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
         after: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    ) -> ProposalPage:
+    ) -> Response:
         """Proposals of one cycle in the order of its verdict: the most interruptions to avoid first.
 
         A cursor stays with its cycle, so paging gives each proposal once even when a newer cycle comes in between.
         """
-        with room.look() as look:
-            return page(look, on, after, limit)
+        return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
 
     @app.get("/v1/incidents", tags=["incidents"])
     def incidents(

@@ -1,16 +1,19 @@
 """The ledger as the review page sees it: opened to read only, never made, brought up to date or kept waiting."""
 
 import json
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, NullPool, Select, create_engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from data.errors import LedgerError
 from decisions.domain import Order, VmOutcome
@@ -42,6 +45,9 @@ class LedgerView:
                 f"The ledger's URL cannot be used: {error}. Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
             )
             raise LedgerError(msg) from error
+        self._watched: PoolProxiedConnection | None = None
+        self._times_opened = 0
+        self._watching = Lock()
 
     @contextmanager
     def open(self) -> Iterator["Reader | None"]:
@@ -50,15 +56,49 @@ class LedgerView:
         Raises:
             LedgerError: The database cannot be read, or is of another version than this program.
         """
-        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file():
+        if self._is_missing():
             yield None
             return
-        try:
-            with reading(self._engine) as con:
-                yield Reader(con) if _is_ours(con) else None
-        except DBAPIError as error:
-            msg = f"The ledger cannot be read: {error.orig}. Check the ledger's URL and who may read it."
-            raise LedgerError(msg) from error
+        with _readable(), reading(self._engine) as con:
+            yield Reader(con) if _is_ours(con) else None
+
+    def version(self) -> Hashable:
+        """What changes with every change of the ledger, and hardly ever without; None when there is no ledger yet.
+
+        Whatever was read after it was told is at least as new.
+
+        Raises:
+            LedgerError: The database cannot be read.
+        """
+        if self._is_missing():
+            return None
+        if self._url.get_backend_name() != "sqlite":
+            with _readable(), self._engine.connect() as con:
+                return str(con.execute(text("select pg_current_snapshot()::text")).scalar_one())
+        with _readable(), self._watching:
+            cursor = self._watch().cursor()
+            cursor.execute("pragma data_version")  # counts what others have committed since this connection was opened
+            return self._times_opened, cursor.fetchone()
+
+    def _watch(self) -> PoolProxiedConnection:
+        """A connection that is never used for anything else, on the file that is there now."""
+        if self._watched is None or self._watched.info["file"] != _file(self._url):
+            self._watched, self._times_opened = self._engine.raw_connection(), self._times_opened + 1
+        return self._watched
+
+    def _is_missing(self) -> bool:
+        return self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Says what to do where the database cannot be read."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        msg = f"The ledger cannot be read: {cause}. Check the ledger's URL and who may read it."
+        raise LedgerError(msg) from error
 
 
 @dataclass(frozen=True)
@@ -158,21 +198,35 @@ class Reader:
 
 
 def _engine(url: URL) -> Engine:
-    """An engine that cannot write; SQLite files are opened anew each time, so a replaced file is seen."""
+    """An engine that cannot write."""
     if url.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "begin", _begin_read_only)
         return engine
     file = Path(url.database or "").absolute().as_uri()
-    engine = create_engine(URL.create(url.drivername, database=file, query=READ_ONLY), poolclass=NullPool)
-    event.listen(engine, "connect", _leave_transactions_to_us)
+    engine = create_engine(URL.create(url.drivername, database=file, query=READ_ONLY), max_overflow=-1)
+    event.listen(engine, "connect", lambda connection, record: _prepare(connection, record, url))
+    event.listen(engine, "checkout", lambda _connection, record, _proxy: _check(record, url))
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _leave_transactions_to_us(connection: Any, _record: object) -> None:
+def _prepare(connection: Any, record: ConnectionPoolEntry, url: URL) -> None:
+    """Leave transactions to us, write nothing, and note which file it is."""
     connection.isolation_level = None
     connection.execute("pragma query_only = on")
+    record.info["file"] = _file(url)
+
+
+def _check(record: ConnectionPoolEntry, url: URL) -> None:
+    """Open a file anew that has been replaced."""
+    if record.info["file"] != _file(url):
+        raise DisconnectionError
+
+
+def _file(url: URL) -> tuple[int, int]:
+    told = Path(url.database or "").stat()
+    return told.st_dev, told.st_ino
 
 
 def _begin(con: Connection) -> None:
@@ -184,10 +238,12 @@ def _begin_read_only(con: Connection) -> None:
 
 
 def _is_ours(con: Connection) -> bool:
-    if not inspect(con).has_table("alembic_version"):
-        return False
-    held = con.execute(text("select version_num from alembic_version")).scalar()
+    if con.engine.dialect.name != "sqlite":
+        there = inspect(con).has_table("alembic_version")
+    else:
+        there = bool(con.exec_driver_sql("select 1 from sqlite_master where name = 'alembic_version'").first())
+    held = con.execute(text("select version_num from alembic_version")).scalar() if there else tables.HEAD
     if held != tables.HEAD:
         msg = f"The ledger is at version {held}, and this program reads {tables.HEAD}. Run one cycle with this program."
         raise LedgerError(msg)
-    return True
+    return there

@@ -1,17 +1,20 @@
 """VMs and what was and is to be done with them, for owners and those who answer them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
 
-from dashboards.pages import page
-from dashboards.queue import Look
+from dashboards.pages import Sheet, fill, sheet
+from dashboards.queue import Look, Room
 from data.errors import UsageError
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
-from pipelines.maintenance import Maintenance, OwnerMaintenance
+from pipelines.executors.jobs import MEMORY
+from pipelines.maintenance import Maintenance, OwnerMaintenance, VmMaintenance
 
 SHOWN: Final = 100
 
@@ -25,28 +28,46 @@ class Typed:
     reason: str = ""
 
 
-def shown(
-    look: Look,
-    owner: str,
-    host_id: str,
-    refused: str = "",
-    typed: Typed | None = None,
-    *,
-    after: str | None = None,
-    started: str = "",
-) -> str:
-    """The page as HTML; after a start with a sentence of what was done, or of why not.
+@dataclass(frozen=True)
+class Told:
+    """The page that everybody is shown alike, and the VMs on it, for the parts that are each asker's own."""
+
+    sheet: Sheet
+    owner: str
+    host_id: str
+    vms: tuple[VmMaintenance, ...]
+
+    def __len__(self) -> int:
+        """In bytes, or so: the VMs take about as much as the page."""
+        return 2 * len(self.sheet)
+
+
+def told(room: Room, owner: str, host_id: str, after: str | None = None) -> Told:
+    """The page of an owner's VMs, of a host's, or of all.
 
     Raises:
         HTTPException: 422, the cursor is none.
     """
-    found = vms(look, owner or None, host_id or None, after, SHOWN)
-    done = next((vm for vm in found.vms if started and vm.vm_id == started and vm.started_by), None)
-    told = {"found": found, "owner": owner, "host": host_id, "refused": refused, "done": done, "now": look.now}
-    counts = owners(look) if not (owner or host_id or after) else ()
-    typed = typed or Typed()
-    simulated = look.freshness.simulated
-    return page("maintenance.html", here="/maintenance", simulated=simulated, owners=counts, typed=typed, **told)
+
+    def made(look: Look) -> Told:
+        found = vms(look, owner or None, host_id or None, after, SHOWN)
+        counts = owners(look) if not (owner or host_id or after) else None
+        shown = {"found": found, "counts": counts, "owner": owner, "host": host_id, "now": look.now}
+        page = sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
+        return Told(page, owner, host_id, found.vms)
+
+    return room.shared(("maintenance", owner, host_id, after, wishes(room.home)), made)
+
+
+def page_of(told: Told, *, started: str = "", refused: str = "", typed: Typed | None = None) -> bytes:
+    """The page of somebody as HTML; after a start with a sentence of what was done, or of why not."""
+    done = next((vm for vm in told.vms if started and vm.vm_id == started and vm.started_by), None)
+    own = {"outcome": fill("started.html", done=done, refused=refused)}
+    for at, vm in enumerate(told.vms, 1):
+        if vm.startable:
+            told_of = {"owner": told.owner, "host": told.host_id, "typed": typed or Typed()}
+            own[f"start_{at}"] = fill("start.html", vm=vm, name=at, **told_of)
+    return told.sheet.filled(own)
 
 
 def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, limit: int) -> Maintenance:
@@ -62,12 +83,36 @@ def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, l
         raise HTTPException(422, str(error)) from error
 
 
-def owners(look: Look) -> tuple[OwnerMaintenance, ...]:
-    """How the VMs of each owner stand with their newest orders; counted anew every half minute."""
+@dataclass(frozen=True)
+class Owners:
+    """How the VMs of each owner stand with their newest orders, as they were counted then."""
+
+    counted_at: datetime
+    owners: tuple[OwnerMaintenance, ...]
+
+
+def owners(look: Look) -> Owners:
+    """Those with the most to come first; counted anew every half minute, while what was counted before is told."""
+    return look.aged("owners", _owners, for_seconds=30)
+
+
+def _owners(look: Look) -> Owners:
     if look.fleet is None or look.book is None:
-        return ()
-    con, ask = look.fleet.con, _ask(look, None)
-    return look.fleet.remembered("owners", lambda: maintenance.owners(ask, con, look.now), for_seconds=30)
+        return Owners(look.now, ())
+    return Owners(look.now, maintenance.owners(_ask(look, None), look.fleet.con, look.now))
+
+
+def wishes(home: Path) -> Hashable:
+    """What changes when an owner asks something of the executor that works in this home."""
+    return tuple(_changed_at(home / f"{MEMORY}{suffix}") for suffix in ("", "-wal"))
+
+
+def _changed_at(file: Path) -> tuple[int, int] | None:
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_size
 
 
 def _ask(look: Look, host_id: str | None) -> maintenance.Ask:

@@ -1,14 +1,15 @@
 """The queue of a night: the cycle's proposals and the fleet's standing, from one look at snapshot and ledger each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from dashboards import words
+from dashboards.answers import Answers
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
 from dashboards.present import Surroundings, present, section_of, urgency
@@ -21,6 +22,7 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
+from dashboards.window import AT_ONCE_BYTES, Pane, Window
 from dashboards.words import Section
 from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import Policy
@@ -31,19 +33,41 @@ NIGHTS: Final = 14
 OVERDUE: Final = timedelta(hours=30)
 """A nightly question that is older than this was not asked again when it should have been."""
 
+TOLD_MOST_BYTES: Final = 64 * 1024**2
+"""Of pages and answers that are kept; those of states that have passed go first."""
+_SMALL_BYTES: Final = 1_000
+
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Room:
-    """Where the page looks."""
+    """Where pages look, and what they have told."""
 
-    home: Path
-    ledger: LedgerView
-    clock: Clock | None = None
-    """Whose time it is; None: the wall's, or, where the fleet is simulated, the data's."""
-    policy: Path | None = None
-    """The policy file; None: the policy that ships."""
+    def __init__(
+        self,
+        home: Path,
+        ledger: LedgerView,
+        clock: Clock | None = None,
+        policy: Path | None = None,
+        prepare: Callable[["Look"], None] = lambda _look: None,
+        at_once_bytes: int = AT_ONCE_BYTES,
+    ) -> None:
+        """Nothing is opened before somebody looks.
+
+        Args:
+            home: State folder.
+            ledger: The ledger.
+            clock: Whose time it is; None: the wall's, or, where the fleet is simulated, the data's.
+            policy: The policy file; None: the policy that ships.
+            prepare: What to look at before a large new snapshot is shown in place of another.
+            at_once_bytes: How large a snapshot may be to be shown without that.
+        """
+        self.home, self.ledger, self.clock, self._policy_file = home, ledger, clock, policy
+        self._prepare = prepare
+        self._window = Window(home, self._make_ready, at_once_bytes)
+        self._told = Answers(TOLD_MOST_BYTES, _size)
+        self._policies = Answers(1)
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -53,8 +77,57 @@ class Room:
             WarehouseError: The snapshot is there, and cannot be read.
             LedgerError: The ledger is there, and cannot be read.
         """
-        with open_fleet(self.home) as fleet, self.ledger.open() as book:
-            yield Look(fleet, book, self.clock, self.policy, self.home)
+        with open_fleet(self._window) as fleet, self.ledger.open() as book:
+            yield Look(fleet, book, self)
+
+    def shared(self, question: Hashable, make: Callable[["Look"], T]) -> T:
+        """What everybody is told alike: made once for each state of snapshot and ledger, and at most a minute old.
+
+        Args:
+            question: What is asked; nothing of who asks may go into the answer.
+            make: Makes the answer.
+        """
+        return self._told.get((question, self._version()), lambda: self.asked(make))
+
+    def asked(self, ask: Callable[["Look"], T]) -> T:
+        """The answer, from a look of its own."""
+        with self.look() as look:
+            return ask(look)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        file = self._policy_file
+        changed_at = file.stat().st_mtime_ns if file is not None and file.exists() else None
+        return self._policies.get(changed_at, lambda: load_policy(file))
+
+    def moment(self) -> datetime:
+        """Whose time it is, where that does not go by the data."""
+        return self.clock() if self.clock is not None else datetime.now(UTC)
+
+    def _version(self) -> Hashable:
+        """Changes with snapshot, ledger and minute; whatever is looked at after it was told is at least as new."""
+        pane = self._window.pane()
+        data = pane.answers.get("its clock", lambda: _clock_of(pane)) if pane is not None else None
+        moments = [datetime.now(UTC), self.clock() if self.clock is not None else data]
+        minutes = [at and at.replace(second=0, microsecond=0) for at in moments]
+        return pane.name if pane is not None else None, self.ledger.version(), *minutes
+
+    def _make_ready(self, pane: Pane) -> None:
+        with pane.open() as con, self.ledger.open() as book:
+            self._prepare(Look(FleetReader(pane, con), book, self))
+
+
+def _size(told: object) -> int:
+    """Of an answer, in bytes or so."""
+    return len(told) if isinstance(told, Sized) else _SMALL_BYTES
+
+
+def _clock_of(pane: Pane) -> datetime | None:
+    """The clock of a simulated fleet; None: the fleet is real."""
+    with pane.open() as con:
+        fresh = FleetReader(pane, con).freshness()
+    return fresh.telemetry_at if fresh.simulated else None
 
 
 @dataclass(frozen=True)
@@ -63,14 +136,27 @@ class Look:
 
     fleet: FleetReader | None
     book: Reader | None
-    clock: Clock | None
-    policy_file: Path | None = None
-    home: Path = Path()
+    room: Room
 
-    @cached_property
+    def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
+        """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
+
+        While nobody waits for it, it is worked out anew, from a look of its own.
+        """
+        if self.fleet is None:
+            return ask(self)
+        answers = self.fleet.pane.answers
+        return answers.aged(question, lambda: ask(self), lambda: self.room.asked(ask), for_seconds)
+
+    @property
+    def home(self) -> Path:
+        """State folder."""
+        return self.room.home
+
+    @property
     def policy(self) -> Policy:
         """The policy in force."""
-        return load_policy(self.policy_file)
+        return self.room.policy
 
     @cached_property
     def champions(self) -> dict[str, str]:
@@ -88,8 +174,8 @@ class Look:
     @cached_property
     def now(self) -> datetime:
         """The moment that "in 4 h" and "expired" count from."""
-        if self.clock is not None:
-            return self.clock()
+        if self.room.clock is not None:
+            return self.room.clock()
         told = self.freshness.telemetry_at if self.freshness.simulated else None
         return told or datetime.now(UTC)
 

@@ -57,30 +57,56 @@ def read(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         WarehouseError: nothing has been published there.
     """
-    con = _snapshot(home.absolute()).cursor()
-    try:
-        con.execute("set time zone 'UTC'")
-        con.execute("set enable_progress_bar = false")
+    with cursor(_snapshot(home.absolute())) as con:
         yield con
+
+
+@contextmanager
+def cursor(con: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own on what the other has open; it stays open when that is closed."""
+    own = con.cursor()
+    try:
+        own.execute("set time zone 'UTC'")
+        own.execute("set enable_progress_bar = false")
+        yield own
     finally:
-        con.close()
+        own.close()
+
+
+def published(home: Path) -> Path:
+    """The file that is published under `home` now; it need not be there."""
+    return (home.absolute() / PUBLISHED).resolve()
+
+
+def open_snapshot(home: Path, path: Path) -> duckdb.DuckDBPyConnection:
+    """The snapshot in the file, to be read; it stays what it is, also when the file is taken away.
+
+    Raises:
+        WarehouseError: it is there, and cannot be read.
+        FileNotFoundError: a newer snapshot has taken its place.
+    """
+    try:
+        con = duckdb.connect(str(path), read_only=True)
+    except duckdb.IOException as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
+        raise WarehouseError(msg) from error
+    con.execute(f"set temp_directory = '{home.absolute() / 'tmp'}'")
+    return con
 
 
 def _snapshot(home: Path) -> duckdb.DuckDBPyConnection:
     with _opening:
         for _ in range(_OPEN_ATTEMPTS):
-            path = (home / PUBLISHED).resolve()
+            path = published(home)
             held = _opened.get(home)
             if held is not None and held.path == path:
                 return held.con
             try:
-                con = duckdb.connect(str(path), read_only=True)
-            except duckdb.IOException as error:
-                if not path.exists():
-                    continue  # a newer snapshot took its place between the look and the opening
-                msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
-                raise WarehouseError(msg) from error
-            con.execute(f"set temp_directory = '{home / 'tmp'}'")
+                con = open_snapshot(home, path)
+            except FileNotFoundError:
+                continue  # a newer snapshot took its place between the look and the opening
             if held is not None:
                 held.con.close()
             _opened[home] = _Opened(path, con)

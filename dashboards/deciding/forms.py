@@ -1,6 +1,7 @@
 """Deciding on a page: forms that work without scripts, and go back to the page with a sentence of what was done."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -16,7 +17,8 @@ from dashboards.access.gate import decider, person_of
 from dashboards.deciding import DecisionRequest, Desk, found
 from dashboards.desk import desk_view
 from dashboards.evidence import evidence
-from dashboards.pages import Typed, decision_page
+from dashboards.pages import Decision, Typed, decision, decision_page
+from dashboards.queue import Look
 from data.errors import Changed, Refused, UsageError
 from decisions.ledger.said import Condition, Say
 
@@ -33,20 +35,28 @@ class Page:
 
     def show(self, proposal_id: str, request: Request, *, done: bool) -> Response:
         """The page; after a decision with a sentence of what was done."""
-        with self.desk.room.look() as look:
-            listed = found(look, proposal_id)
-            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
-        person = person_of(request)
-        said = words.done(view.proposal, person.name, view.now) if done and person is not None else ""
-        return HTMLResponse(decision_page(view, exhibit, cookies.fresh(), said=said), headers=_etag(view.proposal.etag))
+        told, person = self._told(proposal_id), person_of(request)
+        view = told.desk.proposal
+        said = words.done(view, person.name, told.desk.now) if done and person is not None else ""
+        page = decision_page(told, cookies.fresh(), self._now(told), said=said)
+        return HTMLResponse(page, headers=_etag(view.etag))
 
     def again(self, proposal_id: str, status: int, refused: str, typed: Typed) -> Response:
         """The page, saying why what was asked has not been done, with what was typed."""
-        with self.desk.room.look() as look:
+        told = self._told(proposal_id)
+        page = decision_page(told, cookies.fresh(), self._now(told), refused=refused, typed=typed)
+        return HTMLResponse(page, status, _etag(told.desk.proposal.etag))
+
+    def _told(self, proposal_id: str) -> Decision:
+        def made(look: Look) -> Decision:
             listed = found(look, proposal_id)
-            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
-        page = decision_page(view, exhibit, cookies.fresh(), refused=refused, typed=typed)
-        return HTMLResponse(page, status, _etag(view.proposal.etag))
+            return decision(desk_view(look, listed), evidence(look, listed.proposal))
+
+        return self.desk.room.shared(("decision", proposal_id), made)
+
+    def _now(self, told: Decision) -> datetime:
+        """What a countdown counts from: the page may have been made within the last minute."""
+        return self.desk.room.moment() if told.desk.ticks else told.desk.now
 
 
 def routes(app: FastAPI, desk: Desk) -> None:

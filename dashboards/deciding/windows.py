@@ -37,8 +37,8 @@ def routes(app: FastAPI, desk: Desk) -> None:
         def again(status: int, refused: str) -> Response:
             """The page, saying why nothing was started, with what was typed."""
             about = host or ("" if owner else listed.proposal.host_id)
-            with desk.room.look() as look:
-                page = maintenance.shown(look, owner, about, refused, maintenance.Typed(order_id, vm_id, reason))
+            typed = maintenance.Typed(order_id, vm_id, reason)
+            page = maintenance.page_of(maintenance.told(desk.room, owner, about), refused=refused, typed=typed)
             return HTMLResponse(page, status)
 
         try:

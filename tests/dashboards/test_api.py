@@ -123,7 +123,11 @@ def test_what_is_read_cannot_be_written(client: TestClient, method: str) -> None
 def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> None:
     """/openapi.json describes the API; the pages that load scripts from elsewhere are off."""
     described = client.get("/openapi.json").json()
-    decide = {"/v1/proposals/{proposal_id}/decisions", "/v1/orders/{order_id}/cancellation", "/v1/orders/{order_id}/starts"}
+    decide = {
+        "/v1/proposals/{proposal_id}/decisions",
+        "/v1/orders/{order_id}/cancellation",
+        "/v1/orders/{order_id}/starts",
+    }
     read = {"/v1/incidents", "/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
     looking = {"/v1/hosts/{host_id}", "/v1/fleet", "/v1/vms", "/v1/owners", "/v1/audit"}
     files = {"/v1/audit.csv", "/v1/audit.jsonl"}

@@ -1,0 +1,103 @@
+"""Answers that are worked out once, however many ask, and kept until there are too many."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock, RLock, Thread
+from time import monotonic
+from typing import Any, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+@dataclass
+class _Answer:
+    """What a question is answered with once it is; whoever finds out holds the lock."""
+
+    lock: Any = field(default_factory=RLock)
+    values: list[Any] = field(default_factory=list)
+    at: float = 0.0
+    renewing: bool = False
+
+
+class Answers:
+    """The newest answers, by question; an answer must not change for as long as its question means the same."""
+
+    def __init__(self, most: int, size: Callable[[Any], int] = lambda _: 1) -> None:
+        """Keep answers whose sizes add up to `most`; without `size`, so many."""
+        self._most, self._size, self._held = most, size, 0
+        self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
+        self._guard = Lock()
+
+    def get(self, question: Hashable, ask: Callable[[], T]) -> T:
+        """The answer; of all who ask for it at once, one works it out."""
+        answered = self._find(question)
+        with answered.lock:  # whoever asks meanwhile waits for the first, rather than ask the same
+            if not answered.values:
+                self._put(question, answered, ask())
+            value: T = answered.values[0]
+        return value
+
+    def aged(self, question: Hashable, ask: Callable[[], T], renew: Callable[[], T], for_seconds: float) -> T:
+        """The answer as it was found last; one that is older than that is given too, while another is found out.
+
+        Args:
+            question: what is asked.
+            ask: works it out for whoever asks first, and waits for it.
+            renew: works it out later, when nobody waits, on a thread of its own.
+            for_seconds: how long an answer is good enough.
+        """
+        value = self.get(question, ask)
+        answered = self._find(question)
+        with self._guard:
+            due = not answered.renewing and monotonic() - answered.at > for_seconds
+            answered.renewing |= due
+        if due:
+            Thread(target=self._renew, args=(question, answered, renew), daemon=True).start()
+        return value
+
+    def _find(self, question: Hashable) -> _Answer:
+        with self._guard:
+            answered = self._answers.setdefault(question, _Answer())
+            self._answers.move_to_end(question)
+        return answered
+
+    def _renew(self, question: Hashable, answered: _Answer, renew: Callable[[], object]) -> None:
+        try:
+            self._put(question, answered, renew())
+        finally:
+            answered.renewing = False
+
+    def _put(self, question: Hashable, answered: _Answer, value: object) -> None:
+        with self._guard:
+            before = self._answers.pop(question, answered)
+            self._held += self._size(value) - sum(map(self._size, before.values))
+            answered.values[:] = [value]
+            answered.at = monotonic()
+            self._answers[question] = answered
+            while self._held > self._most and len(self._answers) > 1:
+                _, oldest = self._answers.popitem(last=False)
+                self._held -= sum(map(self._size, oldest.values))
+
+
+class Known:
+    """What is known by name, so that of many names only the unknown ones are asked about, all at once."""
+
+    def __init__(self, most: int) -> None:
+        """Keep what is known of so many names."""
+        self._most = most
+        self._known: dict[Hashable, Any] = {}
+
+    def of(self, names: Sequence[K], ask: Callable[[Sequence[K]], Mapping[K, T]]) -> dict[K, T]:
+        """What is known of each of the names; those of which `ask` knows nothing are left out."""
+        before, found = self._known, dict[Hashable, Any]()
+        unknown = [name for name in dict.fromkeys(names) if name not in before]
+        if unknown:
+            found |= dict.fromkeys(unknown)
+            found |= ask(unknown)
+            kept = before if len(before) + len(found) <= self._most else {}
+            kept.update(found)
+            self._known = kept
+        told = ((name, found[name] if name in found else before[name]) for name in names)
+        return {name: value for name, value in told if value is not None}
