@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import FastAPI, Query, Request
@@ -20,9 +20,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from dashboards import looking
 from dashboards.access import login, oidc
-from dashboards.access.gate import ComeBack, Gate, LoginNeeded
+from dashboards.access.gate import ComeBack, Gate, LoginNeeded, asked
 from dashboards.access.login import Door
-from dashboards.api import Health, ProposalPage, page
+from dashboards.api import Health, ProposalPage, every, page
 from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
@@ -36,6 +36,8 @@ from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
+from decisions.ledger.listing import Wanted
+from decisions.ledger.values import Standing
 from decisions.policy import load as load_policy
 from pipelines.settings import LedgerSettings, Settings
 
@@ -126,12 +128,24 @@ def _api(app: FastAPI, room: Room) -> None:
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
         after: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        cycle: Annotated[Literal["one", "all"], Query(description="All: whichever cycle made them.")] = "one",
+        host: Annotated[str | None, Query(description="Only of that host; with `cycle=all`.", max_length=200)] = None,
+        standing: Annotated[Standing | None, Query(description="Only those; with `cycle=all`.")] = None,
     ) -> Response:
         """Proposals of one cycle in the order of its verdict: the most interruptions to avoid first.
 
         A cursor stays with its cycle, so paging gives each proposal once even when a newer cycle comes in between.
+        With `cycle=all` those of all cycles, the newest first; `standing=waiting` is what waits for a person.
         """
-        return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
+        if cycle == "one":
+            if host is not None or standing is not None:
+                raise HTTPException(422, "`host` and `standing` go with `cycle=all`. Add that, or leave them out.")
+            return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
+        if on is not None:
+            raise HTTPException(422, "`on` names one cycle, and `cycle=all` asks for all. Leave one of them out.")
+        wanted = Wanted(host, standing)
+        question = ("proposals of all cycles", wanted, after, limit)
+        return told(room, question, ProposalPage, lambda look: every(look, wanted, after, limit))
 
     @app.get("/v1/incidents", tags=["incidents"])
     def incidents(
@@ -168,11 +182,11 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(LoginNeeded)
     def _login(request: Request, _error: LoginNeeded) -> Response:
-        return RedirectResponse(f"/login?{urlencode({'next': _asked(request)})}", 303)
+        return RedirectResponse(f"/login?{urlencode({'next': asked(request)})}", 303)
 
     @app.exception_handler(ComeBack)
     def _come_back(request: Request, _error: ComeBack) -> Response:
-        return HTMLResponse(passing_page(_asked(request)))
+        return HTMLResponse(passing_page(asked(request)))
 
     @app.exception_handler(RequestValidationError)
     def _nonsense(request: Request, error: RequestValidationError) -> Response:
@@ -205,13 +219,7 @@ def _refusal(
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Response:
     title = _TITLES.get(status, "Refused")
-    if not request.url.path.startswith(("/v1/", "/healthz")):
+    if not request.scope["path"].startswith(("/v1/", "/healthz")):
         return HTMLResponse(refusal_page(title, detail), status, headers)
-    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": _asked(request)}
+    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": asked(request)}
     return JSONResponse({**told, **more}, status, headers, media_type=PROBLEM)
-
-
-def _asked(request: Request) -> str:
-    """The path that was asked for, with its query."""
-    told = request.query_params.multi_items()
-    return request.url.path + (f"?{urlencode(told)}" if told else "")

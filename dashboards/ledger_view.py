@@ -18,8 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from data.errors import LedgerError
 from decisions.domain import Order, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import notices, queries
+from decisions.ledger import listing, notices, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.listing import Wanted
 from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
@@ -153,6 +154,10 @@ class Reader:
     def proposals(self, cycle_id: str, now: datetime) -> list[ListedProposal]:
         """The cycle's proposals as they stand `now`, in the order of the verdict."""
         return queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
+
+    def listed(self, now: datetime, wanted: Wanted, after: str | None, limit: int) -> list[ListedProposal]:
+        """Proposals of all cycles that are wanted, as they stand `now`; raises as `listing.page`."""
+        return listing.page(self.con, now, wanted, after, limit)
 
     def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
         """Where the cycle's proposals stand `now`, in the order of the verdict."""

@@ -41,14 +41,14 @@ def _hosts(app: FastAPI, room: Room) -> None:
     def find(id: Annotated[str, Query(max_length=200)]) -> RedirectResponse:  # noqa: A002 - the name in the URL
         return RedirectResponse(f"/hosts/{quote(id.strip(), safe='')}", 303)
 
-    @app.get("/hosts/{host_id}", response_class=HTMLResponse, include_in_schema=False)
+    @app.get("/hosts/{host_id:path}", response_class=HTMLResponse, include_in_schema=False)
     def host_page(host_id: str) -> HTMLResponse:
         def made(look: Look) -> Sheet:
             return sheet("host.html", host=host(look, host_id), now=look.now)
 
         return HTMLResponse(room.shared(("host", host_id), made).filled({}))
 
-    @app.get("/v1/hosts/{host_id}", tags=["hosts"], response_model=HostView)
+    @app.get("/v1/hosts/{host_id:path}", tags=["hosts"], response_model=HostView)
     def host_json(host_id: str) -> Response:
         """One host: where it stands, the risk of its parts over time and why, what happened to it, its VMs now."""
         return told(room, ("host", host_id), HostView, lambda look: host(look, host_id))

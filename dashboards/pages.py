@@ -9,6 +9,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -207,6 +208,11 @@ def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:
     return round(50 * abs(factor.contribution) / longest, 2) if longest else 0.0
 
 
+def _quoted(text: object) -> str:
+    """Any id as one segment of a path, or a value in a query: unlike Jinja's own it quotes slashes too."""
+    return quote(str(text), safe="")
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else words.length(timedelta(seconds=seconds))
 
@@ -236,6 +242,7 @@ def _environment() -> Environment:
         "picture": charts.picture,
         "plural": words.plural,
         "seconds": _seconds,
+        "urlencode": _quoted,
     }
     return made
 

@@ -80,7 +80,7 @@ def pages(address: str) -> Mapping[str, str]:
     asking = [each for each in proposals if each["state"]["section"] == "approval"]
     found = {"queue": "/", "fleet": "/fleet", "maintenance": "/maintenance", "audit": "/audit"}
     if proposals:
-        found["host"] = f"/hosts/{quote((acting or proposals)[0]['host_id'])}"
+        found["host"] = f"/hosts/{quote((acting or proposals)[0]['host_id'], safe='')}"
     if incidents:
         found["incident"] = f"/incidents/{quote(incidents[0]['incident_id'])}"
     decision = f"/proposals/{quote((asking or acting or proposals)[0]['proposal_id'])}" if proposals else ""

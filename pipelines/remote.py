@@ -40,16 +40,16 @@ class Remote:
         self.client.close()
 
     def proposals(self, limit: int, **wanted: str | None) -> list[dict[str, Any]]:
-        """Proposals of the newest cycle whose fields are as wanted, at most so many."""
+        """Proposals of all cycles of the `host` and `standing`, where they are given; the newest first, so many."""
+        asked = {name: value for name, value in wanted.items() if value is not None} | {"cycle": "all"}
         found: list[dict[str, Any]] = []
-        after: str | None = None
         while True:
-            page = self._ask("GET", "/v1/proposals", params={"limit": PAGE} | ({"after": after} if after else {}))
-            told = page.json()
-            found += [each for each in told["proposals"] if all(v in (None, each[k]) for k, v in wanted.items())]
-            after = told["next"]
-            if after is None or len(found) >= limit:
+            params = {**asked, "limit": str(max(1, min(PAGE, limit - len(found))))}
+            told = self._ask("GET", "/v1/proposals", params=params).json()
+            found += told["proposals"]
+            if told["next"] is None or len(found) >= limit:
                 return found[:limit]
+            asked["after"] = told["next"]
 
     def proposal(self, proposal_id: str) -> dict[str, Any]:
         """One proposal."""

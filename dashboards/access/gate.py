@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, cast
+from urllib.parse import quote
 
 from fastapi import Depends, params
 from fastapi.security import HTTPBearer
@@ -70,7 +71,7 @@ class Gate:
 
         async def admitted(request: Request, person: Annotated[Person | None, Depends(self.identify)]) -> None:
             cookie = request.cookies.get(cookies.SESSION, "")
-            ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", request.url.path))
+            ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", asked(request)))
             await self.admit(request, person)
 
         return [Depends(DESCRIBED), Depends(self.identify), Depends(admitted)]
@@ -83,7 +84,8 @@ class Gate:
             LoginNeeded: The same, of somebody who reads a page.
         ComeBack: A person may have a session, and the browser has not said so.
         """
-        path, program = request.url.path, request.url.path.startswith("/v1/")
+        path: str = request.scope["path"]
+        program = path.startswith("/v1/")
         if path in ALWAYS_OPEN:
             return
         if request.method in SAFE:
@@ -116,6 +118,13 @@ async def _field(request: Request) -> object:
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return None
     return (await request.form()).get(cookies.FIELD)
+
+
+def asked(request: Request) -> str:
+    """The path that was asked for, as it was quoted, with its query."""
+    path: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    query: bytes = request.scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 def person_of(request: Request) -> Person | None:

@@ -17,9 +17,10 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record, said, services, starts
+from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.listing import Wanted
 from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
@@ -123,6 +124,11 @@ class Ledger:
         with reading(self._engine) as con:
             found = queries.proposals(con, now, where, None if standing is not None else limit)
         return [each for each in found if standing in (None, each.standing)][:limit]
+
+    def listed(self, now: datetime, wanted: Wanted, limit: int) -> list[ListedProposal]:
+        """Proposals of all cycles that are wanted, as they stand `now`: of the newest cycle first."""
+        with reading(self._engine) as con:
+            return listing.page(con, now, wanted, None, limit)
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal:
         """The proposal as it stands `now`.

@@ -30,7 +30,7 @@ def list_(
     server: str | None = None,
     common: Common = COMMON,
 ) -> Output:
-    """Proposals, newest first; by the API those of the newest cycle.
+    """Proposals of all cycles, newest first.
 
     Args:
         standing: Only those that stand so.
@@ -39,6 +39,7 @@ def list_(
         server: Address of the review app to ask, with a token in FORESHOCK_TOKEN; by default review.url.
         common: See every command.
     """
+    from decisions.ledger.listing import Wanted
     from decisions.ledger.values import Standing
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied
@@ -47,11 +48,11 @@ def list_(
     settings = common.settings()
     if (remote := asked_for(settings, server)) is not None:
         with remote:
-            told = remote.proposals(limit, host_id=host, standing=standing)
+            told = remote.proposals(limit, host=host, standing=standing)
         return Output({"proposals": [_told(each) for each in told]})
     with copied(settings) as ledger:
         wanted = Standing(standing) if standing else None
-        found = ledger.proposals(now_of(settings), host_id=host, standing=wanted, limit=limit)
+        found = ledger.listed(now_of(settings), Wanted(host, wanted), limit)
     return Output({"proposals": [_line(listed) for listed in found]})
 
 
