@@ -27,7 +27,7 @@ from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
-from dashboards.pages import MOST, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
+from dashboards.pages import MOST, SHOWN, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
@@ -103,7 +103,8 @@ def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
         def made(look: Look) -> Sheet:
-            return incident_sheet(_incident(look, incident_id), look.now)
+            listed = look.book.sharing(incident_id, look.now, SHOWN) if look.book else []
+            return incident_sheet(_incident(look, incident_id), look.views(listed), look.now)
 
         return HTMLResponse(room.shared(("incident", incident_id), made).filled({}))
 

@@ -146,6 +146,15 @@ class Reader:
         found = queries.incidents(self.con, [tables.incident.c.incident_id == incident_id], 1)
         return found[0] if found else None
 
+    def sharing(self, incident_id: str, now: datetime, limit: int) -> list[ListedProposal]:
+        """Proposals of the newest cycle whose hosts share the incident's cause, in the order of the verdict."""
+        cycle = self.cycle()
+        if cycle is None:
+            return []
+        named = f'"incident_id":{json.dumps(incident_id)}'
+        where = [tables.proposal.c.cycle_id == cycle.cycle_id, tables.proposal.c.body.contains(named, autoescape=True)]
+        return queries.proposals(self.con, now, where, limit)
+
     def nights(self, limit: int) -> list[datetime]:
         """The moments that the newest cycles asked about, the newest first."""
         asked = tables.cycle.c.asof_at

@@ -111,15 +111,16 @@ def queue_sheet(queue: Queue, home: Path, on: date | None, show: Section | None 
     )
 
 
-def incident_sheet(incident: Incident, now: datetime) -> Sheet:
-    """An incident with its ranked factors, evidence, and whom it is about, as HTML."""
+def incident_sheet(incident: Incident, proposals: Sequence[ProposalView], now: datetime) -> Sheet:
+    """An incident with what is proposed for it, its ranked factors, evidence, and whom it is about, as HTML."""
     groups = (
         ("Hosts affected", incident.hosts_affected),
         ("Hosts that share it and are well", incident.hosts_at_stake),
         ("Parts at risk now", incident.parts_at_risk),
         ("Parts that failed", incident.parts_failed),
     )
-    return sheet("incident.html", incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
+    told = {"incident": incident, "proposals": proposals, "groups": groups}
+    return sheet("incident.html", now=now, shown=SHOWN_NAMES, **told)
 
 
 @dataclass(frozen=True)
