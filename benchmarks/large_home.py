@@ -163,7 +163,7 @@ def fill_ledger(home: Path, size: Size, asof: datetime) -> None:
 
 
 def _answers(taken: Sequence[Order], night: int, at: datetime) -> Iterator[Answer]:
-    """What the executor says: all is done, but of the last night three orders in four are under way or still to come."""
+    """What the executor says: all is done, but of the last night three orders in four are to come."""
     for n, order in enumerate(taken):
         done = at + timedelta(hours=2, seconds=n)
         if night == 0 and n % 4:

@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from threading import Lock, RLock, Thread
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -17,7 +18,10 @@ class _Answer:
 
     lock: Any = field(default_factory=RLock)
     values: list[Any] = field(default_factory=list)
-    at: float = 0.0
+    version: Hashable = None
+    """Of what the answer rests on, if that changes."""
+    began_at: float = -inf
+    """When whoever found out began to look."""
     renewing: bool = False
 
 
@@ -35,9 +39,29 @@ class Answers:
         answered = self._find(question)
         with answered.lock:  # whoever asks meanwhile waits for the first, rather than ask the same
             if not answered.values:
-                self._put(question, answered, ask())
-            value: T = answered.values[0]
-        return value
+                self._put(question, answered, ask(), None, monotonic())
+            return cast("T", answered.values[0])
+
+    def current(self, question: Hashable, version: Callable[[], Hashable], ask: Callable[[], T]) -> T:
+        """The answer as of now or later: found out by a look that began after this was called, or still the same.
+
+        While one looks, all who ask wait; then one more looks, for all of them. So however often that changes which the
+        answer rests on, nobody waits longer than two looks take.
+
+        Args:
+            question: what is asked.
+            version: changes whenever the answer may; what is looked at after it was told is at least as new.
+            ask: looks.
+        """
+        asked_at, now = monotonic(), version()
+        answered = self._find(question)
+        if answered.values and answered.version == now:
+            return cast("T", answered.values[0])
+        with answered.lock:
+            if not answered.values or (answered.version != now and answered.began_at < asked_at):
+                began_at, looked_at = monotonic(), version()
+                self._put(question, answered, ask(), looked_at, began_at)
+            return cast("T", answered.values[0])
 
     def aged(self, question: Hashable, ask: Callable[[], T], renew: Callable[[], T], for_seconds: float) -> T:
         """The answer as it was found last; one that is older than that is given too, while another is found out.
@@ -51,7 +75,7 @@ class Answers:
         value = self.get(question, ask)
         answered = self._find(question)
         with self._guard:
-            due = not answered.renewing and monotonic() - answered.at > for_seconds
+            due = not answered.renewing and monotonic() - answered.began_at > for_seconds
             answered.renewing |= due
         if due:
             Thread(target=self._renew, args=(question, answered, renew), daemon=True).start()
@@ -64,17 +88,18 @@ class Answers:
         return answered
 
     def _renew(self, question: Hashable, answered: _Answer, renew: Callable[[], object]) -> None:
+        began_at = monotonic()
         try:
-            self._put(question, answered, renew())
+            self._put(question, answered, renew(), None, began_at)
         finally:
             answered.renewing = False
 
-    def _put(self, question: Hashable, answered: _Answer, value: object) -> None:
+    def _put(self, question: Hashable, answered: _Answer, value: object, version: Hashable, began_at: float) -> None:
         with self._guard:
             before = self._answers.pop(question, answered)
             self._held += self._size(value) - sum(map(self._size, before.values))
-            answered.values[:] = [value]
-            answered.at = monotonic()
+            answered.values = [value]
+            answered.version, answered.began_at = version, began_at
             self._answers[question] = answered
             while self._held > self._most and len(self._answers) > 1:
                 _, oldest = self._answers.popitem(last=False)
@@ -95,7 +120,7 @@ class Known:
         unknown = [name for name in dict.fromkeys(names) if name not in before]
         if unknown:
             found |= dict.fromkeys(unknown)
-            found |= ask(unknown)
+            found.update(ask(unknown).items())
             kept = before if len(before) + len(found) <= self._most else {}
             kept.update(found)
             self._known = kept

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from dashboards.queue import Look
 from dashboards.views import ProposalView, StandingView
 from data.errors import LedgerError
-from decisions.ledger.listing import Wanted
+from decisions.ledger.listing import Selection
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ProposalPage:
     next: str | None
 
 
-def every(look: Look, wanted: Wanted, after: str | None, limit: int) -> ProposalPage:
+def every(look: Look, wanted: Selection, after: str | None, limit: int) -> ProposalPage:
     """At most `limit` proposals of all cycles that are wanted, after the one that the cursor names.
 
     Raises:
@@ -59,13 +59,11 @@ def page(look: Look, on: date | None, after: str | None, limit: int) -> Proposal
         cycle = look.book.cycle_of(after) if look.book else None
         if cycle is None:
             raise HTTPException(404, f"There is no proposal {after} to go on after. Leave `after` out to begin anew.")
-    listed = look.book.proposals(cycle.cycle_id, look.now) if look.book and cycle else []
-    ids = [each.proposal.proposal_id for each in listed]
+    ids = [each.proposal_id for each in look.book.asked(cycle.cycle_id)] if look.book and cycle else []
     start = ids.index(after) + 1 if after is not None else 0
-    asked = listed[start : start + limit]
-    more = start + limit < len(listed)
+    asked = ids[start : start + limit]
     return ProposalPage(
         standing=look.standing(cycle),
-        proposals=tuple(look.views(asked)),
-        next=asked[-1].proposal.proposal_id if more else None,
+        proposals=tuple(look.views(look.book.named(asked, look.now))) if look.book else (),
+        next=asked[-1] if start + limit < len(ids) else None,
     )

@@ -27,16 +27,18 @@ from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
-from dashboards.pages import MOST, SHOWN, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
+from dashboards.pages import SHOWN_BESIDES, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
+from dashboards.picking import Wanted
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
+from dashboards.ready import make_ready
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
 from dashboards.told import told
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
-from decisions.ledger.listing import Wanted
+from decisions.ledger.listing import Selection
 from decisions.ledger.values import Standing
 from decisions.policy import load as load_policy
 from pipelines.settings import LedgerSettings, Settings
@@ -59,7 +61,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     """
     settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
     view = LedgerView(ledger_url)
-    room = Room(home, view, clock, settings.policy.path)
+    room = Room(home, view, clock, settings.policy.path, make_ready)
     gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",
@@ -94,16 +96,23 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
 
 def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def queue(on: date | None = None, show: Section | None = None) -> HTMLResponse:
-        def made(look: Look) -> Sheet:
-            return queue_sheet(look.queue(on, MOST, show), room.home, on, show)
+    def queue(
+        on: date | None = None,
+        show: Section | None = None,
+        incident: Annotated[str | None, Query(max_length=200)] = None,
+        page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    ) -> HTMLResponse:
+        wanted = Wanted(on, show, incident, page)
 
-        return HTMLResponse(room.shared(("queue", on, show), made).filled({}))
+        def made(look: Look) -> Sheet:
+            return queue_sheet(look.queue(wanted), room.home, wanted)
+
+        return HTMLResponse(room.shared(wanted, made).filled({}))
 
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
         def made(look: Look) -> Sheet:
-            listed = look.book.sharing(incident_id, look.now, SHOWN) if look.book else []
+            listed = look.book.sharing(incident_id, look.now, SHOWN_BESIDES) if look.book else []
             return incident_sheet(_incident(look, incident_id), look.views(listed), look.now)
 
         return HTMLResponse(room.shared(("incident", incident_id), made).filled({}))
@@ -144,7 +153,7 @@ def _api(app: FastAPI, room: Room) -> None:
             return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
         if on is not None:
             raise HTTPException(422, "`on` names one cycle, and `cycle=all` asks for all. Leave one of them out.")
-        wanted = Wanted(host, standing)
+        wanted = Selection(host, standing)
         question = ("proposals of all cycles", wanted, after, limit)
         return told(room, question, ProposalPage, lambda look: every(look, wanted, after, limit))
 

@@ -1,9 +1,10 @@
 """The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 import duckdb
@@ -84,8 +85,8 @@ def open_fleet(window: Window) -> Iterator["FleetReader | None"]:
         if pane is None:
             yield None
             return
-        with pane.open() as con:
-            yield FleetReader(pane, con)
+        with ExitStack() as held:
+            yield FleetReader(pane, held)
     except duckdb.Error as error:
         msg = f"The snapshot in {window.home} cannot be read: {error}. Publish it again with `foreshock ingest`."
         raise WarehouseError(msg) from error
@@ -96,7 +97,13 @@ class FleetReader:
     """What the page asks of one snapshot."""
 
     pane: Pane
-    con: duckdb.DuckDBPyConnection
+    held: ExitStack
+    """What is let go of when nobody looks any more."""
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """A connection on the snapshot, made when something is asked that is not known yet."""
+        return self.held.enter_context(self.pane.open())
 
     def remembered(self, question: str, ask: Callable[[], T]) -> T:
         """The answer, worked out once for each snapshot, which never changes.

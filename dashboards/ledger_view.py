@@ -15,17 +15,20 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from dashboards.answers import Answers
 from data.errors import LedgerError
-from decisions.domain import Order, VmOutcome
+from decisions.domain import Proposal, VmOutcome
 from decisions.incidents.values import Incident
 from decisions.ledger import listing, notices, queries
 from decisions.ledger import schema as tables
-from decisions.ledger.listing import Wanted
+from decisions.ledger.listing import Selection
 from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
-from decisions.ledger.values import Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers
+from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers, load_proposal
 
+KEPT: Final = 64
+"""Answers about cycles."""
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
 
@@ -49,6 +52,7 @@ class LedgerView:
         self._watched: PoolProxiedConnection | None = None
         self._times_opened = 0
         self._watching = Lock()
+        self._kept: tuple[object, Answers] = None, Answers(KEPT)
 
     @contextmanager
     def open(self) -> Iterator["Reader | None"]:
@@ -61,7 +65,7 @@ class LedgerView:
             yield None
             return
         with _readable(), reading(self._engine) as con:
-            yield Reader(con) if _is_ours(con) else None
+            yield Reader(con, self._kept_of(con)) if _is_ours(con) else None
 
     def version(self) -> Hashable:
         """What changes with every change of the ledger, and hardly ever without; None when there is no ledger yet.
@@ -87,6 +91,13 @@ class LedgerView:
             self._watched, self._times_opened = self._engine.raw_connection(), self._times_opened + 1
         return self._watched
 
+    def _kept_of(self, con: Connection) -> Answers:
+        """What is kept of the ledger that the connection is on; another one has nothing in common with it."""
+        record, ledger = con.connection.info, self._kept
+        if record.get("file") != ledger[0]:
+            self._kept = ledger = record.get("file"), Answers(KEPT)
+        return ledger[1]
+
     def _is_missing(self) -> bool:
         return self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file()
 
@@ -107,6 +118,8 @@ class Reader:
     """What the page asks of one state of the ledger."""
 
     con: Connection
+    kept: Answers
+    """Of this ledger: what a cycle has written is never changed."""
 
     def cycle(self, after: datetime | None = None, until: datetime | None = None) -> Cycle | None:
         """The newest cycle that asked about a moment in (`after`, `until`], or None."""
@@ -139,7 +152,8 @@ class Reader:
 
     def incidents(self, cycle_id: str) -> list[Incident]:
         """The incidents that were found before the cycle was decided, the most telling first."""
-        return queries.incidents(self.con, [tables.incident.c.cycle_id == cycle_id])
+        where = [tables.incident.c.cycle_id == cycle_id]
+        return self.kept.get(("incidents", cycle_id), lambda: queries.incidents(self.con, where))
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as it was found last, or None."""
@@ -160,17 +174,36 @@ class Reader:
         asked = tables.cycle.c.asof_at
         return list(self.con.execute(select(asked).distinct().order_by(asked.desc()).limit(limit)).scalars())
 
-    def proposals(self, cycle_id: str, now: datetime) -> list[ListedProposal]:
-        """The cycle's proposals as they stand `now`, in the order of the verdict."""
-        return queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
+    def asked(self, cycle_id: str) -> tuple[Asked, ...]:
+        """What the cycle proposed, in the order of the verdict."""
+        return self.kept.get(("asked", cycle_id), lambda: queries.asked(self.con, cycle_id))
 
-    def listed(self, now: datetime, wanted: Wanted, after: str | None, limit: int) -> list[ListedProposal]:
+    def newest(self) -> str | None:
+        """The newest cycle."""
+        held = tables.cycle.c
+        newest = select(held.cycle_id).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        return self.con.execute(newest).scalar()
+
+    def cycles_since(self, at: datetime) -> list[str]:
+        """The cycles that asked about a moment after that one, the newest first."""
+        held = tables.cycle.c
+        query = select(held.cycle_id).where(held.asof_at > at)
+        return list(self.con.execute(query.order_by(held.asof_at.desc(), held.recorded_at.desc())).scalars())
+
+    def bodies(self, cycle_id: str, now: datetime, most: int) -> Iterator[Proposal]:
+        """At most so many proposals of the cycle that have not expired, in the order of the verdict."""
+        held = tables.proposal.c
+        query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
+        for body in self.con.execute(query.limit(most)).scalars():
+            yield load_proposal.__wrapped__(body)
+
+    def listed(self, now: datetime, wanted: Selection, after: str | None, limit: int) -> list[ListedProposal]:
         """Proposals of all cycles that are wanted, as they stand `now`; raises as `listing.page`."""
         return listing.page(self.con, now, wanted, after, limit)
 
     def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
         """Where the cycle's proposals stand `now`, in the order of the verdict."""
-        return queries.briefs(self.con, now, [tables.proposal.c.cycle_id == cycle_id])
+        return queries.briefs(self.con, now, cycle_id, self.asked(cycle_id))
 
     def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
         """The proposals of those ids as they stand `now`, in that order."""
@@ -196,10 +229,6 @@ class Reader:
         """Each order with its real start, where it stands and how its delivery goes."""
         held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
         return {listed.order.order_id: listed for listed in held}
-
-    def open_besides(self, cycle_id: str) -> list[Order]:
-        """Orders of other cycles that have not come to an end."""
-        return queries.open_orders(self.con, cycle_id)
 
     def channels(self) -> list[ListedChannel]:
         """How each notification channel fares."""

@@ -17,35 +17,15 @@ from markupsafe import Markup
 from dashboards import charts, words
 from dashboards.asker import ASKER
 from dashboards.evidence import Exhibit
+from dashboards.picking import BRIEF, PAGE, Wanted
 from dashboards.views import DeskView, FactorView, ProposalView, Queue
-from dashboards.words import Section
 from decisions.incidents.values import Incident
 
 GIB: Final = 1024**3
-SHOWN: Final = 50
+SHOWN_BESIDES: Final = 50
+"""Open orders of other nights."""
 SHOWN_NAMES: Final = 200
 """Hosts or parts of an incident; the command names them all."""
-SHOWN_BRIEF: Final = 15
-"""More than this of one part of the page are a link away: fewer where there is nothing to do."""
-BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
-"""Parts where there is nothing to do: their proposals take less room."""
-MOST: Final = {section: SHOWN_BRIEF if section in BRIEF else SHOWN for section in Section}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the page: its proposals, and how many more there are."""
-
-    section: Section
-    heading: str
-    meaning: str
-    count: int
-    proposals: Sequence[ProposalView]
-
-    @property
-    def hidden(self) -> int:
-        """How many are not shown."""
-        return self.count - len(self.proposals)
 
 
 @dataclass(frozen=True)
@@ -92,22 +72,22 @@ def page(template: str, **told: object) -> str:
     return sheet(template, **told).filled({}).decode()
 
 
-def queue_sheet(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> Sheet:
-    """The queue as HTML; with `show`, that part of it alone and whole."""
-    held = [_part(section, queue) for section in Section if queue.counts.get(section)]
-    cycle = queue.standing.cycle
+def queue_sheet(queue: Queue, home: Path, wanted: Wanted) -> Sheet:
+    """The queue as HTML."""
+    standing, cycle = queue.standing, queue.standing.cycle
     return sheet(
         "queue.html",
         queue=queue,
-        standing=queue.standing,
-        now=queue.standing.now,
-        day=day_of(cycle.asof_at) if cycle else on,
-        on=on,
+        standing=standing,
+        now=standing.now,
+        day=day_of(cycle.asof_at) if cycle else wanted.on,
+        wanted=wanted,
         home=home,
-        parts=held,
-        shown=[part for part in held if show in (None, part.section)],
-        show=show,
+        headings=words.HEADINGS,
+        incidents={each.incident_id: each for each in standing.incidents},
         nights=[day_of(night) for night in queue.nights],
+        page_of=PAGE,
+        besides_most=SHOWN_BESIDES,
     )
 
 
@@ -120,7 +100,7 @@ def incident_sheet(incident: Incident, proposals: Sequence[ProposalView], now: d
         ("Parts that failed", incident.parts_failed),
     )
     told = {"incident": incident, "proposals": proposals, "groups": groups}
-    return sheet("incident.html", now=now, shown=SHOWN_NAMES, **told)
+    return sheet("incident.html", now=now, shown=SHOWN_NAMES, besides_most=SHOWN_BESIDES, **told)
 
 
 @dataclass(frozen=True)
@@ -185,12 +165,6 @@ def refusal_page(title: str, detail: str) -> str:
 def day_of(asof_at: datetime) -> date:
     """The day that a question was about: a question on DATE is asked at the midnight that ends it."""
     return (asof_at - timedelta(microseconds=1)).date()
-
-
-def _part(section: Section, queue: Queue) -> Part:
-    heading, meaning = words.HEADINGS[section]
-    found = [view for view in queue.shown if view.state.section is section]
-    return Part(section, heading, meaning, queue.counts[section], found)
 
 
 _MARK: Final = token_hex(16)

@@ -1,20 +1,23 @@
 """The queue of a night: the cycle's proposals and the fleet's standing, from one look at snapshot and ledger each."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Final, TypeVar
 
 from dashboards import words
 from dashboards.answers import Answers
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
-from dashboards.present import Surroundings, present, section_of, urgency
+from dashboards.picking import Wanted
+from dashboards.present import Surroundings, card, present, section_of, urgency
 from dashboards.views import (
     BreakerView,
+    Card,
     CycleView,
     OpenView,
     ProposalView,
@@ -24,7 +27,9 @@ from dashboards.views import (
 )
 from dashboards.window import AT_ONCE_BYTES, Pane, Window
 from dashboards.words import Section
-from decisions.ledger.values import Cycle, ListedProposal
+from decisions.domain import Action
+from decisions.ledger import tally
+from decisions.ledger.values import Asked, Cycle, ListedProposal
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of
@@ -68,6 +73,8 @@ class Room:
         self._window = Window(home, self._make_ready, at_once_bytes)
         self._told = Answers(TOLD_MOST_BYTES, _size)
         self._policies = Answers(1)
+        self._ready_for: tuple[str, str | None] | None = None
+        self._readying, self._preparing = Lock(), Lock()
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -87,11 +94,12 @@ class Room:
             question: What is asked; nothing of who asks may go into the answer.
             make: Makes the answer.
         """
-        return self._told.get((question, self._version()), lambda: self.asked(make))
+        return self._told.current(question, self._version, lambda: self.asked(make))
 
     def asked(self, ask: Callable[["Look"], T]) -> T:
         """The answer, from a look of its own."""
         with self.look() as look:
+            self._keep_ready(look)
             return ask(look)
 
     @property
@@ -113,9 +121,21 @@ class Room:
         minutes = [at and at.replace(second=0, microsecond=0) for at in moments]
         return pane.name if pane is not None else None, self.ledger.version(), *minutes
 
+    def _keep_ready(self, look: "Look") -> None:
+        """Have a large snapshot made ready for a cycle that has come after it, while nobody waits."""
+        pane = look.fleet.pane if look.fleet is not None else None
+        if pane is None or not pane.large:
+            return
+        newest = look.book.newest() if look.book is not None else None
+        with self._readying:
+            if self._ready_for == (pane.name, newest):
+                return
+            self._ready_for = (pane.name, newest)
+        Thread(target=self._make_ready, args=(pane,), name="newest cycle", daemon=True).start()
+
     def _make_ready(self, pane: Pane) -> None:
-        with pane.open() as con, self.ledger.open() as book:
-            self._prepare(Look(FleetReader(pane, con), book, self))
+        with self._preparing, ExitStack() as held, self.ledger.open() as book:
+            self._prepare(Look(FleetReader(pane, held), book, self))
 
 
 def _size(told: object) -> int:
@@ -125,8 +145,8 @@ def _size(told: object) -> int:
 
 def _clock_of(pane: Pane) -> datetime | None:
     """The clock of a simulated fleet; None: the fleet is real."""
-    with pane.open() as con:
-        fresh = FleetReader(pane, con).freshness()
+    with ExitStack() as held:
+        fresh = FleetReader(pane, held).freshness()
     return fresh.telemetry_at if fresh.simulated else None
 
 
@@ -193,41 +213,50 @@ class Look:
             return self.book.cycle()
         return self.book.cycle(after=end_of(on) - timedelta(days=1), until=end_of(on))
 
-    def queue(self, on: date | None, most: Mapping[Section, int], show: Section | None = None) -> Queue:
-        """The whole page, with at most so many proposals of each part; with `show`, that part alone and whole."""
-        cycle = self.cycle(on)
+    def queue(self, wanted: Wanted) -> Queue:
+        """The whole page, with the most urgent of each part; or one part, or an incident's of it, page by page."""
+        cycle = self.cycle(wanted.on)
         briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else []
-        parts: dict[Section, list[str]] = {}
+        parts: dict[Section, list[Asked]] = {}
         for each in sorted(briefs, key=urgency):
-            parts.setdefault(section_of(each), []).append(each.proposal_id)
-        wanted = parts.items() if show is None else [(show, parts.get(show, []))]
-        ids = [name for part, names in wanted for name in (names if show else names[: most[part]])]
-        newest = on is None or cycle is None or self.book is None or self.book.cycle() == cycle
+            parts.setdefault(section_of(each), []).append(each.asked)
+        picked = wanted.picked(parts)
+        names = [each.proposal_id for part in picked for group in part.groups for each in group.shown]
+        cards = {each.proposal_id: each for each in self.cards(names)}
+        newest = wanted.on is None or cycle is None or self.book is None or self.book.cycle() == cycle
         return Queue(
             standing=self.standing(cycle, newest=newest),
-            counts={part: len(names) for part, names in parts.items()},
-            shown=tuple(self.views(self.book.named(ids, self.now))) if self.book else (),
+            counts={part: len(asked) for part, asked in parts.items()},
+            parts=tuple(part.filled(cards) for part in picked),
             open_besides=self._open_besides(cycle) if newest else (),
             nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
         )
 
+    def cards(self, proposal_ids: Sequence[str]) -> list[Card]:
+        """The proposals of one cycle as people see them among others, in that order."""
+        listed = self.book.named(proposal_ids, self.now) if self.book else []
+        around = self._around(listed, vms=())
+        return [card(each, around) for each in listed]
+
     def views(self, listed: Sequence[ListedProposal]) -> list[ProposalView]:
         """The proposals as people see them, in the same order; all of one cycle."""
+        around = self._around(listed, [plan.vm_id for each in listed for plan in each.proposal.vms])
+        return [present(each, around) for each in listed]
+
+    def _around(self, listed: Sequence[ListedProposal], vms: Sequence[str]) -> Surroundings:
+        """What is known around proposals of one cycle, and of those VMs."""
         if not listed or self.book is None:
-            return []
+            return Surroundings(self.now)
         at = listed[0].proposal.asof_at
         ids = [each.order_id for each in listed if each.order_id is not None]
-        hosts = [each.proposal.host_id for each in listed]
-        vms = [plan.vm_id for each in listed for plan in each.proposal.vms]
-        around = Surroundings(
+        return Surroundings(
             now=self.now,
             stop=self.book.stopped(),
-            places=self.fleet.places(hosts, at) if self.fleet else {},
+            places=self.fleet.places([each.proposal.host_id for each in listed], at) if self.fleet else {},
             kinds=self.fleet.kinds(vms, at) if self.fleet else {},
             orders=self.book.orders(ids),
             outcomes=self.book.outcomes(ids),
         )
-        return [present(each, around) for each in listed]
 
     def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
         """What holds for the whole fleet; notices are about the newest cycle only."""
@@ -273,9 +302,11 @@ class Look:
     def _open_besides(self, cycle: Cycle | None) -> tuple[OpenView, ...]:
         if cycle is None or self.book is None:
             return ()
+        own = {each.proposal_id for each in self.book.asked(cycle.cycle_id)}
         return tuple(
-            OpenView(order.order_id, order.host_id, words.ACTIONS[order.action], order.not_before, None)
-            for order in self.book.open_besides(cycle.cycle_id)
+            OpenView(order.order_id, order.host_id, words.ACTIONS[Action(order.action)], order.not_before)
+            for order in tally.open_orders(self.book.con)
+            if order.proposal_id not in own
         )
 
 

@@ -1,8 +1,7 @@
 """What everybody is told alike, as JSON: written once for each state of snapshot and ledger."""
 
 from collections.abc import Callable, Hashable
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 from starlette.responses import Response
@@ -21,10 +20,14 @@ def told(room: Room, question: Hashable, kind: type[T], make: Callable[[Look], T
         kind: the answer's type.
         make: makes it.
     """
-    body = room.shared(("v1", question), lambda look: _adapter(cast("Hashable", kind)).dump_json(make(look)))
+    body = room.shared(("v1", question), lambda look: _adapter(kind).dump_json(make(look)))
     return Response(body, media_type="application/json")
 
 
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_ADAPTERS: Final[dict[Any, TypeAdapter[Any]]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

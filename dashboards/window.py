@@ -31,6 +31,8 @@ class Pane:
     name: str
     """No other snapshot has it."""
     published_at: datetime
+    large: bool
+    """Whether it is made ready before it is shown."""
     con: duckdb.DuckDBPyConnection
     answers: Answers = field(default_factory=lambda: Answers(ANSWERS_MOST))
     known: dict[str, Known] = field(default_factory=dict)
@@ -92,7 +94,8 @@ class Window:
                 self._pane = self._open(named)
                 return self._pane
             if held is None:
-                self._pane = held = self._open(named)
+                self._pane = self._open(named)
+                return self._pane
             self._preparing = True
         Thread(target=self._change, args=(named,), name="next snapshot", daemon=True).start()
         return held
@@ -107,14 +110,13 @@ class Window:
         return _Named(path, f"{path} {told.st_ino} {told.st_mtime_ns}", told.st_size, at)
 
     def _open(self, named: _Named) -> Pane:
-        return Pane(named.name, named.at, open_snapshot(self.home, named.path))
+        return Pane(named.name, named.at, named.bytes > self._at_once, open_snapshot(self.home, named.path))
 
     def _change(self, named: _Named) -> None:
         """Make the snapshot ready, and show it; where that fails, whoever looks next is told why."""
         pane = None
         try:
-            held = self._pane
-            pane = held if held is not None and held.name == named.name else self._open(named)
+            pane = self._open(named)
             self._prepare(pane)
         except FileNotFoundError:
             pane = self._pane  # a newer one has taken its place

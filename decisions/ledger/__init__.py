@@ -20,7 +20,7 @@ from decisions.incidents.values import Incident
 from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
-from decisions.ledger.listing import Wanted
+from decisions.ledger.listing import Selection
 from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
@@ -125,7 +125,7 @@ class Ledger:
             found = queries.proposals(con, now, where, None if standing is not None else limit)
         return [each for each in found if standing in (None, each.standing)][:limit]
 
-    def listed(self, now: datetime, wanted: Wanted, limit: int) -> list[ListedProposal]:
+    def listed(self, now: datetime, wanted: Selection, limit: int) -> list[ListedProposal]:
         """Proposals of all cycles that are wanted, as they stand `now`: of the newest cycle first."""
         with reading(self._engine) as con:
             return listing.page(con, now, wanted, None, limit)

@@ -23,14 +23,14 @@ _UNDECIDED: Final = frozenset({Standing.WAITING, Standing.SHOWN})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which proposals are asked for; null: whatever it is."""
 
     host_id: str | None = None
     standing: Standing | None = None
 
 
-def page(con: Connection, now: datetime, wanted: Wanted, after: str | None, limit: int) -> list[ListedProposal]:
+def page(con: Connection, now: datetime, wanted: Selection, after: str | None, limit: int) -> list[ListedProposal]:
     """At most `limit` proposals as they stand `now`, those after that one where one is named.
 
     Raises:
@@ -45,7 +45,7 @@ def page(con: Connection, now: datetime, wanted: Wanted, after: str | None, limi
     return found[:limit]
 
 
-def _chunks(con: Connection, now: datetime, wanted: Wanted, after: str | None) -> Iterator[list[str]]:
+def _chunks(con: Connection, now: datetime, wanted: Selection, after: str | None) -> Iterator[list[str]]:
     """Ids of proposals that may be wanted, in order, each chunk of one cycle."""
     asked, cycle = tables.proposal.c, tables.cycle.c
     where = list(_may_stand(now, wanted))
@@ -73,7 +73,7 @@ def _place(con: Connection, proposal_id: str) -> Row[Any]:
     return held
 
 
-def _cycles(where: list[ColumnElement[bool]], now: datetime, wanted: Wanted) -> Select[tuple[str]]:
+def _cycles(where: list[ColumnElement[bool]], now: datetime, wanted: Selection) -> Select[tuple[str]]:
     """The cycles that hold such proposals, the newest first."""
     cycle, asked = tables.cycle.c, tables.proposal.c
     query = select(cycle.cycle_id).order_by(cycle.asof_at.desc(), cycle.recorded_at.desc(), cycle.cycle_id.desc())
@@ -84,7 +84,7 @@ def _cycles(where: list[ColumnElement[bool]], now: datetime, wanted: Wanted) -> 
     return query
 
 
-def _may_stand(now: datetime, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+def _may_stand(now: datetime, wanted: Selection) -> Iterator[ColumnElement[bool]]:
     """What the database can tell of the host and the standing; the last decision's end is looked at afterwards."""
     asked, said = tables.proposal.c, tables.decision.c
     if wanted.host_id is not None:

@@ -39,7 +39,7 @@ def list_(
         server: Address of the review app to ask, with a token in FORESHOCK_TOKEN; by default review.url.
         common: See every command.
     """
-    from decisions.ledger.listing import Wanted
+    from decisions.ledger.listing import Selection
     from decisions.ledger.values import Standing
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied
@@ -52,7 +52,7 @@ def list_(
         return Output({"proposals": [_told(each) for each in told]})
     with copied(settings) as ledger:
         wanted = Standing(standing) if standing else None
-        found = ledger.listed(now_of(settings), Wanted(host, wanted), limit)
+        found = ledger.listed(now_of(settings), Selection(host, wanted), limit)
     return Output({"proposals": [_line(listed) for listed in found]})
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from dashboards.app import create_app
 from decisions.domain import Verdict
 from decisions.ledger import Ledger
-from decisions.ledger.listing import Wanted
+from decisions.ledger.listing import Selection
 from tests.dashboards.conftest import ASOF, Night, verdict
 
 HOSTS = [each.host_id for each in verdict().proposals]
@@ -64,7 +64,7 @@ def test_all_cycles_are_asked_at_once(night: Night) -> None:
                 found += [each["proposal_id"] for each in page["proposals"]]
                 after = {"after": page["next"]} if page["next"] else None
             assert found == wanted
-    assert [each.proposal.proposal_id for each in Ledger(night.url).listed(later, Wanted(), 99)] == wanted
+    assert [each.proposal.proposal_id for each in Ledger(night.url).listed(later, Selection(), 99)] == wanted
 
 
 def test_an_id_may_hold_anything_that_text_can(night: Night) -> None:
