@@ -15,7 +15,8 @@ def windowed(night: Night, host: str = "r13-01") -> str:
     plans = tuple(VmPlan(f"{host}-vm{n}", Action.SELF_SERVICE, "r20-01", 12.0, ENDS) for n in (1, 2))
     asked = replace(proposal(host, Action.SELF_SERVICE, Autonomy.AUTO), asof_at=at, not_before=at, vms=plans)
     with night.ledger() as ledger:
-        (order_id,) = ledger.record(Verdict(at, "policy-7", "disk-4", (asked,), {}, ()), at).orders
+        ledger.record(Verdict(at, "policy-7", "disk-4", (asked,), {}, ()), at)
+        (order_id,) = (each.order.order_id for each in ledger.orders() if each.order.host_id == host)
         ledger.mark_sent(order_id, at)
         ledger.apply(Answer(order_id, OrderState.ACCEPTED, at))
     return order_id
