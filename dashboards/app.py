@@ -19,8 +19,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from dashboards import looking
-from dashboards.access import login, oidc
-from dashboards.access.gate import ComeBack, Gate, LoginNeeded, asked
+from dashboards.access import kept, login, oidc
+from dashboards.access.gate import ComeBack, Gate, LoginNeeded, SentInVain, asked
 from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, every, page
 from dashboards.deciding import Desk, api, forms, found, windows
@@ -81,9 +81,9 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     if settings.review.proxy_addresses:
         app.add_middleware(ByTlsOnly)
     app.add_middleware(SecurityHeaders)
-    kept = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
-    app.mount("/static", kept, name="static")
-    _refusals(app)
+    files = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
+    app.mount("/static", files, name="static")
+    _refusals(app, door)
     _pages(app, room)
     looking.routes(app, room)
     forms.routes(app, desk)
@@ -182,13 +182,18 @@ def _incident(look: Look, incident_id: str) -> Incident:
     return found
 
 
-def _refusals(app: FastAPI) -> None:
+def _refusals(app: FastAPI, door: Door) -> None:
     """Errors as problem+json under /v1, as a page elsewhere."""
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         more = error.more if isinstance(error, Problem) else {}
-        return _refusal(request, error.status_code, str(error.detail), error.headers, more)
+        said = str(error.detail) if error.detail not in _UNSAID else _UNSAID[error.detail].format(asked(request))
+        return _refusal(request, error.status_code, said, error.headers, more)
+
+    @app.exception_handler(SentInVain)
+    async def _in_vain(request: Request, error: SentInVain) -> Response:
+        return await kept.answer(door, request, error)
 
     @app.exception_handler(LoginNeeded)
     def _login(request: Request, _error: LoginNeeded) -> Response:
@@ -208,16 +213,21 @@ def _refusals(app: FastAPI) -> None:
         return _refusal(request, 503, str(error))
 
 
+_UNSAID: Final = {
+    "Not Found": "There is nothing at {}. /openapi.json lists what programs find here, the links above what people do.",
+    "Method Not Allowed": "{} cannot be asked like this. /openapi.json says how.",
+}
+"""What the framework says of addresses that it does not know, in our words."""
 _TITLES: Final = {
     401: "Log in first",
     403: "You may not",
     404: "Not found",
-    405: "Reads only",
+    405: "Not like this",
     409: "That cannot be done now",
     412: "Somebody was first",
     422: "That makes no sense",
     428: "Say what you have seen",
-    503: "Cannot be read now",
+    503: "Not available now",
 }
 
 

@@ -24,6 +24,7 @@ AUDIT_SHOWN: Final = 100
 
 _Owner = Annotated[str | None, Query(max_length=200)]
 _HostId = Annotated[str | None, Query(max_length=200)]
+_Text = Annotated[str, Query(max_length=200)]
 _Blank = BeforeValidator(lambda value: None if value == "" else value)
 _Day = Annotated[date | None, _Blank]
 
@@ -76,10 +77,14 @@ def _maintenance(app: FastAPI, room: Room) -> None:
         owner: _Owner = None,
         host: _HostId = None,
         after: After = None,
-        started: Annotated[str, Query(max_length=200)] = "",
+        started: _Text = "",
+        order_id: _Text = "",
+        vm_id: _Text = "",
+        reason: Annotated[str, Query(max_length=4_000)] = "",
     ) -> HTMLResponse:
         told = maintenance.told(room, owner or "", host or "", after)
-        return HTMLResponse(maintenance.page_of(told, started=started))
+        typed = maintenance.Typed(order_id, vm_id, reason)
+        return HTMLResponse(maintenance.page_of(told, started=started, typed=typed))
 
     @app.get("/v1/vms", tags=["maintenance"], response_model=Maintenance)
     def vms_json(

@@ -157,9 +157,9 @@ def passing_page(ahead: str) -> str:
     return _template("passing.html").render(ahead=ahead)
 
 
-def refusal_page(title: str, detail: str) -> str:
-    """An error as HTML."""
-    return _template("refusal.html").render(title=title, detail=detail)
+def refusal_page(title: str, detail: str, back: tuple[str, str] = ("/", "Back to the queue")) -> str:
+    """An error as HTML, with a link, by address and words, to where it goes on."""
+    return page("refusal.html", title=title, detail=detail, back=back)
 
 
 def day_of(asof_at: datetime) -> date:

@@ -31,6 +31,10 @@ class ComeBack(Exception):
     """A browser that followed a link from another site kept our cookie back; asked from our own page it sends it."""
 
 
+class SentInVain(HTTPException):
+    """A form without a login (401), or of a page that was made for another login (403)."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """What stands before every route."""
@@ -81,8 +85,9 @@ class Gate:
 
         Raises:
             HTTPException: 401, nobody has shown who they are; 403, they may not, or the form is not ours.
+            SentInVain: The same, of a form that a person may have typed into.
             LoginNeeded: The same, of somebody who reads a page.
-        ComeBack: A person may have a session, and the browser has not said so.
+            ComeBack: A person may have a session, and the browser has not said so.
         """
         path: str = request.scope["path"]
         program = path.startswith("/v1/")
@@ -95,12 +100,15 @@ class Gate:
                 _ask(program=program)
             return
         by_token = "authorization" in request.headers
+        if person is None and not program:
+            raise SentInVain(401, "Deciding takes a login.", SHOW_TOKEN)
         if person is None or (program and not by_token):
             raise HTTPException(401, "Deciding takes a token (Authorization: Bearer ...) or a login.", SHOW_TOKEN)
         if not by_token and not cookies.matches(request.cookies[cookies.SESSION], await _field(request)):
-            raise HTTPException(403, "The form did not come from a page of yours. Load the page and send it again.")
+            raise SentInVain(403, "The form did not come from a page of yours. Load the page and send it again.")
         if not person.role.decides and path != "/logout":
-            raise HTTPException(403, f"{person.name} is a {person.role} and may look, not decide.")
+            may = f"{person.name} is a {person.role} and may look, not decide. An operator or an admin may."
+            raise HTTPException(403, may)
 
 
 def _ask(*, program: bool) -> None:
@@ -143,5 +151,8 @@ def decider(request: Request, pool: str) -> Person:
         raise HTTPException(401, "Deciding takes a token or a login.", SHOW_TOKEN)
     if not person.may_decide(pool):
         held = ", ".join(person.pools)
-        raise HTTPException(403, f"{person.name} decides for {held or 'nothing'}, and this is {pool or 'of no pool'}.")
+        msg = (
+            f"{person.name} decides for {held or 'nothing'}, and this is {pool or 'of no pool'}. Ask somebody who may."
+        )
+        raise HTTPException(403, msg)
     return person

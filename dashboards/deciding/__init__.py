@@ -127,5 +127,6 @@ def found(look: Look, proposal_id: str) -> ListedProposal:
     """
     listed = look.book.proposal(proposal_id, look.now) if look.book else None
     if listed is None:
-        raise HTTPException(404, f"There is no proposal {proposal_id}. /v1/proposals lists them.")
+        msg = f"There is no proposal {proposal_id} here. The queue, and /v1/proposals, show those that there are."
+        raise HTTPException(404, msg)
     return listed

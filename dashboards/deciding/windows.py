@@ -22,6 +22,11 @@ _Long = Annotated[str, Form(max_length=4_000)]
 def routes(app: FastAPI, desk: Desk) -> None:
     """Put the form's route into the app."""
 
+    @app.get("/maintenance/start", include_in_schema=False)
+    def asked_again() -> Response:
+        """Who loads the address anew that the form went to finds the page."""
+        return RedirectResponse("/maintenance", 303)
+
     @app.post("/maintenance/start", response_class=HTMLResponse, include_in_schema=False)
     def start(
         request: Request,

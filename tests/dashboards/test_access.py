@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tests.dashboards.windows import windowed
 
 REQUIRED = Settings(review=ReviewSettings(authentication="required"))
 WORDS = {"verdict": "approve", "reason": "seen it before"}
+TYPED = 'its owner\'s "yes" & more ÄÖ/?#' + "é" * 900
 STARTED = {"vm_id": "r13-01-vm1", "reason": "owner asked"}
 
 
@@ -159,6 +162,34 @@ def test_whoever_may_gets_through(night: Night) -> None:
             headers = bearer(token(night), **{"if-match": "*"})
             answer = as_form or client.post(route, json=body, headers=headers)
         assert answer.status_code not in {401, 403, 404}, (path, answer.text)
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("ended", [True, False], ids=["login has ended", "another login"])
+def test_what_was_typed_outlives_the_login(night: Night, path: str, ended: bool) -> None:
+    """Who was away too long, or logged in anew elsewhere, is told that nothing was done, and finds the reason again."""
+    route, body = asked(night, path)
+    with night.client(ASOF) as client:
+        browser = Browser(client)
+        browser.log_in(token(night))
+        stale = cookies.csrf(client.cookies[cookies.SESSION])
+        client.cookies.clear()
+        if not ended:
+            browser.log_in(token(night))
+        answer = client.post(route, data={**body, "reason": TYPED, "csrf": stale}, follow_redirects=False)
+        assert "nothing was done" in answer.text
+        if ended:
+            sent = {
+                "csrf": field(answer.text, "csrf"),
+                "token": token(night),
+                "next": unescape(field(answer.text, "next")),
+            }
+            back = client.post("/login", data=sent, follow_redirects=False).headers["location"]
+        else:
+            (back,) = re.findall(r'href="([^"]+)">Back to it', answer.text)
+        page = client.get(unescape(back)).text
+    assert f">{escape(TYPED)}</textarea>" in page.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+    assert unchanged(night)
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])

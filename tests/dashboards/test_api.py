@@ -112,7 +112,7 @@ def test_horizons_are_in_order(client: TestClient) -> None:
         ("/v1/proposals?cycle=all&after=nope", 404, "no proposal nope to go on after"),
         ("/v1/proposals?cycle=all&on=2026-03-02", 422, "Leave one of them out"),
         ("/v1/proposals?standing=waiting", 422, "go with `cycle=all`"),
-        ("/v1/nothing", 404, "Not Found"),
+        ("/v1/nothing", 404, "There is nothing at /v1/nothing"),
     ],
 )
 def test_errors_are_problems(client: TestClient, path: str, status: int, said: str) -> None:
