@@ -151,8 +151,7 @@ def decider(request: Request, pool: str) -> Person:
         raise HTTPException(401, "Deciding takes a token or a login.", SHOW_TOKEN)
     if not person.may_decide(pool):
         held = ", ".join(person.pools)
-        msg = (
-            f"{person.name} decides for {held or 'nothing'}, and this is {pool or 'of no pool'}. Ask somebody who may."
-        )
+        decides = f"{person.name} decides for {held or 'nothing'}"
+        msg = f"{decides}, and this is {pool or 'of no pool'}. Ask somebody who may."
         raise HTTPException(403, msg)
     return person

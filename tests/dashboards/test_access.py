@@ -179,11 +179,8 @@ def test_what_was_typed_outlives_the_login(night: Night, path: str, ended: bool)
         answer = client.post(route, data={**body, "reason": TYPED, "csrf": stale}, follow_redirects=False)
         assert "nothing was done" in answer.text
         if ended:
-            sent = {
-                "csrf": field(answer.text, "csrf"),
-                "token": token(night),
-                "next": unescape(field(answer.text, "next")),
-            }
+            ahead = unescape(field(answer.text, "next"))
+            sent = {"csrf": field(answer.text, "csrf"), "token": token(night), "next": ahead}
             back = client.post("/login", data=sent, follow_redirects=False).headers["location"]
         else:
             (back,) = re.findall(r'href="([^"]+)">Back to it', answer.text)

@@ -177,7 +177,7 @@ def test_the_last_vm_ends_the_order_before_its_window_does(offered: Offered) -> 
         ({"reason": "x" * 2_001}, 422, "at most 2000 characters"),
         ({"vm_id": "v9"}, 409, "offers no window for VM v9"),
         ({"order_id": "o9"}, 404, "There is no order o9"),
-        ({"csrf": "forged"}, 403, "did not come from a page of yours"),
+        ({"csrf": "forged"}, 403, "opened before you logged in anew"),
     ],
 )
 def test_what_cannot_be_started_is_said(night: Night, changes: dict[str, str], status: int, says: str) -> None:
