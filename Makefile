@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons browser demo serve test test-fast test-heavy test-hypervisors test-pages pictures check format docs notebooks constraints \
+.PHONY: help setup daemons browser demo serve test test-fast test-heavy test-hypervisors test-pages pictures bench check format docs notebooks constraints \
 	clean
 
 help: ## list the targets
@@ -91,6 +91,9 @@ test-heavy: setup ## minutes and gigabytes: the whole drive history
 
 test-pages: setup browser ## every page in Debian's Chromium, under an accessibility checker from npm
 	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py
+
+bench: setup ## speed and memory beside pandas, polars and others, into docs/performance.md (an hour, idle machine)
+	$(BIN)/foreshock bench --write
 
 pictures: setup ## a picture of each review page into docs/pictures, of the demo's home (make demo first)
 	$(BIN)/python -m dashboards.pictures --home $${FORESHOCK_HOME:-.foreshock/demo}

@@ -42,7 +42,7 @@ VMS: Final = 10
 """On each host."""
 DRIVES: Final = 3
 """In each host."""
-MODEL: Final = "4"
+MODEL: Final = "disk-4"
 FEATURES: Final = (
     ("smart_197_rise_7d", 8.0, 1.84),
     ("smart_187", 2.0, 0.72),
@@ -85,7 +85,7 @@ def host(n: int) -> str:
 
 
 def proposal_id(night: int, rank: int) -> str:
-    """The name of a proposal; the last night is night 0."""
+    """The name of a proposal; the last night is night 0, and nights below are cycles that come after."""
     return f"proposal-{night}-{rank}"
 
 
@@ -124,7 +124,7 @@ _DAY: Final = """insert into disk_day (day, entity_key, ingested_at, smart_9_raw
     select $day, n, $at, 20000 + n % 9000, 30 + (n + ($day::date - date '2020-01-01')) % 7, n * 1000
     from range($drives) t (n)"""
 _RISKS: Final = """insert into risk
-    select $at, n, 'disk', '4', 'ok', null, r / 20, r / 8, r / 3, r, least(r * 1.4, 0.99),
+    select $at, n, 'disk', 'disk-4', 'ok', null, r / 20, r / 8, r / 3, r, least(r * 1.4, 0.99),
            case when $back = 0 and r > 0.2 then '[{"feature": "smart_197_rise_7d", "value": 8.0, "contribution": 1.84}]'
            end
     from (select n, (((n * 7919) % 1000) / 1000.0) ** 8 * (1 - 0.5 * ((n + $back) % 7) / 7) as r
@@ -166,7 +166,7 @@ def _answers(taken: Sequence[Order], night: int, at: datetime) -> Iterator[Answe
     """What the executor says: all is done, but of the last night three orders in four are to come."""
     for n, order in enumerate(taken):
         done = at + timedelta(hours=2, seconds=n)
-        if night == 0 and n % 4:
+        if night <= 0 and n % 4:
             yield Answer(order.order_id, (OrderState.ACCEPTED, OrderState.STARTED, OrderState.ACCEPTED)[n % 3], done)
             continue
         fates = (VmOutcome(plan.vm_id, "moved", plan.target_host_id, 1.2, interrupted=False) for plan in order.vms)
@@ -175,20 +175,20 @@ def _answers(taken: Sequence[Order], night: int, at: datetime) -> Iterator[Answe
 
 def verdict(size: Size, night: int, at: datetime) -> Verdict:
     """What the cycle of a night decided."""
-    count = size.open if night == 0 else size.a_night
+    count = size.open if night <= 0 else size.a_night
     picked = [proposal(size, night, rank, at) for rank in range(count)]
-    causes = tuple(_incident(size, n, picked, at) for n in range(3)) if night == 0 else ()
-    return Verdict(at, "policy-1", f"disk-{MODEL}", tuple(picked), {"earned_precision": count // 3}, (), causes)
+    causes = tuple(_incident(size, n, picked, at) for n in range(3)) if night <= 0 else ()
+    return Verdict(at, "policy-1", MODEL, tuple(picked), {"earned_precision": count // 3}, (), causes)
 
 
 def proposal(size: Size, night: int, rank: int, at: datetime) -> Proposal:
     """A proposal; most of the last night wait for a person, one in five of the others is carried out."""
     n = (night * 311 + rank * 17) % size.hosts
-    name, waits = host(n), night == 0 and rank % 20
+    name, waits = host(n), night <= 0 and rank % 20
     drives = [_drive(n, k, at) for k in range(DRIVES)]
     action, autonomy = Action.LIVE_MIGRATE, Autonomy.APPROVE
     if not waits:
-        autonomy = Autonomy.AUTO if night == 0 or rank % 5 == 0 else Autonomy.PROPOSE
+        autonomy = Autonomy.AUTO if night <= 0 or rank % 5 == 0 else Autonomy.PROPOSE
         action = action if autonomy is Autonomy.AUTO else Action.MONITOR
     plans = tuple(
         VmPlan(f"v{n * VMS + k:07d}", Action.LIVE_MIGRATE, host((n + 50_000 + k) % size.hosts), 14.0 + 9 * k)
@@ -208,14 +208,14 @@ def proposal(size: Size, night: int, rank: int, at: datetime) -> Proposal:
         reasons=(f"Host {name} fails within 14 days with a chance of 31%; it runs {VMS} VMs.",),
         blocked=("earned_precision: risks like this one come true in at least 12.0% of cases (lower bound)",),
         policy_version="policy-1",
-        model_version=f"disk-{MODEL}",
+        model_version=MODEL,
         steps=(
             Step(action, at + timedelta(hours=26), VMS, "once approved"),
             Step(Action.DECOMMISSION, None, 0, "empty"),
         ),
         pool=f"c{n // 200}",
         earned=(Earned(0.3, 0.56, 0.43, 0.69, 50, 20, 6, 16),),
-        incident_id=f"incident-{rank % 3}" if night == 0 and rank % 4 == 1 else None,
+        incident_id=f"incident-{rank % 3}" if night <= 0 and rank % 4 == 1 else None,
     )
 
 

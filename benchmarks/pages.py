@@ -4,10 +4,10 @@
 
 Makes the home (`benchmarks.large_home`) unless it is there, serves it with `foreshock review` in a process of its own,
 and asks for each page from another process: each reader asks again as soon as it has been answered. Pages of decisions
-and hosts are another one each time. The writer is a third process that does what a cycle does, without a pause: it
-publishes a new snapshot, records 5,000 proposals, and hands orders over and hears back, each in its own transaction.
-Beside each page stands a route of a bare FastAPI app that answers with a constant page of the same size. Prints one
-Markdown table; CPU is that of the server's process.
+and hosts are another one each time. The writer is a third process that does once a minute what a cycle does: it
+publishes two new snapshots, records 5,000 proposals, and goes on to hand orders over and to hear back, ten transactions
+a second; decisions are then asked for of the newest cycle. Beside each page stands a route of a bare FastAPI app that
+answers with a constant page of the same size. Prints one Markdown table; CPU is that of the server's process.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -38,19 +38,34 @@ from data.warehouse import Warehouse
 from decisions.domain import Answer, OrderState
 from decisions.ledger import Ledger
 
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
 SMALL: Final = Size(hosts=2_000, days=30, nights=20, a_night=30, open=300)
 REVIEW: Final = "from pipelines.cli import main; raise SystemExit(main(['review', '--port', '0', '--json']))"
 BARE: Final = "from benchmarks.pages import bare; bare()"
+CYCLE_SECONDS: Final = 60
+READY_SECONDS: Final = 0.05
+"""A decision that nobody has asked for yet takes longer until its snapshot has been made ready."""
+NIGHT: Final = multiprocessing.get_context("spawn").Value("q", 0)
+"""The night of the newest cycle."""
+
+
+def newest(size: Size, n: int) -> str:
+    """A proposal of the newest cycle."""
+    return large_home.proposal_id(NIGHT.value, n * 37 % size.open)
+
+
 PAGES: Final[dict[str, Callable[[Size, int], str]]] = {
     "queue": lambda _size, _n: "/",
-    "decision": lambda size, n: f"/proposals/{large_home.proposal_id(0, n * 37 % size.open)}",
+    "decision": lambda size, n: f"/proposals/{newest(size, n)}",
     "fleet": lambda _size, _n: "/fleet",
     "host": lambda size, n: f"/hosts/{large_home.host(n * 311 % size.hosts)}",
     "maintenance": lambda _size, _n: "/maintenance",
     "maintenance of an owner": lambda _size, n: f"/maintenance?owner=owner{n * 7 % 3000}",
     "audit": lambda _size, _n: "/audit",
     "/v1/proposals": lambda _size, _n: "/v1/proposals",
-    "/v1/proposals/ID": lambda size, n: f"/v1/proposals/{large_home.proposal_id(0, n * 37 % size.open)}",
+    "/v1/proposals/ID": lambda size, n: f"/v1/proposals/{newest(size, n)}",
     "/v1/fleet": lambda _size, _n: "/v1/fleet",
     "/v1/vms": lambda _size, _n: "/v1/vms",
     "/v1/audit": lambda _size, _n: "/v1/audit",
@@ -84,6 +99,7 @@ def main(asked: argparse.Namespace) -> None:
         began = time.monotonic()
         large_home.build(home, size, large_home.midnight())
         print(f"made {home.name} in {time.monotonic() - began:,.0f} s", flush=True)
+    NIGHT.value = newest_night(home)
     system = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"\n{size.hosts:,} hosts, {size.open:,} open proposals, {asked.readers} readers; {system}\n")
     print("| | a second | median ms | 95th | 99th | CPU ms | KiB | times a constant page | load |\n" + "|---" * 9 + "|")
@@ -95,6 +111,14 @@ def main(asked: argparse.Namespace) -> None:
         with writing(home, size):
             for name in names:
                 show(f"{name}, while a cycle writes", read(url, process, asked, size, name))
+
+
+def newest_night(home: Path) -> int:
+    """The night of the newest cycle that the home holds."""
+    with Ledger(f"sqlite:///{(home / 'ledger.db').absolute()}") as ledger:
+        (cycle,) = ledger.cycles(1)
+        (first,) = ledger.proposals(cycle.asof_at, cycle_id=cycle.cycle_id, limit=1)
+    return -int(first.proposal.proposal_id.rsplit("-", 1)[0].removeprefix("proposal-").removeprefix("-"))
 
 
 def show(name: str, run: Run) -> None:
@@ -110,7 +134,12 @@ def warm_up(url: str, size: Size) -> None:
     """Ask for every page once, as a server that has been up for a while has been asked."""
     for name in PAGES:
         _once(url, PAGES[name](size, 0))
-    time.sleep(5)
+    for n in range(300):
+        began = time.perf_counter()
+        _once(url, PAGES["decision"](size, n))
+        if time.perf_counter() - began < READY_SECONDS:
+            return
+        time.sleep(1)
 
 
 def read(url: str, process: int, asked: argparse.Namespace, size: Size, name: str) -> Run:
@@ -209,36 +238,46 @@ def bare() -> None:
 @contextmanager
 def writing(home: Path, size: Size) -> Iterator[None]:
     """Write as cycles do for as long as it is held."""
-    one = multiprocessing.get_context("spawn").Process(target=cycles, args=(home, size), daemon=True)
+    one = multiprocessing.get_context("spawn").Process(target=cycles, args=(home, size, NIGHT), daemon=True)
     one.start()
+    while NIGHT.value == 0:
+        time.sleep(0.1)
     yield
     one.terminate()
     one.join()
 
 
-def cycles(home: Path, size: Size) -> None:
-    """One cycle after another: a new snapshot, a verdict, and orders on their way, until the process is ended."""
+def cycles(home: Path, size: Size, night: "Synchronized[int]") -> None:
+    """One cycle after another, as a cycle goes: snapshots, a verdict between them, and orders on their way."""
     os.nice(5)
     asof = large_home.midnight()
     with Ledger(f"sqlite:///{(home / 'ledger.db').absolute()}") as ledger:
         for n in count(int(time.time())):
             at = asof + timedelta(microseconds=n % 10**9)
-            with Warehouse.open(home) as warehouse:
-                warehouse.con.execute(
-                    "insert into ingest_file values (now(), 's0', $file, 1, 1, 0, 0)", {"file": str(n)}
-                )
-                warehouse.publish()
+            publish(home, n)
             ledger.record(large_home.verdict(size, -n, at), at)
-            _carry_out(ledger)
+            night.value = -n
+            _carry_out(ledger, CYCLE_SECONDS / 2)
+            publish(home, n)
+            _carry_out(ledger, CYCLE_SECONDS / 2)
 
 
-def _carry_out(ledger: Ledger) -> None:
-    """Hand sixty orders over, and hear that they are done."""
-    now = large_home.midnight() + timedelta(hours=3)
-    for order in ledger.lease(now, 60, 60):
-        ledger.mark_sent(order.order_id, now)
-        for state in (OrderState.ACCEPTED, OrderState.STARTED, OrderState.COMPLETED):
-            ledger.apply(Answer(order.order_id, state, now))
+def publish(home: Path, n: int) -> None:
+    """A new snapshot."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.con.execute("insert into ingest_file values (now(), 's0', $n::varchar, 1, 1, 0, 0)", {"n": n})
+        warehouse.publish()
+
+
+def _carry_out(ledger: Ledger, seconds: float) -> None:
+    """Hand orders over and hear that they are done, ten transactions a second."""
+    began, now = time.monotonic(), large_home.midnight() + timedelta(hours=3)
+    while time.monotonic() - began < seconds:
+        for order in ledger.lease(now, 1, 60):
+            ledger.mark_sent(order.order_id, now)
+            for state in (OrderState.ACCEPTED, OrderState.STARTED, OrderState.COMPLETED):
+                ledger.apply(Answer(order.order_id, state, now))
+        time.sleep(0.5)
 
 
 def options(told: Sequence[str] | None = None) -> argparse.Namespace:

@@ -57,11 +57,16 @@ class Answers:
         answered = self._find(question)
         if answered.values and answered.version == now:
             return cast("T", answered.values[0])
-        with answered.lock:
+        waited = not answered.lock.acquire(blocking=False)
+        if waited:
+            answered.lock.acquire()
+        try:
             if not answered.values or (answered.version != now and answered.began_at < asked_at):
-                began_at, looked_at = monotonic(), version()
+                began_at, looked_at = monotonic(), version() if waited else now
                 self._put(question, answered, ask(), looked_at, began_at)
             return cast("T", answered.values[0])
+        finally:
+            answered.lock.release()
 
     def aged(self, question: Hashable, ask: Callable[[], T], renew: Callable[[], T], for_seconds: float) -> T:
         """The answer as it was found last; one that is older than that is given too, while another is found out.

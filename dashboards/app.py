@@ -33,7 +33,7 @@ from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
 from dashboards.ready import make_ready
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
-from dashboards.told import told
+from dashboards.told import Written, told, written
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
@@ -157,22 +157,27 @@ def _api(app: FastAPI, room: Room) -> None:
         question = ("proposals of all cycles", wanted, after, limit)
         return told(room, question, ProposalPage, lambda look: every(look, wanted, after, limit))
 
-    @app.get("/v1/incidents", tags=["incidents"])
+    @app.get("/v1/incidents", tags=["incidents"], response_model=list[Incident])
     def incidents(
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
-    ) -> list[Incident]:
+    ) -> Response:
         """What hosts that fail had in common when the cycle was decided, the most telling first, with evidence."""
-        with room.look() as look:
+
+        def made(look: Look) -> list[Incident]:
             cycle = look.cycle(on)
             return look.book.incidents(cycle.cycle_id) if look.book and cycle else []
 
-    @app.get("/v1/proposals/{proposal_id}", tags=["proposals"])
-    def proposal(response: Response, proposal_id: str) -> ProposalView:
+        return told(room, ("incidents", on), list[Incident], made)
+
+    @app.get("/v1/proposals/{proposal_id}", tags=["proposals"], response_model=ProposalView)
+    def proposal(proposal_id: str) -> Response:
         """One proposal with its reasons, prices, VMs and what became of it; its ETag is what a decision names."""
-        with room.look() as look:
+
+        def made(look: Look) -> Written:
             view = look.views([found(look, proposal_id)])[0]
-        response.headers["etag"] = f'"{view.etag}"'
-        return view
+            return written(ProposalView, view, view.etag)
+
+        return room.shared(("v1 proposal", proposal_id), made).response()
 
 
 def _incident(look: Look, incident_id: str) -> Incident:

@@ -69,6 +69,7 @@ class Picture:
     """Data and layout for Plotly, JSON-ready."""
 
 
+@lru_cache(maxsize=4_096)
 def number(value: float | None, unit: Unit = "count") -> str:
     """A value of a chart as people read it."""
     if value is None:

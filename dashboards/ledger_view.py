@@ -6,13 +6,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from dashboards.answers import Answers
@@ -178,32 +179,28 @@ class Reader:
         """What the cycle proposed, in the order of the verdict."""
         return self.kept.get(("asked", cycle_id), lambda: queries.asked(self.con, cycle_id))
 
-    def newest(self) -> str | None:
-        """The newest cycle."""
+    def newest(self) -> tuple[str, datetime] | None:
+        """The newest cycle and the moment it asked about."""
         held = tables.cycle.c
-        newest = select(held.cycle_id).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
-        return self.con.execute(newest).scalar()
+        query = select(held.cycle_id, held.asof_at).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        row = self.con.execute(query).first()
+        return (row.cycle_id, row.asof_at) if row is not None else None
 
-    def cycles_since(self, at: datetime) -> list[str]:
-        """The cycles that asked about a moment after that one, the newest first."""
-        held = tables.cycle.c
-        query = select(held.cycle_id).where(held.asof_at > at)
-        return list(self.con.execute(query.order_by(held.asof_at.desc(), held.recorded_at.desc())).scalars())
-
-    def bodies(self, cycle_id: str, now: datetime, most: int) -> Iterator[Proposal]:
-        """At most so many proposals of the cycle that have not expired, in the order of the verdict."""
+    def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
+        """The proposals of the cycle that have not expired, in the order of the verdict."""
         held = tables.proposal.c
         query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
-        for body in self.con.execute(query.limit(most)).scalars():
+        for body in self.con.execute(query).scalars():
             yield load_proposal.__wrapped__(body)
 
     def listed(self, now: datetime, wanted: Selection, after: str | None, limit: int) -> list[ListedProposal]:
         """Proposals of all cycles that are wanted, as they stand `now`; raises as `listing.page`."""
         return listing.page(self.con, now, wanted, after, limit)
 
-    def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
-        """Where the cycle's proposals stand `now`, in the order of the verdict."""
-        return queries.briefs(self.con, now, cycle_id, self.asked(cycle_id))
+    def briefs(self, cycle_id: str, now: datetime) -> dict[str, Brief]:
+        """Where those of the cycle's proposals stand `now` that have an order or a decision."""
+        made = self.kept.get(("by name", cycle_id), lambda: {each.proposal_id: each for each in self.asked(cycle_id)})
+        return queries.briefs(self.con, now, cycle_id, made)
 
     def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
         """The proposals of those ids as they stand `now`, in that order."""
@@ -234,6 +231,7 @@ class Reader:
         """How each notification channel fares."""
         return notices.channels(self.con)
 
+    @cached_property
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""
         last = last_control(self.con)
@@ -281,12 +279,20 @@ def _begin_read_only(con: Connection) -> None:
 
 
 def _is_ours(con: Connection) -> bool:
-    if con.engine.dialect.name != "sqlite":
-        there = inspect(con).has_table("alembic_version")
-    else:
-        there = bool(con.exec_driver_sql("select 1 from sqlite_master where name = 'alembic_version'").first())
-    held = con.execute(text("select version_num from alembic_version")).scalar() if there else tables.HEAD
-    if held != tables.HEAD:
+    held = _held_version(con)
+    if held not in {None, tables.HEAD}:
         msg = f"The ledger is at version {held}, and this program reads {tables.HEAD}. Run one cycle with this program."
         raise LedgerError(msg)
-    return there
+    return held is not None
+
+
+def _held_version(con: Connection) -> str | None:
+    if con.dialect.name != "sqlite" and not inspect(con).has_table("alembic_version"):
+        return None
+    try:
+        row = con.exec_driver_sql("select version_num from alembic_version").first()
+    except OperationalError as error:
+        if "no such table" in str(error.orig):
+            return None
+        raise
+    return str(row[0]) if row is not None else None

@@ -115,14 +115,23 @@ class Decision:
         return 2 * len(self.sheet)
 
 
-def decision(desk: DeskView, exhibit: Exhibit | None) -> Decision:
+def drawn(exhibit: Exhibit | None) -> Markup:
+    """The evidence as HTML; empty where the snapshot knows none."""
+    if exhibit is None:
+        return Markup()
+    return Markup(_template("exhibit.html").render(exhibit=exhibit))  # noqa: S704 - from a template that escapes
+
+
+def decision(desk: DeskView, evidence: Markup, *, ready: bool = True) -> Decision:
     """A proposal with what a person needs to decide on it.
 
     Args:
         desk: what is shown.
-        exhibit: the evidence for the riskiest part, where the snapshot knows it.
+        evidence: the evidence for the riskiest part, drawn.
+        ready: whether what the snapshot knows is known here, too; it will be in a moment.
     """
-    return Decision(sheet("decide.html", desk=desk, view=desk.proposal, now=desk.now, exhibit=exhibit), desk)
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "drawn": evidence, "ready": ready}
+    return Decision(sheet("decide.html", **shown), desk)
 
 
 _OWN: Final = ("said", "jump", "own_forms", "countdown")

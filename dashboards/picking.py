@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
 from typing import Final
 
+from dashboards import words
 from dashboards.views import Card, Group, Part
 from dashboards.words import Section
-from decisions.ledger.values import Asked
+from decisions.domain import Action, Autonomy
+from decisions.ledger.queries import untouched
+from decisions.ledger.values import Asked, Brief, Standing
 
 SHOWN: Final = 20
 """Groups of one part of the page; more are a link away."""
@@ -20,6 +23,46 @@ PAGE: Final = 50
 """Proposals of a part that is shown alone."""
 BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
 """Parts where there is nothing to do: their proposals take less room."""
+
+
+def parts(asked: Sequence[Asked], briefs: Mapping[str, Brief], now: datetime) -> dict[Section, list[Asked]]:
+    """The proposals of a cycle by part of the page, the most urgent first.
+
+    What starts first is the most urgent; what has no order has no start of its own, so there the order of the verdict
+    decides, what is put off last.
+
+    Args:
+        asked: the cycle's proposals, in the order of its verdict.
+        briefs: where those stand that have an order or a decision.
+        now: the moment that they are looked at.
+    """
+    found: dict[Section, list[Asked]] = {}
+    sections: dict[tuple[Action, Autonomy, bool], Section] = {}
+    for one in asked:
+        if one.proposal_id in briefs:
+            continue
+        alike = one.action, one.autonomy, one.expires_at <= now
+        section = sections.get(alike)
+        if section is None:
+            standing = untouched(one, now)
+            sections[alike] = section = words.section(standing, one.action, one.autonomy, None, None)
+        found.setdefault(section, []).append(one)
+    for brief in briefs.values():
+        found.setdefault(_section(brief), []).append(brief.asked)
+    for section in {_section(brief) for brief in briefs.values()}:
+        found[section].sort(key=lambda one: _urgency(one, briefs.get(one.proposal_id)))
+    return found
+
+
+def _section(brief: Brief) -> Section:
+    asked = brief.asked
+    return words.section(brief.standing, asked.action, asked.autonomy, brief.order_state, brief.outbox_state)
+
+
+def _urgency(one: Asked, brief: Brief | None) -> tuple[bool, datetime, int]:
+    if brief is None:
+        return False, one.asof_at, one.rank
+    return brief.standing is Standing.SNOOZED, brief.starts_at or one.asof_at, one.rank
 
 
 @dataclass(frozen=True)
@@ -76,7 +119,7 @@ def _some(section: Section, asked: Sequence[Asked]) -> PickedPart:
     """The most urgent groups of a part; an incident stands where its most urgent proposal does."""
     groups: dict[str, list[Asked]] = {}
     for one in asked:
-        groups.setdefault(one.incident_id or f"alone {one.proposal_id}", []).append(one)
+        groups.setdefault(one.incident_id or one.proposal_id, []).append(one)
     most = SHOWN_BRIEF if section in BRIEF else SHOWN
     shown = [
         PickedGroup(group[0].incident_id, len(group), group[:SHOWN_OF_INCIDENT])

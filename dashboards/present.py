@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from dashboards import words
 from dashboards.fleet_view import Place, VmKind
@@ -21,7 +20,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.domain import EntityRisk, Proposal, VmOutcome, VmPlan
-from decisions.ledger.values import Brief, ListedOrder, ListedProposal, Standing, Stop
+from decisions.ledger.values import ListedOrder, ListedProposal, Stop
 from features.wording import reason
 
 
@@ -94,24 +93,6 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         decision=listed.decision,
         etag=listed.etag,
     )
-
-
-_PLACES: Final = {section: place for place, section in enumerate(Section)}
-
-
-def urgency(brief: Brief) -> tuple[int, bool, datetime]:
-    """Sorts by part of the page, then by start; equals stay in the order of the verdict, the most to gain first.
-
-    What has no order has no start of its own, so there the order of the verdict decides, put-off ones last.
-    """
-    place = _PLACES[section_of(brief)]
-    return place, brief.standing is Standing.SNOOZED, brief.starts_at or brief.asked.asof_at
-
-
-def section_of(brief: Brief) -> Section:
-    """Which part of the page the proposal belongs to."""
-    asked = brief.asked
-    return words.section(brief.standing, asked.action, asked.autonomy, brief.order_state, brief.outbox_state)
 
 
 def _prices(proposal: Proposal) -> tuple[PriceView, ...]:

@@ -5,16 +5,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from math import inf
 from pathlib import Path
-from threading import Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread
+from time import monotonic
 from typing import Final, TypeVar
 
 from dashboards import words
 from dashboards.answers import Answers
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
-from dashboards.picking import Wanted
-from dashboards.present import Surroundings, card, present, section_of, urgency
+from dashboards.picking import Wanted, parts
+from dashboards.present import Surroundings, card, present
 from dashboards.views import (
     BreakerView,
     Card,
@@ -26,10 +28,9 @@ from dashboards.views import (
     StopView,
 )
 from dashboards.window import AT_ONCE_BYTES, Pane, Window
-from dashboards.words import Section
 from decisions.domain import Action
 from decisions.ledger import tally
-from decisions.ledger.values import Asked, Cycle, ListedProposal
+from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of
@@ -40,6 +41,10 @@ OVERDUE: Final = timedelta(hours=30)
 
 TOLD_MOST_BYTES: Final = 64 * 1024**2
 """Of pages and answers that are kept; those of states that have passed go first."""
+AT_ONCE: Final = 3
+"""Answers that are made at the same time; more of them would only take turns, and each turn costs."""
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How often it is looked whether a cycle has come that a large snapshot is not ready for."""
 _SMALL_BYTES: Final = 1_000
 
 Clock = Callable[[], datetime]
@@ -73,8 +78,9 @@ class Room:
         self._window = Window(home, self._make_ready, at_once_bytes)
         self._told = Answers(TOLD_MOST_BYTES, _size)
         self._policies = Answers(1)
-        self._ready_for: tuple[str, str | None] | None = None
-        self._readying, self._preparing = Lock(), Lock()
+        self._preparing = Lock()
+        self._looked_at = -inf
+        self._at_once = BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -98,8 +104,10 @@ class Room:
 
     def asked(self, ask: Callable[["Look"], T]) -> T:
         """The answer, from a look of its own."""
-        with self.look() as look:
-            self._keep_ready(look)
+        with self._at_once, self.look() as look:
+            if monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
+                self._looked_at = monotonic()
+                self.is_ready(look, look.now)
             return ask(look)
 
     @property
@@ -119,23 +127,41 @@ class Room:
         data = pane.answers.get("its clock", lambda: _clock_of(pane)) if pane is not None else None
         moments = [datetime.now(UTC), self.clock() if self.clock is not None else data]
         minutes = [at and at.replace(second=0, microsecond=0) for at in moments]
-        return pane.name if pane is not None else None, self.ledger.version(), *minutes
+        seen = (pane.name, len(pane.ready)) if pane is not None else None
+        return seen, self.ledger.version(), *minutes
 
-    def _keep_ready(self, look: "Look") -> None:
-        """Have a large snapshot made ready for a cycle that has come after it, while nobody waits."""
+    def is_ready(self, look: "Look", asof_at: datetime) -> bool:
+        """Whether a proposal of that moment may be looked at with all that is around it.
+
+        Only of a large snapshot and of the newest cycle it may not: then that is being found out for all its proposals.
+        """
         pane = look.fleet.pane if look.fleet is not None else None
-        if pane is None or not pane.large:
-            return
         newest = look.book.newest() if look.book is not None else None
-        with self._readying:
-            if self._ready_for == (pane.name, newest):
-                return
-            self._ready_for = (pane.name, newest)
-        Thread(target=self._make_ready, args=(pane,), name="newest cycle", daemon=True).start()
+        if pane is None or not pane.large or newest is None:
+            return True
+        cycle_id, newest_at = newest
+        if cycle_id in pane.ready:
+            return True
+        if self._preparing.acquire(blocking=False):
+            Thread(target=self._make_ready_and_release, args=(pane,), name="newest cycle", daemon=True).start()
+        return asof_at != newest_at
+
+    def _make_ready_and_release(self, pane: Pane) -> None:
+        try:
+            self._prepare_pane(pane)
+        finally:
+            self._preparing.release()
 
     def _make_ready(self, pane: Pane) -> None:
-        with self._preparing, ExitStack() as held, self.ledger.open() as book:
+        with self._preparing:
+            self._prepare_pane(pane)
+
+    def _prepare_pane(self, pane: Pane) -> None:
+        with ExitStack() as held, self.ledger.open() as book:
+            newest = book.newest() if book is not None else None
             self._prepare(Look(FleetReader(pane, held), book, self))
+        if newest is not None:
+            pane.ready.add(newest[0])
 
 
 def _size(told: object) -> int:
@@ -157,6 +183,13 @@ class Look:
     fleet: FleetReader | None
     book: Reader | None
     room: Room
+    gathered: bool = True
+    """Whether what the snapshot knows around proposals may be asked."""
+
+    @property
+    def around(self) -> FleetReader | None:
+        """What tells what is around proposals."""
+        return self.fleet if self.gathered else None
 
     def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
         """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
@@ -202,7 +235,7 @@ class Look:
     @cached_property
     def stopped(self) -> StopView | None:
         """Who threw the kill switch, or None."""
-        stop = self.book.stopped() if self.book else None
+        stop = self.book.stopped if self.book else None
         return StopView(stop.by, stop.reason, stop.at) if stop else None
 
     def cycle(self, on: date | None) -> Cycle | None:
@@ -216,17 +249,16 @@ class Look:
     def queue(self, wanted: Wanted) -> Queue:
         """The whole page, with the most urgent of each part; or one part, or an incident's of it, page by page."""
         cycle = self.cycle(wanted.on)
-        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else []
-        parts: dict[Section, list[Asked]] = {}
-        for each in sorted(briefs, key=urgency):
-            parts.setdefault(section_of(each), []).append(each.asked)
-        picked = wanted.picked(parts)
+        asked = self.book.asked(cycle.cycle_id) if self.book and cycle else ()
+        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else {}
+        found = parts(asked, briefs, self.now)
+        picked = wanted.picked(found)
         names = [each.proposal_id for part in picked for group in part.groups for each in group.shown]
         cards = {each.proposal_id: each for each in self.cards(names)}
         newest = wanted.on is None or cycle is None or self.book is None or self.book.cycle() == cycle
         return Queue(
             standing=self.standing(cycle, newest=newest),
-            counts={part: len(asked) for part, asked in parts.items()},
+            counts={part: len(asked) for part, asked in found.items()},
             parts=tuple(part.filled(cards) for part in picked),
             open_besides=self._open_besides(cycle) if newest else (),
             nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
@@ -251,9 +283,9 @@ class Look:
         ids = [each.order_id for each in listed if each.order_id is not None]
         return Surroundings(
             now=self.now,
-            stop=self.book.stopped(),
-            places=self.fleet.places([each.proposal.host_id for each in listed], at) if self.fleet else {},
-            kinds=self.fleet.kinds(vms, at) if self.fleet else {},
+            stop=self.book.stopped,
+            places=self.around.places([each.proposal.host_id for each in listed], at) if self.around else {},
+            kinds=self.around.kinds(vms, at) if self.around else {},
             orders=self.book.orders(ids),
             outcomes=self.book.outcomes(ids),
         )

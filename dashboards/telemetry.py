@@ -191,17 +191,28 @@ def peers(fleet: FleetReader, one: Part, by: Measure) -> Peers | None:
     held = makes(fleet, [one.model or ""], by).get(one.model or "")
     if held is None:
         return None
-    keys, told, ranked = held
-    at = int(np.searchsorted(keys, one.entity_key))
-    if at == keys.size or keys[at] != one.entity_key:
+    at = int(np.searchsorted(held.keys, one.entity_key))
+    if at == held.keys.size or held.keys[at] != one.entity_key:
         return None
-    value, count = float(told[at]), int(ranked.size)
-    below, upto = (int(np.searchsorted(ranked, value, side)) for side in ("left", "right"))
-    return Peers(value, count, below / count, (upto - below) / count, float(np.median(ranked)), float(ranked[-1]))
+    value, count = float(held.told[at]), int(held.ranked.size)
+    below, upto = (int(np.searchsorted(held.ranked, value, side)) for side in ("left", "right"))
+    return Peers(value, count, below / count, (upto - below) / count, held.middle, float(held.ranked[-1]))
 
 
-Make = tuple[npt.NDArray[np.int64], Values, Values]
-"""The live parts of a make by key, what each of them has, and that from the least to the most."""
+@dataclass(frozen=True)
+class Make:
+    """The live parts of a make by key, and what each of them has."""
+
+    keys: npt.NDArray[np.int64]
+    told: Values
+    ranked: Values
+    """The same, from the least to the most."""
+    middle: float
+    """The median."""
+
+
+def _make(keys: npt.NDArray[np.int64], told: Values) -> Make:
+    return Make(keys, told, np.sort(told), float(np.median(told)))
 
 
 def makes(fleet: FleetReader, models: Sequence[str], by: Measure) -> dict[str, Make]:
@@ -215,7 +226,7 @@ def makes(fleet: FleetReader, models: Sequence[str], by: Measure) -> dict[str, M
         model = told["model"].combine_chunks().dictionary_encode()
         keys, held = told["entity_key"].to_numpy().astype(np.int64), told["value"].to_numpy().astype(np.float64)
         own = {str(name): model.indices.to_numpy() == n for n, name in enumerate(model.dictionary.to_pylist())}
-        return {name: (keys[mine], held[mine], np.sort(held[mine])) for name, mine in own.items()}
+        return {name: _make(keys[mine], held[mine]) for name, mine in own.items()}
 
     return fleet.known(f"peers {by.query} {sorted(by.values.items(), key=str)}", models, ask)
 

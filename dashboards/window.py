@@ -19,6 +19,7 @@ LOG: Final = logging.getLogger(__name__)
 AT_ONCE_BYTES: Final = 64 * 1024**2
 """A snapshot up to this size is looked at as soon as it is published: whatever it is asked takes no time."""
 ANSWERS_MOST: Final = 1_000
+DRAWN_MOST_BYTES: Final = 64 * 1024**2
 _OPEN_ATTEMPTS: Final = 3
 NAMES_MOST: Final = 200_000
 """Of each kind of thing that is known by name."""
@@ -37,6 +38,10 @@ class Pane:
     answers: Answers = field(default_factory=lambda: Answers(ANSWERS_MOST))
     known: dict[str, Known] = field(default_factory=dict)
     """By the question that is asked about names."""
+    drawn: Answers = field(default_factory=lambda: Answers(DRAWN_MOST_BYTES, len))
+    """Evidence as HTML, by proposal."""
+    ready: set[str] = field(default_factory=set)
+    """Cycles around whose proposals all is known that pages ask."""
 
     @contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:

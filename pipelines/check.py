@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import ForeshockError
-from data.warehouse import PUBLISHED, read
+from data.warehouse import PUBLISHED
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("snapshot", "missing", "nothing is published yet: foreshock ingest, or foreshock demo")
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"
@@ -86,7 +87,7 @@ def _drift(settings: Settings, component: str, version: str) -> Iterator[Finding
           and asof_at = (select max(asof_at) from drift where component = ? and model_version = ?)
         order by measure, part"""
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(query, [component, version, component, version]).fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it
@@ -115,7 +116,7 @@ def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
     if not named or not (settings.home / PUBLISHED).exists():
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute("select distinct cluster from host where valid_until is null order by 1").fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it

@@ -59,6 +59,7 @@ _COMMANDS: Final = (
     (_NIGHT, "executor", "executor:executor", "Serve the reference executor, which carries orders out."),
     (_JUDGEMENT, "promote", "judgement:promote", "Make a version the champion if the gates pass."),
     (_JUDGEMENT, "rollback", "judgement:rollback", "Give the champion's place back to the one before."),
+    (_JUDGEMENT, "bench", "bench:bench", "Speed and memory beside peers, as ratios from one run."),
     (_PEOPLE, "review", "people:review", "Serve the review pages."),
     (_PEOPLE, "vms", "vms:vms", "Which VMs have been moved or serviced, and what their owners are offered."),
     (_PEOPLE, "stop", "people:stop", "Throw the kill switch: no order leaves."),

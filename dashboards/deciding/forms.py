@@ -1,12 +1,13 @@
 """Deciding on a page: forms that work without scripts, and go back to the page with a sentence of what was done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Form, Query
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,9 +18,10 @@ from dashboards.access.gate import decider, person_of
 from dashboards.deciding import DecisionRequest, Desk, found
 from dashboards.desk import desk_view
 from dashboards.evidence import evidence
-from dashboards.pages import Decision, Typed, decision, decision_page
+from dashboards.pages import Decision, Typed, decision, decision_page, drawn
 from dashboards.queue import Look
 from data.errors import Changed, ForeshockError, Refused, UsageError
+from decisions.domain import Proposal
 from decisions.ledger.said import Condition, Say
 
 _Short = Annotated[str, Form(max_length=200)]
@@ -51,7 +53,8 @@ class Page:
     def _told(self, proposal_id: str) -> Decision:
         def made(look: Look) -> Decision:
             listed = found(look, proposal_id)
-            return decision(desk_view(look, listed), evidence(look, listed.proposal))
+            seen = replace(look, gathered=self.desk.room.is_ready(look, listed.proposal.asof_at))
+            return decision(desk_view(seen, listed), _evidence(seen, listed.proposal), ready=seen.gathered)
 
         return self.desk.room.shared(("decision", proposal_id), made)
 
@@ -115,6 +118,13 @@ def routes(app: FastAPI, desk: Desk) -> None:
         except ForeshockError as error:
             return page.again(proposal_id, _status(error), str(error), typed)
         return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
+
+
+def _evidence(look: Look, proposal: Proposal) -> Markup:
+    """The evidence for the proposal, drawn once for each snapshot: neither of them changes."""
+    if look.around is None:
+        return Markup()
+    return look.around.pane.drawn.get(proposal.proposal_id, lambda: drawn(evidence(look, proposal)))
 
 
 def _asked(verdict: str, typed: Typed) -> DecisionRequest:

@@ -103,20 +103,33 @@ def asked(con: Connection, cycle_id: str) -> tuple[Asked, ...]:
     query = select(held.proposal_id, held.asof_at, held.action, held.autonomy, held.expires_at, incident_id)
     rows = con.execute(query.where(held.cycle_id == cycle_id).order_by(held.rank))
     return tuple(
-        Asked(row.proposal_id, row.asof_at, Action(row.action), Autonomy(row.autonomy), row.expires_at, row.incident_id)
-        for row in rows
+        Asked(
+            rank,
+            row.proposal_id,
+            row.asof_at,
+            Action(row.action),
+            Autonomy(row.autonomy),
+            row.expires_at,
+            row.incident_id,
+        )
+        for rank, row in enumerate(rows)
     )
 
 
-def briefs(con: Connection, now: datetime, cycle_id: str, made: Iterable[Asked]) -> list[Brief]:
-    """Where what the cycle has made stands `now`, in its order."""
+def briefs(con: Connection, now: datetime, cycle_id: str, made: Mapping[str, Asked]) -> dict[str, Brief]:
+    """Where those of the cycle's proposals stand `now` that have an order or a decision."""
     held, box, own = tables.orders.c, tables.outbox.c, tables.proposal.c
     query = select(held.proposal_id, held.state, held.not_before, box.state.label("outbox_state"))
     query = query.join(tables.proposal, own.proposal_id == held.proposal_id)
     query = query.join(tables.outbox, box.order_id == held.order_id).where(own.cycle_id == cycle_id)
     ordered = {row.proposal_id: row for row in con.execute(query)}
     decided = _last_decisions(con, select(own.proposal_id).where(own.cycle_id == cycle_id))
-    return [_brief(one, ordered.get(one.proposal_id), decided.get(one.proposal_id), now) for one in made]
+    return {name: _brief(made[name], ordered.get(name), decided.get(name), now) for name in {**ordered, **decided}}
+
+
+def untouched(one: Asked, now: datetime) -> Standing:
+    """Where a proposal stands `now` that has neither an order nor a decision."""
+    return _standing(one, None, now)
 
 
 def _brief(one: Asked, order: Row[Any] | None, decision: Decision | None, now: datetime) -> Brief:

@@ -66,6 +66,8 @@ class ListedProposal:
 class Asked:
     """A proposal without what it proposes, as it was made: what thousands of them are sorted by."""
 
+    rank: int
+    """Its place in the verdict, 0 the most to gain."""
     proposal_id: str
     asof_at: datetime
     action: Action

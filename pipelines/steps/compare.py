@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
-from data.warehouse import read
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 DAYS: Final = 92
 """Asked about from the first day on, where no last day is given."""
@@ -33,5 +33,5 @@ def compare(
 
     first, second = (registry.load(settings.home, component, which) for which in (one, other))
     start = from_ or max(date.fromisoformat(model.until) for model in (first, second)) + timedelta(days=1)
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         return side_by_side(con, first, second, start, to or start + timedelta(days=DAYS)).as_mapping()

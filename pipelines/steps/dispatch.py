@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import Final
 
 from data.errors import ExecutorError, ForeshockError
-from data.warehouse import read
 from decisions import preconditions
 from decisions.actions import MOVES
 from decisions.breakers import Scope, usable
@@ -25,12 +24,14 @@ from decisions.ledger import Ledger
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from decisions.preconditions import Present
+from decisions.rest import Rest
 from decisions.risk import host_risks
 from pipelines import ledgers, situation
 from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import opened
 from pipelines.settings import ExecutorSettings, Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.recall import recall
 
 BATCH: Final = 50
@@ -62,11 +63,13 @@ class Inventory:
     hosts: Mapping[str, Host]
     vms: Mapping[str, tuple[Vm, ...]]
     risks: Mapping[str, HostRisk] = field(default_factory=dict)
+    rest: Rest | None = None
+    """What the VMs of all hosts take, where `vms` tells of some hosts only."""
 
     @cached_property
     def in_use(self) -> Mapping[Scope, int]:
         """How many hosts of each scope a breaker takes its share of."""
-        return usable(self.hosts, self.vms)
+        return usable(self.hosts, self.vms if self.rest is None else self.rest.residents.taken)
 
 
 def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> DispatchReport:
@@ -192,6 +195,7 @@ class _Desk:
             handed_over=guards.handed_over,
             stopped_by=guards.stop.by if guards.stop else None,
             in_use=self.inventory.in_use if action in MOVES else None,
+            rest=self.inventory.rest,
         )
 
     def hand_over(self, order: Order, now: datetime, backoff_seconds: float) -> str:
@@ -255,10 +259,12 @@ def _inventory(settings: Settings, ledger: Ledger, now: datetime) -> Inventory:
     decided = [ledger.proposal(order.proposal_id, now).proposal for order in ledger.open_orders()]
     parts = [part for p in sorted(decided, key=lambda p: p.asof_at) for part in (*p.risk.entities, *p.risk.unknown)]
     versions = {part.component: part.model_version for part in parts}
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         at = situation.pictured_at(con, now)
-        risks = host_risks(situation.newest_risks(con, now, at, versions, {p.host_id for p in decided}))
-        return Inventory(situation.hosts(con, at), situation.vms(con, at), risks)
+        ordered = {p.host_id for p in decided}
+        risks = host_risks(situation.newest_risks(con, now, at, versions, ordered))
+        vms = situation.vms(con, at, ordered)
+        return Inventory(situation.hosts(con, at), vms, risks, Rest(situation.residents(con, at, {})))
 
 
 @contextmanager

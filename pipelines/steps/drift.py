@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from data.warehouse import read
 from pipelines.clock import last_day
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,7 @@ def drift(settings: Settings, component: str, on: date | None = None, which: str
     from models import registry
 
     predictor = registry.load(settings.home, component, which)
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         day = on or last_day(con) or date.today()  # noqa: DTZ011 - an empty warehouse: the error names the day
         return measured(settings, con, predictor, day).as_mapping()
 

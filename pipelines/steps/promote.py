@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from data.errors import ModelError
-from data.warehouse import read
 from pipelines.clock import moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     from models.gates import Gate
@@ -43,6 +43,6 @@ def shadowed(settings: Settings, component: str, which: str) -> "tuple[Gate, ...
         return ()
     if champion.version == one.version:
         return ()
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         seen = shadow(con, one.spec, (one.version, champion.version), moment(settings, con, None))
     return (gate(seen, one.spec),)

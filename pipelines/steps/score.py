@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
 from pipelines.clock import asked, moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.train import champion
 
@@ -72,7 +73,7 @@ def score(
         msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
         raise UsageError(msg)
     predictor = registry.load(settings.home, component, which)
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
     return score_with(settings, predictor, moments, out=out)
 
@@ -90,7 +91,7 @@ def score_with(
     from models.score import score as judge
 
     started = time.monotonic()
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         tables = [judge(con, predictor.component, predictor, asof_at, reasons) for asof_at in moments]
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:
@@ -98,7 +99,7 @@ def score_with(
         warehouse.publish()
     if out is not None:
         _write(risks, out)
-    unknown = risks["status"].to_pylist().count("unknown")
+    unknown = risks.filter(pc.equal(risks["status"], pa.scalar("unknown"))).num_rows
     return ScoreReport(
         component=predictor.component,
         model_version=predictor.version,

@@ -11,9 +11,9 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from data.errors import ModelError
-from data.warehouse import read
 from pipelines.clock import is_simulated, moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     from models.predictor import Predictor
@@ -67,7 +67,7 @@ def train(
     from models.tune import tune as search
 
     started = time.monotonic()
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         known_until = until or moment(settings, con, None).date() - timedelta(days=1)
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
