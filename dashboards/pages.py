@@ -197,6 +197,11 @@ def _quoted(text: object) -> str:
     return quote(str(text), safe="")
 
 
+def _upright(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else words.length(timedelta(seconds=seconds))
 
@@ -226,6 +231,7 @@ def _environment() -> Environment:
         "picture": charts.picture,
         "plural": words.plural,
         "seconds": _seconds,
+        "upright": _upright,
         "urlencode": _quoted,
     }
     return made
