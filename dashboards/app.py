@@ -61,7 +61,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     """
     settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
     view = LedgerView(ledger_url)
-    room = Room(home, view, clock, settings.policy.path, make_ready)
+    room = Room(home, view, clock, settings.policy.path, make_ready, memory_limit=settings.warehouse.memory_limit)
     gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",

@@ -15,7 +15,7 @@ from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
 from dashboards.pages import Sheet, sheet
 from dashboards.queue import Look, Room
-from dashboards.told import told
+from dashboards.told import Written, told, written
 from decisions.ledger.audit import Filter
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
@@ -99,8 +99,16 @@ def _maintenance(app: FastAPI, room: Room) -> None:
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:
-        """How the VMs of each owner stand with their newest orders, those with the most to come first."""
-        return told(room, "owners", list[OwnerMaintenance], lambda look: list(maintenance.owners(look).owners))
+        """How the VMs of each owner stand with their newest orders, those with the most to come first.
+
+        Counted every half minute; `Last-Modified` says when.
+        """
+
+        def made(look: Look) -> Written:
+            counts = maintenance.owners(look)
+            return written(list[OwnerMaintenance], list(counts.owners), as_of=counts.counted_at)
+
+        return room.shared("v1 owners", made).response()
 
 
 def _audit(app: FastAPI, room: Room) -> None:
@@ -114,10 +122,11 @@ def _audit(app: FastAPI, room: Room) -> None:
     def audit_page(only: Wanted, after: After = None, verify: bool = False) -> HTMLResponse:
         def made(look: Look) -> Sheet:
             found = audit.page(look, only, after, AUDIT_SHOWN, verify=verify)
-            shown = {"found": found, "only": only, "after": after, "now": look.now}
-            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **shown)
+            facts = {"found": found, "only": only, "after": after, "now": look.now}
+            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **facts)
 
-        return HTMLResponse(room.shared(("audit", only, after, verify), made).filled({}))
+        shown = room.apart(made) if verify else room.shared(("audit", only, after), made)
+        return HTMLResponse(shown.filled({}))
 
     @app.get("/v1/audit", tags=["audit"], response_model=AuditPage)
     def audit_json(
@@ -127,8 +136,12 @@ def _audit(app: FastAPI, room: Room) -> None:
         verify: Annotated[bool, Query(description="Check the whole chain, which takes a while.")] = False,
     ) -> Response:
         """The history, the newest record first: who, what, why, when, and whether the chain verifies."""
-        question = ("audit", only, after, limit, verify)
-        return told(room, question, AuditPage, lambda look: audit.page(look, only, after, limit, verify=verify))
+
+        def made(look: Look) -> Written:
+            return written(AuditPage, audit.page(look, only, after, limit, verify=verify))
+
+        shown = room.apart(made) if verify else room.shared(("v1 audit", only, after, limit), made)
+        return shown.response()
 
     @app.get("/v1/audit.csv", tags=["audit"], response_class=StreamingResponse)
     def audit_csv(only: Wanted) -> StreamingResponse:
