@@ -8,6 +8,7 @@ ForeshockError
 │   ├── WarehouseBusy       another process is writing                     (exit 1)
 │   └── MigrationError      a migration file was changed after it ran      (exit 1)
 ├── ModelError              a model is missing or cannot be used           (exit 1)
+├── EngineError             the cluster cannot be reached, or not be trusted (exit 1)
 ├── LedgerError             the ledger cannot do what was asked            (exit 1)
 ├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
 └── Refused                 a gate, a guardrail or a breaker said no       (exit 3)
@@ -53,6 +54,10 @@ class MigrationError(WarehouseError):
 
 class ModelError(ForeshockError):
     """A model is missing or cannot be used."""
+
+
+class EngineError(ForeshockError):
+    """The cluster that computes cannot be reached, cannot be trusted to give the same answers, or lost its workers."""
 
 
 class LedgerError(ForeshockError):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,7 @@ SHORT_HISTORY_DAYS: Final = 7
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _KEYS: Final = ("entity_key", "asof_at")
+_FLEET_KEYS: Final = ("asof_at", "model")
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
@@ -66,7 +67,10 @@ def components() -> tuple[str, ...]:
 
 @cache
 def sql(component: str, part: str | None = None) -> str:
-    """The statement that makes a component's features, loops written out; or its `part`: `spine`, `labels`, `told`."""
+    """The statement that makes a component's features, loops written out; or its `part`.
+
+    Parts are `spine`, `labels`, `told` and, of a component that is watched by readings, `fleet`.
+    """
     if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
         raise UsageError(msg)
@@ -83,6 +87,11 @@ def sql(component: str, part: str | None = None) -> str:
         names |= {"counters": columns.counters, "gauges": columns.gauges, "packed": columns.packed}
     kind = "mitigated" if part == "told" else "readings" if has_readings(component) else "events"
     return _templates.get_template(f"{kind}/{part}.sql" if part else f"{component}.sql").render(names)
+
+
+def statements(component: str) -> str:
+    """All SQL that makes a component's features, the counts of the whole fleet first where there are any."""
+    return "\n".join([sql(component, "fleet"), sql(component)] if has_readings(component) else [sql(component)])
 
 
 def spine(
@@ -127,8 +136,34 @@ def spine(
     return _answer(con, sql(component, "spine"), values)
 
 
-def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
-    """The spine's columns with the component's features (float32, null = not knowable) beside them, same rows."""
+def fleet(con: duckdb.DuckDBPyConnection, component: str, asof_days: Sequence[date]) -> pa.Table:
+    """What rows of those days need to know of the whole fleet: counts by (`asof_at`, `model`), whole numbers.
+
+    Those of the parts of a fleet add up to those of the whole (`added`). Only a component that is watched by readings
+    has them: the others' statements look at a part's neighbours themselves.
+    """
+    return _answer(con, sql(component, "fleet"), {"days": list(asof_days), "grace_hours": GRACE_HOURS})
+
+
+def added(counts: Sequence[pa.Table]) -> pa.Table:
+    """The counts of a whole fleet, from `fleet` of each of its parts."""
+    whole = pa.concat_tables(counts)
+    names = [name for name in whole.column_names if name not in _FLEET_KEYS]
+    summed = whole.group_by(list(_FLEET_KEYS)).aggregate([(name, "sum") for name in names])
+    return summed.select([*_FLEET_KEYS, *(f"{name}_sum" for name in names)]).rename_columns(whole.column_names)
+
+
+def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts: pa.Table | None = None) -> pa.Table:
+    """The spine's columns with the component's features (float32, null = not knowable) beside them, same rows.
+
+    Args:
+        con: A connection on a warehouse or its snapshot, or on a part of one.
+        component: Which entities.
+        rows: The spine.
+        counts: What `fleet` says of the days of `rows`; asked of `con` itself by default.
+    """
+    if has_readings(component):
+        _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
     features = _over_spine(con, sql(component), rows, _extent(rows))
     if features.num_rows != rows.num_rows:
         msg = (
@@ -170,11 +205,8 @@ def feature_names(component: str) -> tuple[str, ...]:
     """The features of a component, in the order of its statement."""
     with empty() as con:
         nothing = spine(con, component, [])
-        return tuple(
-            name
-            for name in _over_spine(con, sql(component), nothing, _extent(nothing)).column_names
-            if name not in _KEYS
-        )
+        known = set(nothing.column_names)
+        return tuple(name for name in frame(con, component, nothing).column_names if name not in known)
 
 
 def _extent(rows: pa.Table) -> dict[str, object]:
@@ -182,13 +214,22 @@ def _extent(rows: pa.Table) -> dict[str, object]:
     return {"first_day": pc.min(days).as_py(), "last_day": pc.max(days).as_py(), "grace_hours": GRACE_HOURS}
 
 
+def _asked_days(rows: pa.Table) -> list[date]:
+    return [moment.date() - timedelta(days=1) for moment in pc.unique(rows["asof_at"]).to_pylist() if moment]
+
+
 def _over_spine(
     con: duckdb.DuckDBPyConnection, query: str, rows: pa.Table, values: dict[str, object] | None = None
 ) -> pa.Table:
-    con.register("spine_rows", rows)
-    con.execute("create or replace temp table spine as select * from spine_rows")
-    con.unregister("spine_rows")
+    _hold(con, "spine", rows)
     return _answer(con, query, values or {})
+
+
+def _hold(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    """Make a temporary table of the rows."""
+    con.register("held_rows", rows)
+    con.execute(f"create or replace temp table {name} as select * from held_rows")  # noqa: S608 - a name of ours
+    con.unregister("held_rows")
 
 
 def _answer(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object]) -> pa.Table:

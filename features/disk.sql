@@ -1,8 +1,9 @@
 -- disk: what a drive's own readings say about it
 -- grain: one row per row of `spine` (entity_key, asof_at, last_day)
 -- sees:  readings up to last_day, and of the change log the version that was believed at asof_at; of other drives of its
---        model, readings of the day asked and failures that had arrived by asof_at (or within the grace)
--- binds: first_day, last_day of the spine, so that no other days are read; grace_hours
+--        model, what readings/fleet.sql sees
+-- needs: fleet, which readings/fleet.sql makes
+-- binds: first_day, last_day of the spine, so that no other days are read
 -- checks: features equal those that pandas computes from the daily readings (tests/features)
 with asked as (
     select spine.entity_key, spine.asof_at, spine.last_day, coalesce(entity_version.version, 0) as version
@@ -48,30 +49,6 @@ gauges as (
     from spine
     join disk_day on disk_day.entity_key = spine.entity_key and disk_day.day = spine.last_day
     where disk_day.day between $first_day::date and $last_day::date
-),
--- How the other drives of its model fare: those that were read on the day asked, and those that had failed before.
-asked_day as (
-    select distinct asof_at, asof_at::date - 1 as day from spine
-),
-model_drive as (
-    select asked_day.asof_at, entity.model, count(*) as drives
-    from asked_day
-    join disk_day on disk_day.day = asked_day.day and disk_day.ingested_at <= asked_day.asof_at + to_hours($grace_hours)
-    join entity using (entity_key)
-    group by asked_day.asof_at, entity.model
-),
-model_failure as (
-    select asked_day.asof_at, entity.model{% for days in rate_windows %},
-           count(*) filter (failure.failed_at > asked_day.asof_at - to_days({{ days }})) as failed_{{ days }}d{% endfor %}
-
-    from asked_day
-    join failure
-      on failure.failed_at <= asked_day.asof_at
-     and failure.failed_at > asked_day.asof_at - to_days({{ rate_windows | max }})
-     and failure.ingested_at <= asked_day.asof_at + to_hours($grace_hours)
-    join entity using (entity_key)
-    where entity.component = 'disk'
-    group by asked_day.asof_at, entity.model
 )
 select newest.entity_key,
        newest.asof_at,
@@ -79,9 +56,9 @@ select newest.entity_key,
        (gauges.smart_9_raw / 24.0)::float as power_on_days,                  -- age by its own clock, d
        (entity.capacity_bytes / 1e12)::float as capacity_tb,                 -- TB
        (gauges.smart_9_raw / 24.0 - (newest.last_day - newest.first_day + 1))::float as ran_before_days, -- power-on days before its first reading
-       model_drive.drives::float as model_drives,                            -- drives of its model in the fleet that day
+       fleet.entities::float as model_drives,                                -- drives of its model in the fleet that day
 {% for days in rate_windows %}
-       ((coalesce(model_failure.failed_{{ days }}d, 0) + 100 * 0.0365 * {{ days }} / 365) / (model_drive.drives + 100) * 365 / {{ days }})::float
+       ((coalesce(fleet.failed_{{ days }}d, 0) + 100 * 0.0365 * {{ days }} / 365) / (fleet.entities + 100) * 365 / {{ days }})::float
            as model_failure_rate_{{ days }}d,                                -- failures a drive-year of its model, shrunk to 0.0365 as by 100 drives more
 {% endfor %}
 {% for stem in gauges if stem != "smart_9" %}
@@ -116,8 +93,7 @@ select newest.entity_key,
 from newest
 join entity using (entity_key)
 join gauges using (entity_key, asof_at)
-left join model_drive on model_drive.asof_at = newest.asof_at and model_drive.model is not distinct from entity.model
-left join model_failure on model_failure.asof_at = newest.asof_at and model_failure.model is not distinct from entity.model
+left join fleet on fleet.asof_at = newest.asof_at and fleet.model is not distinct from entity.model
 {% for days in windows %}
 left join before_{{ days }}d using (entity_key, asof_at)
 {% endfor %}

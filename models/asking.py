@@ -36,6 +36,7 @@ def batches(
     days: Sequence[date],
     known_until: datetime,
     rows_at_once: int = ROWS_AT_ONCE,
+    counts: pa.Table | None = None,
 ) -> Iterator[Batch]:
     """Yield all live entities of all days, in order of (day, entity), in batches of whole days.
 
@@ -45,24 +46,31 @@ def batches(
         days: ascending.
         known_until: later facts do not count as fate.
         rows_at_once: a batch ends with the day that reaches this many rows.
+        counts: what `features.build.fleet` says of the whole fleet on those days; by default it is asked of `con`.
     """
     spine = build.spine(con, component, days)
     moments = np.array([round(end_of(day).timestamp() * 1_000_000) for day in days], dtype=np.int64)
     number = np.searchsorted(moments, examples.asof_microseconds(spine))
-    counts = np.bincount(number, minlength=len(days))
+    sizes = np.bincount(number, minlength=len(days))
     start = 0
     waiting = 0
-    for count in counts.tolist():
-        waiting += count
+    for size in sizes.tolist():
+        waiting += size
         if waiting >= rows_at_once:
-            yield _batch(con, component, spine.slice(start, waiting), number[start : start + waiting], known_until)
+            rows = slice(start, start + waiting)
+            yield _batch(con, component, spine.slice(start, waiting), number[rows], known_until, counts)
             start, waiting = start + waiting, 0
     if waiting:
-        yield _batch(con, component, spine.slice(start, waiting), number[start:], known_until)
+        yield _batch(con, component, spine.slice(start, waiting), number[start:], known_until, counts)
 
 
 def _batch(
-    con: "duckdb.DuckDBPyConnection", component: str, asked: pa.Table, day: Ints, known_until: datetime
+    con: "duckdb.DuckDBPyConnection",
+    component: str,
+    asked: pa.Table,
+    day: Ints,
+    known_until: datetime,
+    counts: pa.Table | None,
 ) -> Batch:
-    frame = build.frame(con, component, asked)
+    frame = build.frame(con, component, asked, counts)
     return Batch(frame, examples.fates(frame, build.labels(con, component, asked, known_until)), day)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.errors import ModelError, UsageError
-from models import baselines, examples, train
+from models import baselines, examples, learning
 from models.asking import Batch, batches
 from models.baselines import PEERS, RULE
 from models.examples import Bools, Fate, Floats, Ints
@@ -214,7 +214,7 @@ def _peers(con: "duckdb.DuckDBPyConnection", predictor: Predictor) -> "Peers":
     """The peers of the predictor's own `until`, from the same rows and labels as its booster."""
     spec, until = predictor.spec, date.fromisoformat(predictor.until)
     windows = plan(spec, first_day(con, spec.component), until)
-    learned = train.learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
+    learned = learning.learning_rows(con, spec, windows.refit_days, windows.rank_horizon_days, until)
     return baselines.learn(learned.names, learned.values, learned.failed, learned.weight, spec)
 
 

@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from data.errors import ModelError
 from models import baselines, examples
@@ -76,26 +77,62 @@ class Holdout:
         return first_alerts(self.outcomes, desk(self.outcomes.day, self.risk, budget), budget)[1]
 
 
+@dataclass(frozen=True)
+class Later:
+    """Which rows to judge, and by whom; the same wherever the facts are."""
+
+    draft: Predictor
+    days: tuple[date, ...]
+    until: date
+    rival: Predictor | None
+
+
 def gather(
     con: "duckdb.DuckDBPyConnection", draft: Predictor, days: Sequence[date], until: date, rival: Predictor | None
 ) -> Held:
-    """Return the rows of evenly spaced days, scored batch by batch so that memory holds a few days' features only.
+    """Return the rows of evenly spaced days, in order of (day, entity).
 
     Raises:
         ModelError: none can be judged, or no day has been seen for the longest horizon.
     """
-    parts = [_held(con, batch, draft, rival) for batch in batches(con, draft.component, days, end_of(until))]
-    if not any(part.score.size for part in parts):
+    later = Later(draft, tuple(days), until, rival)
+    return whole([held(con, later)], later)
+
+
+def held(con: "duckdb.DuckDBPyConnection", later: Later, counts: pa.Table | None = None) -> Held | None:
+    """Return the rows that a connection holds, null without any; memory holds the features of a few days at a time.
+
+    Args:
+        con: a connection on a warehouse or its snapshot, or on a part of one.
+        later: which rows.
+        counts: what `features.build.fleet` says of the whole fleet on those days; by default it is asked of `con`.
+    """
+    asked = batches(con, later.draft.component, later.days, end_of(later.until), counts=counts)
+    parts = [_held(con, batch, later.draft, later.rival) for batch in asked]
+    return joined(parts) if parts else None
+
+
+def whole(parts: Sequence[Held | None], later: Later) -> Held:
+    """Return the rows of all parts of the fleet, in order of (day, entity).
+
+    Raises:
+        ModelError: none can be judged, or no day has been seen for the longest horizon.
+    """
+    days, draft = later.days, later.draft
+    seen = [part for part in parts if part is not None and part.score.size]
+    if not seen:
         msg = f"cannot calibrate {draft.component}: nothing can be judged from {days[0]} to {days[-1]}; ingest them"
         raise ModelError(msg)
-    held = replace(joined(parts), every_days=(days[1] - days[0]).days if len(days) > 1 else LEVEL_DAYS)
-    if not held.seen_for(draft.spec.longest_days).score.size:
+    every = replace(joined(seen), every_days=(days[1] - days[0]).days if len(days) > 1 else LEVEL_DAYS)
+    if len(seen) > 1:
+        every = every.take(np.lexsort((every.entity, every.day)))
+    if not every.seen_for(draft.spec.longest_days).score.size:
         msg = (
             f"cannot calibrate {draft.component}: no day from {days[0]} to {days[-1]} has been seen for "
             f"{draft.spec.longest_days} days afterwards; ingest later facts or choose an earlier --until"
         )
         raise ModelError(msg)
-    return held
+    return every
 
 
 def _held(con: "duckdb.DuckDBPyConnection", batch: Batch, draft: Predictor, rival: Predictor | None) -> Held:

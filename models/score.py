@@ -1,11 +1,11 @@
 """Risks of all live entities at a moment, with reasons, in the shape of the warehouse's `risk` table."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +13,7 @@ from data import contracts
 from data.contracts import HORIZON_DAYS
 from data.errors import UsageError
 from features import build
-from models.examples import Floats
+from models.examples import Ints, doubles
 from models.predictor import OK, UNKNOWN, Predictor
 
 if TYPE_CHECKING:
@@ -57,27 +57,40 @@ def score(
     if predictor.component != component:
         msg = f"cannot score {component} with a model for {predictor.component}; load a {component} model"
         raise UsageError(msg)
-    rows = build.spine(con, component, [asked_day(asof)])
-    judged = []
-    for first in range(0, max(1, rows.num_rows), AT_ONCE):
-        frame = build.frame(con, component, rows.slice(first, AT_ONCE))
-        judged.append(risks(frame, predictor, hosts(con, frame), top_reasons))
-    return judged[0] if len(judged) == 1 else _told_of_the_riskiest(pa.concat_tables(judged), top_reasons)
+    spine = build.spine(con, component, [asked_day(asof)])
+    parts, numbers, frames = [], [], []
+    for first in range(0, max(1, spine.num_rows), AT_ONCE):
+        frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE))
+        best = riskiest(told, top_reasons)
+        parts.append(told)
+        numbers.append(first + best)
+        frames.append(frame.take(best))
+    told, held = pa.concat_tables(parts), np.concatenate(numbers)
+    rows = riskiest(told, top_reasons)
+    order = np.argsort(held)
+    texts = factors(pa.concat_tables(frames), predictor, order[np.searchsorted(held[order], rows)])
+    return with_factors(told, {int(held[at]): text for at, text in texts.items()})
 
 
-def _told_of_the_riskiest(table: pa.Table, top_reasons: int) -> pa.Table:
-    """The same risks, with the reasons of the riskiest rows of all alone."""
-    keep = np.zeros(table.num_rows, dtype=np.bool_)
-    keep[_riskiest(table[f"risk_{HORIZON_DAYS[-1]}d"].to_numpy(), top_reasons)] = True
-    factors = pc.if_else(pa.array(keep), table["factors"], pa.scalar(None, pa.string()))
-    return table.set_column(table.column_names.index("factors"), table.schema.field("factors"), factors)
+def judge(
+    con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, counts: pa.Table | None = None
+) -> tuple[pa.Table, pa.Table]:
+    """Return the features of all live entities that a connection holds, and their risks without reasons.
+
+    Args:
+        con: a connection on a warehouse or its snapshot, or on a part of one.
+        predictor: who judges.
+        day: asked at its end.
+        counts: what `features.build.fleet` says of the whole fleet on that day; by default it is asked of `con`.
+    """
+    return _judged(con, predictor, build.spine(con, predictor.component, [day]), counts)
 
 
-def _riskiest(longest: Floats, count: int) -> "npt.NDArray[np.int64]":
-    """Rows with the highest risks, as many; rows without one are never among them."""
-    known = np.where(np.isnan(longest), -1.0, longest)
-    rows = np.argsort(-known, kind="stable")[:count]
-    return rows[known[rows] >= 0]
+def _judged(
+    con: "duckdb.DuckDBPyConnection", predictor: Predictor, spine: pa.Table, counts: pa.Table | None = None
+) -> tuple[pa.Table, pa.Table]:
+    frame = build.frame(con, predictor.component, spine, counts)
+    return frame, risks(frame, predictor, hosts(con, frame), 0)
 
 
 def asked_day(asof: date | datetime) -> date:
@@ -112,20 +125,31 @@ def risks(frame: pa.Table, predictor: Predictor, host_id: "ArrowArray", top_reas
         "model_version": pa.array([predictor.version] * frame.num_rows, pa.string()),
         "status": pa.array([OK if one is None else UNKNOWN for one in why], pa.string()),
         "reason": pa.array(why, pa.string()),
-        "factors": _factors(frame, predictor, values, top_reasons),
+        "factors": pa.nulls(frame.num_rows, pa.string()),
     }
     for position, days in enumerate(HORIZON_DAYS):
         columns[f"risk_{days}d"] = pa.array(values[:, position], mask=np.isnan(values[:, position]))
-    return pa.table([columns[name] for name in SCHEMA.names], names=SCHEMA.names).cast(SCHEMA)
+    told = pa.table([columns[name] for name in SCHEMA.names], names=SCHEMA.names).cast(SCHEMA)
+    return with_factors(told, factors(frame, predictor, riskiest(told, top_reasons)))
 
 
-def _factors(frame: pa.Table, predictor: Predictor, values: Floats, top_reasons: int) -> "ArrowArray":
-    """The reasons of the riskiest rows as JSON, null for the rest."""
-    riskiest = _riskiest(values[:, -1], top_reasons)
-    texts: list[str | None] = [None] * frame.num_rows
-    for row, factors in zip(riskiest.tolist(), predictor.reasons(frame.take(riskiest)), strict=True):
-        texts[row] = json.dumps([vars(one) for one in factors])
-    return pa.array(texts, pa.string())
+def riskiest(told: pa.Table, top: int) -> Ints:
+    """Return the numbers of the riskiest `top` rows whose risk is known, most at risk first."""
+    longest = np.nan_to_num(doubles(told, f"risk_{HORIZON_DAYS[-1]}d"), nan=-1.0)
+    rows = np.argsort(-longest, kind="stable")[:top]
+    return np.asarray(rows[longest[rows] >= 0])
+
+
+def factors(frame: pa.Table, predictor: Predictor, rows: Ints) -> dict[int, str]:
+    """Return the reasons of some rows of a feature table as JSON, by their numbers."""
+    told = predictor.reasons(frame.take(rows))
+    return {row: json.dumps([vars(one) for one in each]) for row, each in zip(rows.tolist(), told, strict=True)}
+
+
+def with_factors(told: pa.Table, texts: Mapping[int, str]) -> pa.Table:
+    """Return risk rows with the reasons of some of them, by their numbers."""
+    column = pa.array([texts.get(row) for row in range(told.num_rows)], pa.string())
+    return told.set_column(told.schema.get_field_index("factors"), SCHEMA.field("factors"), column)
 
 
 def hosts(con: "duckdb.DuckDBPyConnection", frame: pa.Table) -> "ArrowArray":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from data.errors import ModelError, UsageError
-from models import examples, metrics, train
+from models import examples, learning, metrics
 from models.asking import batches
 from models.calibrate import Calibration
 from models.examples import Bools, Floats, Ints, Matrix
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import duckdb
     from optuna.trial import FrozenTrial, Trial
 
-    from models.train import Learned
+    from models.learning import Learned
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class _Arena:
 
 def _gather(con: "duckdb.DuckDBPyConnection", spec: Spec, fold: Fold, windows: Windows) -> _Arena:
     known = fold.asked_days[0] - timedelta(days=1)
-    learned = train.learning_rows(con, spec, fold.fit_days, windows.rank_horizon_days, known)
+    learned = learning.learning_rows(con, spec, fold.fit_days, windows.rank_horizon_days, known)
     before = end_of(windows.calibration_days[0] - timedelta(days=1))
     values: list[Matrix] = []
     parts: list[tuple[Ints, Ints, Bools, Floats]] = []
@@ -208,7 +208,7 @@ def _gather(con: "duckdb.DuckDBPyConnection", spec: Spec, fold: Fold, windows: W
 
 
 def _score(spec: Spec, arena: _Arena) -> Floats:
-    text = train.boost(arena.learned, spec)
+    text = learning.boost(arena.learned, spec)
     return Predictor(spec.component, "trial", "", spec, arena.learned.names, text, Calibration(())).scores(arena.values)
 
 

@@ -20,7 +20,6 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import EVENTS, FAILURES, STAYS
-from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import tables
 from data.sources.memory_log import Arrival
@@ -69,14 +68,8 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    faults: list[Fault] = []
-    rejects: list[Reject] = []
-    for line, row in tables.rows(path, REQUIRED, "GPU server faults"):
-        found = _fault(row)
-        if isinstance(found, Fault):
-            faults.append(found)
-        else:
-            rejects.append(Reject(line, found, "the row is not a fault of a server", json.dumps(row)))
+    told, rejects = tables.told(path, REQUIRED, "GPU server faults", _fault, "the row is not a fault of a server")
+    faults = list(told.values())
     warehouse.put_stays(pa.Table.from_pylist(_stays(faults), STAYS))
     known = moment if arrival == "now" else None
     failures = [_failure(one, known) for one in faults if one.begins and not one.planned]

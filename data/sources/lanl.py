@@ -20,7 +20,6 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import EVENTS, FAILURES, STAYS
-from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import tables
 from data.sources.memory_log import Arrival
@@ -75,14 +74,8 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    outages: list[Outage] = []
-    rejects: list[Reject] = []
-    for line, row in tables.rows(path, REQUIRED, "LANL outages"):
-        found = _outage(row)
-        if isinstance(found, Outage):
-            outages.append(found)
-        else:
-            rejects.append(Reject(line, found, "the row is not an outage of a known node", json.dumps(row)))
+    told, rejects = tables.told(path, REQUIRED, "LANL outages", _outage, "the row is not an outage of a known node")
+    outages = list(told.values())
 
     def arrived(at: datetime) -> datetime:
         return at if arrival == "published" else moment

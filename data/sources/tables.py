@@ -2,10 +2,11 @@
 
 import csv
 import gzip
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from data.errors import InputError
 from data.quarantine import Reject, set_aside
@@ -13,19 +14,36 @@ from data.readings import Absorbed
 from data.warehouse import Warehouse
 
 SUFFIXES: Final = frozenset({".csv", ".gz"})
+T = TypeVar("T")
 
 
-def rows(path: Path, required: Sequence[str], what: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a .csv or .csv.gz file with their line numbers, cells trimmed.
+def told(
+    path: Path, required: Sequence[str], what: str, understand: Callable[[Mapping[str, str]], T | str], otherwise: str
+) -> tuple[dict[int, T], list[Reject]]:
+    """What the rows of a .csv or .csv.gz file tell, by line, and those that cannot be believed.
 
     Args:
         path: the file.
         required: columns without which it is not that table.
         what: what the table should be, for the error.
+        understand: makes of a row, cells trimmed, what it tells, or the reason why it tells nothing.
+        otherwise: what is wrong with rows that tell nothing, for people.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
+    believed: dict[int, T] = {}
+    rejects: list[Reject] = []
+    for line, row in _rows(path, required, what):
+        found = understand(row)
+        if isinstance(found, str):
+            rejects.append(Reject(line, found, otherwise, json.dumps(row)))
+        else:
+            believed[line] = found
+    return believed, rejects
+
+
+def _rows(path: Path, required: Sequence[str], what: str) -> Iterator[tuple[int, dict[str, str]]]:
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", errors="replace", newline="") as file:

@@ -55,14 +55,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    told: dict[int, Stint] = {}
-    rejects: list[Reject] = []
-    for line, row in tables.rows(path, REQUIRED, "Titan's GPUs"):
-        found = _stint(row)
-        if isinstance(found, Stint):
-            told[line] = found
-        else:
-            rejects.append(Reject(line, found, "the row is not a stay of a GPU in a slot", json.dumps(row)))
+    told, rejects = tables.told(path, REQUIRED, "Titan's GPUs", _stint, "the row is not a stay of a GPU in a slot")
     for line in sorted(_overlapping(told)):
         kept = json.dumps(vars(told.pop(line)), default=str)
         rejects.append(Reject(line, "in_two_slots", "the GPU sits in another slot at that time", kept))

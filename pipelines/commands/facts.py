@@ -57,10 +57,10 @@ def sql(component: str, *, common: Common = COMMON) -> Output:
         component: Which component, such as `disk`.
         common: See every command.
     """
-    from features.build import sql as statement
+    from features.build import statements
 
     del common
-    text = statement(component)
+    text = statements(component)
     return Output({"component": component, "sql": text}, text=text)
 
 

@@ -1,5 +1,6 @@
 """Disk features are those that pandas computes from the readings that had arrived."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,7 @@ from drives import START, Reading, histories, put
 from hypothesis import given, settings
 
 from data.warehouse import empty
-from features.build import WINDOW_DAYS, feature_names, frame, labels, spine, sql
+from features.build import WINDOW_DAYS, added, feature_names, fleet, frame, labels, spine, sql
 
 GRACE = timedelta(hours=12)
 
@@ -211,6 +212,20 @@ def test_sampling_keeps_positives_and_weights_the_rest() -> None:
     assert rows[0]["entity_id"] == "D0"
     assert weights.count(1.0) == 1
     assert 300 < sum(weights) < 500
+
+
+@given(histories(), histories())
+@settings(max_examples=15, deadline=None)
+def test_counts_of_two_parts_of_a_fleet_add_up_to_those_of_the_whole(some: list[Reading], more: list[Reading]) -> None:
+    """Where the facts are kept in parts, what each counts makes up what one count of everything says."""
+    others = [replace(reading, entity_id=f"other-{reading.entity_id}") for reading in more]
+    days = [START + timedelta(days=back) for back in range(0, 40, 5)]
+    counts = []
+    for readings in (some, others, [*some, *others]):
+        with empty() as con:
+            put(con, readings)
+            counts.append(fleet(con, "disk", days))
+    assert added(counts[:2]).sort_by([("asof_at", "ascending")]).to_pylist() == counts[2].to_pylist()
 
 
 def test_the_statement_can_be_shown() -> None:

@@ -12,14 +12,15 @@ import pytest
 
 from data.sources import backblaze
 from data.warehouse import Warehouse
-from models import holdout, spec, train
+from models import examples, holdout, spec
 from models.calibrate import Calibration, earned
 from models.checked import Held, calibrated, check
 from models.examples import Fate
+from models.learning import Learned, boost
 from models.predictor import Predictor
 from models.slices import Members
 from models.spec import Spec
-from models.train import Learned, Trained
+from models.train import Trained
 from models.windows import Windows, end_of
 
 DAY_ZERO = date(2016, 1, 1)
@@ -73,7 +74,7 @@ def world() -> tuple[pa.Table, Fate]:
 def trained(small_spec: Spec) -> Trained:
     """A whole training result on synthetic tables: what the registry is given."""
     table, fate = drives(4000, 2)
-    values = train.examples.matrix(table, NAMES)
+    values = examples.matrix(table, NAMES)
     failed, _ = fate.within(14)
     learned = Learned(
         NAMES,
@@ -86,10 +87,10 @@ def trained(small_spec: Spec) -> Trained:
         positives=int(failed.sum()),
     )
     draft = Predictor(
-        "disk", "unregistered", "2015-08-01", small_spec, NAMES, train.boost(learned, small_spec), Calibration(())
+        "disk", "unregistered", "2015-08-01", small_spec, NAMES, boost(learned, small_spec), Calibration(())
     )
     later, later_fate = drives(4000, 3)
-    score = draft.scores(train.examples.matrix(later, NAMES))
+    score = draft.scores(examples.matrix(later, NAMES))
     rule = (later["smart_197"].to_numpy() > 0).astype(float)
     rows = np.arange(4000)
     members = Members(np.where(rows % 2, "M1", "M2").astype(object), later["power_on_days"].to_numpy())
@@ -139,7 +140,7 @@ def warehouse_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pq.write_table(table, folder / "fleet.parquet")
     with Warehouse.open(folder) as warehouse:
-        for _ in backblaze.load(warehouse, folder / "fleet.parquet"):
+        for _ in backblaze.load(warehouse, [folder / "fleet.parquet"]):
             pass
         warehouse.publish()
     return folder

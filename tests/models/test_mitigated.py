@@ -13,12 +13,13 @@ from hypothesis import given
 
 from data.contracts import FAILURES, STAYS
 from data.warehouse import Warehouse
-from models import checked, mitigated, spec, train
+from models import checked, mitigated, spec
 from models.card import card
 from models.checked import Held
 from models.examples import Fate, Floats
+from models.learning import Learned, learning_rows
 from models.slices import Members
-from models.train import Learned, Trained
+from models.train import Trained
 from models.windows import end_of
 
 NAN = float("nan")
@@ -145,7 +146,7 @@ def emptied(tmp_path: Path) -> Iterator[Warehouse]:
 
 def learned(warehouse: Warehouse) -> Learned:
     """What the day asked teaches; the other one has not been seen for a month."""
-    return train.learning_rows(warehouse.con, GPU, [ASKED, ASKED + timedelta(days=7)], 30, UNTIL)
+    return learning_rows(warehouse.con, GPU, [ASKED, ASKED + timedelta(days=7)], 30, UNTIL)
 
 
 def test_training_counts_emptied_hosts_by_what_was_told(emptied: Warehouse) -> None:

@@ -17,6 +17,7 @@ from models import evaluate, score, spec, train
 from models.baselines import PEERS
 from models.measure import Settings
 from models.train import Trained
+from models.windows import end_of
 
 DAY_ZERO = date(2016, 1, 1)
 UNTIL = DAY_ZERO + timedelta(days=79)
@@ -54,7 +55,7 @@ def test_later_facts_change_nothing(warehouse_home: Path, fitted: Trained) -> No
             past.register("copied", held.sql(f"from {name}").to_arrow_table())
             past.execute(f"create table {name} as from copied")
             past.unregister("copied")
-    past.execute("delete from failure where failed_at > ?", [train.end_of(UNTIL)])
+    past.execute("delete from failure where failed_at > ?", [end_of(UNTIL)])
     again = train.fit(past, fitted.predictor.spec, UNTIL)
     assert again.predictor.booster_text == fitted.predictor.booster_text
     assert again.predictor.calibration == fitted.predictor.calibration

@@ -15,7 +15,7 @@ from data.contracts import FAILURES, STAYS
 from data.errors import ModelError
 from data.warehouse import Warehouse
 from features import build
-from models import examples, holdout, spec, train
+from models import examples, holdout, learning, spec
 from models.calibrate import Calibration
 from models.examples import Fate
 from models.predictor import Predictor
@@ -45,9 +45,9 @@ def test_a_day_whose_horizon_was_not_seen_teaches_nothing(quiet_evening: Warehou
     """Its failures alone would teach that whatever was new that day foretells one; the days before have both kinds."""
     gpu = replace(spec.load("gpu"), negative_share=1.0)
     with pytest.raises(ModelError, match="none of 0 rows"):
-        train.learning_rows(quiet_evening.con, gpu, [LAST], 30, UNTIL)
+        learning.learning_rows(quiet_evening.con, gpu, [LAST], 30, UNTIL)
     week = [LAST - timedelta(days=back) for back in (14, 7, 0)]
-    learned = train.learning_rows(quiet_evening.con, gpu, week, 30, UNTIL)
+    learned = learning.learning_rows(quiet_evening.con, gpu, week, 30, UNTIL)
     assert learned.failed.size == build.spine(quiet_evening.con, "gpu", week[:2]).num_rows
     assert 0 < learned.failed.mean() < 1
 
@@ -55,8 +55,10 @@ def test_a_day_whose_horizon_was_not_seen_teaches_nothing(quiet_evening: Warehou
 def test_a_day_whose_horizon_was_not_seen_calibrates_nothing(quiet_evening: Warehouse) -> None:
     """Maps are fitted to the days that were seen to their end alone; where there is none, that is said."""
     gpu = spec.load("gpu")
-    learned = train.learning_rows(quiet_evening.con, gpu, [LAST - timedelta(days=back) for back in (21, 14)], 30, UNTIL)
-    draft = Predictor("gpu", "draft", "2016-03-31", gpu, learned.names, train.boost(learned, gpu), Calibration(()))
+    learned = learning.learning_rows(
+        quiet_evening.con, gpu, [LAST - timedelta(days=back) for back in (21, 14)], 30, UNTIL
+    )
+    draft = Predictor("gpu", "draft", "2016-03-31", gpu, learned.names, learning.boost(learned, gpu), Calibration(()))
     held = holdout.gather(quiet_evening.con, draft, [LAST - timedelta(days=7), LAST], UNTIL, None)
     assert set(held.seen_for(30).day.tolist()) == {0}
     assert set(held.seen_for(7).day.tolist()) == {0, 1}

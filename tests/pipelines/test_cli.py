@@ -221,7 +221,7 @@ def test_libraries_cannot_spoil_standard_output(
         subprocess.run(["echo", "from a child"], check=True)
         return component
 
-    monkeypatch.setattr("features.build.sql", noisy)
+    monkeypatch.setattr("features.build.statements", noisy)
     code, data, err = answer(capfd, "sql", "disk")
     assert (code, data["sql"]) == (0, "disk")
     assert "from Python" in err

@@ -1,0 +1,287 @@
+"""The facts in parts: a snapshot's tables as Parquet, divided by entity, for workers that each read a part of them.
+
+An entity and all that is told of it lie in one part: the remainder of its key by the number of parts. What is told of
+hosts is small and lies in every part's reach. Files are named after what is in them and never rewritten. The manifest
+names those that make up the store; it is written last, so a kill leaves the store as it was, and a repeat writes the
+same. A file that it no longer names is kept for `KEPT_HOURS`, for whoever has begun to read.
+
+The place is any that fsspec knows: `file:///srv/foreshock`, `s3://bucket/foreshock` (with the package `s3fs`), ...
+"""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+import fsspec
+
+from data.catalog import has_readings
+from data.errors import EngineError, UsageError
+from data.migrations import migrate
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+logger = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+KEPT_HOURS: Final = 48
+"""A training run may take hours, and reads the files that the store was made of when it began."""
+
+_READINGS: Final = {
+    "entity": None, "entity_host": None, "entity_version": None, "failure": None,
+    "{component}_change": "from_day", "{component}_day": "day", "risk": "asof_at", "mitigation": None,
+}  # fmt: skip
+"""The tables that a component with readings is asked about, and the time by whose month their files are cut."""
+_SHARED: Final = ("mitigation",)
+"""Tables without an entity: one file, which every part reads."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A month of a part of a table, or all of it."""
+
+    table: str
+    part: int | None
+    """Null: for every part."""
+    month: str
+    digest: str
+    """Of its rows, whatever their order."""
+    rows: int
+    files: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Return where its files lie, from the store's root."""
+        return f"{self.table}/{'all' if self.part is None else f'part={self.part:05d}'}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store is made of."""
+
+    component: str
+    parts: int
+    snapshot: str
+    """The snapshot that it was made from."""
+    pieces: tuple[Piece, ...]
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """Files that it is not made of, and since when."""
+    written: int = 0
+    """Files that were new when it was made."""
+
+    def of(self, part: int) -> dict[str, list[str]]:
+        """Return each table's files for one part, in order of time."""
+        found: dict[str, list[str]] = {table: [] for table in tables(self.component)}
+        for piece in self.pieces:
+            if piece.part in {None, part}:
+                found[piece.table] += piece.files
+        return found
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place for parts, by its fsspec URL."""
+
+    url: str
+
+    def _opened(self) -> tuple["AbstractFileSystem", str]:
+        try:
+            fs, root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            msg = f"cannot open {self.url}: {error}. Install what it needs here and on every worker, or choose another"
+            raise EngineError(msg) from error
+        return fs, root.rstrip("/")
+
+    def manifest(self) -> Manifest | None:
+        """Return what the store is made of; null while there is none, or one of another format."""
+        fs, root = self._opened()
+        try:
+            raw: dict[str, Any] = json.loads(fs.cat_file(f"{root}/{MANIFEST}"))
+        except FileNotFoundError:
+            return None
+        if raw.pop("format") != FORMAT:
+            return None
+        pieces = tuple(Piece(**{**one, "files": tuple(one["files"])}) for one in raw.pop("pieces"))
+        return Manifest(pieces=pieces, **raw)
+
+    def put(self, local: Path, name: str) -> None:
+        """Put a file into the store under a name, whole or not at all."""
+        fs, root = self._opened()
+        fs.makedirs(f"{root}/{name}".rsplit("/", 1)[0], exist_ok=True)
+        fs.put_file(str(local), f"{root}/{name}.draft")
+        fs.mv(f"{root}/{name}.draft", f"{root}/{name}")
+
+    def write(self, manifest: Manifest) -> None:
+        """Make the store be what the manifest says."""
+        with tempfile.TemporaryDirectory() as folder:
+            text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
+            (Path(folder) / MANIFEST).write_text(text, encoding="utf-8")
+            self.put(Path(folder) / MANIFEST, MANIFEST)
+
+    def names(self) -> list[str]:
+        """Return every file but the manifest, from the store's root."""
+        fs, root = self._opened()
+        found = fs.find(root) if fs.exists(root) else []
+        return sorted(name for path in found if (name := path[len(root) + 1 :]) != MANIFEST)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        fs, root = self._opened()
+        for name in names:
+            fs.rm_file(f"{root}/{name}")
+
+    def readable(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
+        """Return the names as the connection can read them."""
+        fs, root = self._opened()
+        if "file" in fs.protocol:
+            return [f"{root}/{name}" for name in names]
+        protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+        if not con.filesystem_is_registered(protocol):
+            con.register_filesystem(fs)
+        return [f"{protocol}://{root.lstrip('/')}/{name}" for name in names]
+
+
+def tables(component: str) -> dict[str, str | None]:
+    """Return the tables that a component's statements read, and the time by whose month their files are cut.
+
+    Raises:
+        UsageError: what is asked about an entity of it looks at its neighbours, so it cannot be kept in parts.
+    """
+    if not has_readings(component):
+        msg = f"{component} cannot be kept in parts: its statements look at the entities around each"
+        raise UsageError(msg)
+    return {name.format(component=component): time for name, time in _READINGS.items()}
+
+
+def export(
+    con: duckdb.DuckDBPyConnection, store: Store, component: str, parts: int, snapshot: str, now: datetime
+) -> Manifest:
+    """Return the manifest of a store that holds what the snapshot holds; only what has changed is written.
+
+    Args:
+        con: a connection on the snapshot.
+        store: where to.
+        component: of which component.
+        parts: how many.
+        snapshot: the snapshot's name: one that the store was made from already is not looked at again.
+        now: what files are retired at.
+    """
+    before = store.manifest()
+    if before and (before.component, before.parts, before.snapshot) == (component, parts, snapshot):
+        return before
+    same = before is not None and (before.component, before.parts) == (component, parts)
+    held = {_key(piece): piece for piece in before.pieces} if before and same else {}
+    pieces: list[Piece] = []
+    written = 0
+    for table, time in tables(component).items():
+        wanted = _pieces(con, component, table, time, parts)
+        new = [piece for piece in wanted if _key(piece) not in held]
+        made = _write(con, store, component, new, time, parts) if new else {}
+        written += sum(len(files) for files in made.values())
+        pieces += [held.get(_key(piece)) or _with(piece, made[_key(piece)]) for piece in wanted]
+    manifest = Manifest(component, parts, snapshot, tuple(pieces), _retired(store, before, pieces, now), written)
+    store.write(manifest)
+    ended = (now - timedelta(hours=KEPT_HOURS)).isoformat()
+    store.remove([name for name, since in manifest.retired.items() if since < ended])
+    logger.info("%s: %d of %d files are new", store.url, written, sum(len(piece.files) for piece in pieces))
+    return manifest
+
+
+@contextmanager
+def opened(
+    store: Store, files: Mapping[str, Sequence[str]], *, memory_limit: str = "1GB", spill: Path | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory warehouse of one part; daily readings stay in their files, and only the days asked for are read."""
+    con = duckdb.connect()
+    try:
+        con.execute("set time zone 'UTC'")
+        con.execute("set enable_progress_bar = false")
+        con.execute("set threads = 1")
+        con.execute(f"set memory_limit = '{memory_limit}'")
+        if spill is not None:
+            con.execute(f"set temp_directory = '{spill}'")
+        migrate(con)
+        for table, names in files.items():
+            if names:
+                _attach(con, table, store.readable(con, names))
+        yield con
+    finally:
+        con.close()
+
+
+def _attach(con: duckdb.DuckDBPyConnection, table: str, paths: list[str]) -> None:
+    relation = con.read_parquet(paths, hive_partitioning=False)
+    if table.endswith("_day"):
+        con.execute(f"drop table {table}")
+        relation.create_view(table)
+        return
+    relation.create_view("arriving")
+    con.execute(f"insert into {table} by name select * from arriving")  # noqa: S608 - a name of ours
+    con.execute("drop view arriving")
+
+
+def _key(piece: Piece) -> tuple[str, int | None, str, str, int]:
+    return piece.table, piece.part, piece.month, piece.digest, piece.rows
+
+
+def _with(piece: Piece, files: Sequence[str]) -> Piece:
+    return Piece(piece.table, piece.part, piece.month, piece.digest, piece.rows, tuple(files))
+
+
+def _rows(table: str, time: str | None) -> str:
+    """The table's rows with the part and the month that each belongs to."""
+    month = f"strftime({time}, '%Y-%m')" if time else "'all'"
+    if table in _SHARED:
+        return f"select *, -1 as part, {month} as month from {table}"  # noqa: S608 - names of ours
+    mine = "semi join (select entity_key from entity where component = $component) using (entity_key)"
+    return f"select *, (entity_key % $parts)::integer as part, {month} as month from {table} {mine}"  # noqa: S608
+
+
+def _pieces(con: duckdb.DuckDBPyConnection, component: str, table: str, time: str | None, parts: int) -> list[Piece]:
+    query = f"""
+        select part, month, count(*), sum(hash(*columns(* exclude (part, month))))::varchar
+        from ({_rows(table, time)}) group by all order by all"""  # noqa: S608
+    rows = con.execute(query, _bound(component, table, parts)).fetchall()
+    return [Piece(table, None if part < 0 else part, month, digest, count) for part, month, count, digest in rows]
+
+
+def _bound(component: str, table: str, parts: int) -> dict[str, object]:
+    return {} if table in _SHARED else {"component": component, "parts": parts}
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection, store: Store, component: str, pieces: list[Piece], time: str | None, parts: int
+) -> dict[tuple[str, int | None, str, str, int], list[str]]:
+    """Write the pieces of one table, all in one pass over it; the names of their files."""
+    table = pieces[0].table
+    con.execute("create or replace temp table wanted (part integer, month varchar)")
+    con.executemany("insert into wanted values (?, ?)", [[-1 if p.part is None else p.part, p.month] for p in pieces])
+    made = {}
+    with tempfile.TemporaryDirectory() as folder:
+        con.execute(
+            f"copy (select * from ({_rows(table, time)}) semi join wanted using (part, month) "  # noqa: S608
+            f"order by {time or 'all'}) to '{folder}' (format parquet, partition_by (part, month))",
+            _bound(component, table, parts),
+        )
+        for piece in pieces:
+            there = Path(folder) / f"part={-1 if piece.part is None else piece.part}" / f"month={piece.month}"
+            names = []
+            for number, file in enumerate(sorted(there.iterdir())):
+                names.append(f"{piece.folder}/{piece.month}-{int(piece.digest):x}-{number}.parquet")
+                store.put(file, names[-1])
+            made[_key(piece)] = names
+    return made
+
+
+def _retired(store: Store, before: Manifest | None, pieces: list[Piece], now: datetime) -> dict[str, str]:
+    living = {name for piece in pieces for name in piece.files}
+    known = before.retired if before else {}
+    return {name: known.get(name, now.isoformat()) for name in store.names() if name not in living}
