@@ -29,6 +29,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *_home(settings),
         *_snapshot(settings),
+        *_engine(settings),
         *_models(settings),
         *_policy(settings),
         *_ledger(settings),
@@ -61,6 +62,28 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         return
     day, hosts, rejected = rows[0]
     yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    """Whether the cluster can be reached, and would give the answers that are given here."""
+    engine = settings.engine
+    if engine.kind == "local":
+        yield Finding("engine", "ok", "features, training and scoring on this machine")
+        return
+    from pipelines.engine import reach
+
+    try:
+        reached = reach(engine)
+    except ForeshockError as error:
+        yield Finding("engine", "wrong", str(error))
+        return
+    for phrase in reached.differing:
+        yield Finding("engine", "wrong", f"{phrase}: give both the same environment")
+    if not reached.differing:
+        said = (
+            f"{reached.workers} workers with {reached.threads} threads at {engine.scheduler}, the same versions as here"
+        )
+        yield Finding("engine", "ok", f"{said}; telemetry in {engine.partitions} parts at {engine.storage}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

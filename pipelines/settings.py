@@ -71,6 +71,29 @@ class SourceSettings(_Section):
         return self
 
 
+class EngineSettings(_Section):
+    """Where features are made and models are trained and asked: on this machine, or on the workers of a Dask cluster.
+
+    `dask` takes the `scheduler`'s address, and a `storage` that this machine and all workers reach, as an fsspec URL.
+    The telemetry is kept there in `partitions` parts; a worker holds one for each of its threads. Training that loses a
+    worker is begun `training_attempts` times in all.
+    """
+
+    kind: Literal["local", "dask"] = "local"
+    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s@]+)?$")] = ""
+    storage: Annotated[str, Field(pattern=r"^([a-z0-9+]+://[^\s@]+)?$")] = ""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 16
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    training_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.kind == "dask" and not (self.scheduler and self.storage):
+            msg = 'kind "dask" needs scheduler, such as "tcp://127.0.0.1:8786", and storage, such as "file:///srv/foreshock"'
+            raise ValueError(msg)
+        return self
+
+
 class ClockSettings(_Section):
     """Whose time it is without `--on`: the wall's, or the end of the last day held (`auto`: that, if simulated)."""
 
@@ -241,6 +264,7 @@ class Settings(BaseSettings):
 
     home: Path = DEFAULT_HOME
     warehouse: WarehouseSettings = WarehouseSettings()
+    engine: EngineSettings = EngineSettings()
     sources: tuple[SourceSettings, ...] = ()
     clock: ClockSettings = ClockSettings()
     models: ModelsSettings = ModelsSettings()

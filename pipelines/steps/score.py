@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data.errors import ModelError, UsageError
 from pipelines.clock import asked, moment
+from pipelines.engine import facts
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
@@ -88,11 +89,11 @@ def score_with(
     shadow: bool = False,
 ) -> ScoreReport:
     """The same for a predictor and moments that are known; the riskiest `reasons` entities get reasons."""
-    from models.score import score as judge
+    from models.score import asked_day
 
     started = time.monotonic()
-    with snapshot(settings) as con:
-        tables = [judge(con, predictor.component, predictor, asof_at, reasons) for asof_at in moments]
+    with snapshot(settings) as con, facts(settings.engine, con, predictor.component) as source:
+        tables = [source.score(predictor, asked_day(asof_at), reasons) for asof_at in moments]
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:
         warehouse.put_risks(risks)
