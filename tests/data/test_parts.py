@@ -143,6 +143,13 @@ def test_a_place_that_needs_another_package_says_so(con: duckdb.DuckDBPyConnecti
         exported(con, Store("gopher://x"))
 
 
+def test_a_worker_that_cannot_reach_the_store_says_so() -> None:
+    """With the place, and what a worker needs."""
+    unreached = pytest.raises(EngineError, match=r"cannot read file:///nowhere.*Every worker must reach it")
+    with unreached, opened(Store("file:///nowhere"), {"entity": ["entity/part=00000/all-0.parquet"]}):
+        pass
+
+
 def test_what_looks_at_its_neighbours_is_not_kept_in_parts() -> None:
     """A GPU's evidence lies in its cage and its batch as well."""
     with pytest.raises(UsageError, match="gpu cannot be kept in parts"):
