@@ -6,6 +6,7 @@ time counts. Ratios are named here, so that scripts can read them.
 
 import json
 import logging
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,16 @@ JOBS: Final[Mapping[str, str]] = {
 }
 """Each job's name and module, in the order of a night."""
 
+SCALE: Final = "FORESHOCK_BENCH_SCALE"
+"""Environment variable: by what share jobs of a size of their own are made smaller, for a look that they still run."""
 TELEMETRY: Final = Path("../shared/data")
 PAGE: Final = Path("docs/performance.md")
 PICTURES: Final = Path("docs/pictures")
+
+
+def scaled(size: int, least: int = 1) -> int:
+    """The size of a job's problem, by the share that the environment asks for."""
+    return max(least, round(size * float(os.environ.get(SCALE, "1"))))
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ def there(home: str, store: str, scratch: str) -> Callable[[], Answer]:
     client.wait_for_workers(WORKERS, timeout=120)
     disk = _spec()
     judge = _judge(Path(home), disk)
+    source.score(judge, UNTIL - timedelta(days=1), REASONS)  # workers that run for days have imported what they need
+    source.learn(disk, _days(con)[-4:], disk.rank_horizon_days, UNTIL).boost(replace(disk, rounds=1))
 
     def job() -> Answer:
         with stack:
@@ -261,9 +263,8 @@ def _prepare(telemetry: Path, home: Path) -> str:
         files.mkdir(exist_ok=True)
         phrase = _real(telemetry, files) if drives.exists() else _simulated(files)
         with Warehouse.open(home) as warehouse:
-            for file in sorted(files.rglob("*.parquet")):
-                for _ in backblaze.load(warehouse, file):
-                    pass
+            for _ in backblaze.load(warehouse, sorted(files.rglob("*.parquet"))):
+                pass
             warehouse.publish()
         with read(home) as con:
             disk = _spec()

@@ -38,13 +38,11 @@ def page(look: Look, on: date | None, after: str | None, limit: int) -> Proposal
         cycle = look.book.cycle_of(after) if look.book else None
         if cycle is None:
             raise HTTPException(404, f"There is no proposal {after} to go on after. Leave `after` out to begin anew.")
-    listed = look.book.proposals(cycle.cycle_id, look.now) if look.book and cycle else []
-    ids = [each.proposal.proposal_id for each in listed]
+    ids = [each.proposal_id for each in look.book.asked(cycle.cycle_id)] if look.book and cycle else []
     start = ids.index(after) + 1 if after is not None else 0
-    asked = listed[start : start + limit]
-    more = start + limit < len(listed)
+    asked = ids[start : start + limit]
     return ProposalPage(
         standing=look.standing(cycle),
-        proposals=tuple(look.views(asked)),
-        next=asked[-1].proposal.proposal_id if more else None,
+        proposals=tuple(look.views(look.book.named(asked, look.now))) if look.book else (),
+        next=asked[-1] if start + limit < len(ids) else None,
     )

@@ -27,10 +27,13 @@ from dashboards.deciding import Desk, api, forms, found
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
-from dashboards.pages import MOST, incident_page, passing_page, queue_page, refusal_page
+from dashboards.pages import Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
+from dashboards.picking import Wanted
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
+from dashboards.ready import make_ready
 from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
+from dashboards.told import Written, told, written
 from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
@@ -56,7 +59,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     """
     settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
     view = LedgerView(ledger_url)
-    room = Room(home, view, clock, settings.policy.path)
+    room = Room(home, view, clock, settings.policy.path, make_ready)
     gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",
@@ -90,14 +93,25 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
 
 def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def queue(on: date | None = None, show: Section | None = None) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(queue_page(look.queue(on, MOST, show), room.home, on, show))
+    def queue(
+        on: date | None = None,
+        show: Section | None = None,
+        incident: Annotated[str | None, Query(max_length=200)] = None,
+        page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    ) -> HTMLResponse:
+        wanted = Wanted(on, show, incident, page)
+
+        def made(look: Look) -> Sheet:
+            return queue_sheet(look.queue(wanted), room.home, wanted)
+
+        return HTMLResponse(room.shared(wanted, made).filled({}))
 
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(incident_page(_incident(look, incident_id), look.now))
+        def made(look: Look) -> Sheet:
+            return incident_sheet(_incident(look, incident_id), look.now)
+
+        return HTMLResponse(room.shared(("incident", incident_id), made).filled({}))
 
     @app.get("/healthz", tags=["service"])
     def healthz() -> Health:
@@ -115,35 +129,39 @@ def _metrics(app: FastAPI, room: Room, policy: Path | None) -> None:
 
 
 def _api(app: FastAPI, room: Room) -> None:
-    @app.get("/v1/proposals", tags=["proposals"])
+    @app.get("/v1/proposals", tags=["proposals"], response_model=ProposalPage)
     def proposals(
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
         after: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    ) -> ProposalPage:
+    ) -> Response:
         """Proposals of one cycle in the order of its verdict: the most interruptions to avoid first.
 
         A cursor stays with its cycle, so paging gives each proposal once even when a newer cycle comes in between.
         """
-        with room.look() as look:
-            return page(look, on, after, limit)
+        return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
 
-    @app.get("/v1/incidents", tags=["incidents"])
+    @app.get("/v1/incidents", tags=["incidents"], response_model=list[Incident])
     def incidents(
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
-    ) -> list[Incident]:
+    ) -> Response:
         """What hosts that fail had in common when the cycle was decided, the most telling first, with evidence."""
-        with room.look() as look:
+
+        def made(look: Look) -> list[Incident]:
             cycle = look.cycle(on)
             return look.book.incidents(cycle.cycle_id) if look.book and cycle else []
 
-    @app.get("/v1/proposals/{proposal_id}", tags=["proposals"])
-    def proposal(response: Response, proposal_id: str) -> ProposalView:
+        return told(room, ("incidents", on), list[Incident], made)
+
+    @app.get("/v1/proposals/{proposal_id}", tags=["proposals"], response_model=ProposalView)
+    def proposal(proposal_id: str) -> Response:
         """One proposal with its reasons, prices, VMs and what became of it; its ETag is what a decision names."""
-        with room.look() as look:
+
+        def made(look: Look) -> Written:
             view = look.views([found(look, proposal_id)])[0]
-        response.headers["etag"] = f'"{view.etag}"'
-        return view
+            return written(ProposalView, view, view.etag)
+
+        return room.shared(("v1 proposal", proposal_id), made).response()
 
 
 def _incident(look: Look, incident_id: str) -> Incident:

@@ -35,7 +35,7 @@ def desk_view(look: Look, listed: ListedProposal) -> DeskView:
         coming=coming,
         deadline=at,
         deadline_said=said,
-        hazards=tuple(_hazards(view, proposal, look.fleet)),
+        hazards=tuple(_hazards(view, proposal, look.around)),
         decidable=decidable,
         approvable=decidable and proposal.autonomy in {Autonomy.APPROVE, Autonomy.AUTO},
         stoppable=stoppable,

@@ -61,15 +61,14 @@ def exhibit(look: Look, risk: EntityRisk, told: Points | None = None) -> Exhibit
         risk: the part and its risk.
         told: its risk over time, where that is known already.
     """
-    part = telemetry.part(look.fleet.con, risk.component, risk.entity_id) if look.fleet else None
+    part = telemetry.part(look.fleet, risk.component, risk.entity_id) if look.fleet else None
     if look.fleet is None or part is None:
         return None
-    con, until = look.fleet.con, _last_whole_day(risk.asof_at)
-    since = risk.asof_at - timedelta(days=DAYS)
+    until, since = _last_whole_day(risk.asof_at), risk.asof_at - timedelta(days=DAYS)
     if told is None:
-        told = telemetry.risks(con, [part.entity_key], since, risk.model_version).get(part.entity_key, ())
+        told = telemetry.risks(look.fleet, [part.entity_key], since, risk.model_version).get(part.entity_key, ())
     points = tuple(point for point in told if point[0] <= risk.asof_at)
-    standing = telemetry.risk_peers(look.fleet, part, risk.asof_at, risk.model_version)
+    standing = telemetry.peers(look.fleet, part, telemetry.by_risk(part.component, risk.asof_at, risk.model_version))
     return Exhibit(
         component=words.COMPONENTS.get(risk.component, risk.component),
         entity_id=risk.entity_id,
@@ -81,6 +80,32 @@ def exhibit(look: Look, risk: EntityRisk, told: Points | None = None) -> Exhibit
         peers=among(standing, part, "share"),
         reasons=tuple(_reason(look.fleet, part, gauge, factor, until) for gauge, factor in _best(risk)),
     )
+
+
+def gather(fleet: FleetReader, risks: Sequence[EntityRisk]) -> None:
+    """Ask for all that the exhibits of those risks rest on, each question once for all of them."""
+    parts = telemetry.parts(fleet, [(risk.component, risk.entity_id) for risk in risks])
+    named = {(part.component, part.entity_id): part for part in parts}
+    told: dict[tuple[datetime, str, str], list[Part]] = {}
+    drawn: dict[tuple[str, str, date], list[Part]] = {}
+    for risk in risks:
+        part = named.get((risk.component, risk.entity_id))
+        if part is not None:
+            told.setdefault((risk.asof_at, risk.component, risk.model_version), []).append(part)
+            for gauge, _ in _best(risk):
+                drawn.setdefault((risk.component, gauge or "", _last_whole_day(risk.asof_at)), []).append(part)
+    for (asof_at, component, version), alike in told.items():
+        telemetry.risks(fleet, [part.entity_key for part in alike], asof_at - timedelta(days=DAYS), version)
+        telemetry.makes(fleet, _models(alike), telemetry.by_risk(component, asof_at, version))
+    for (component, gauge, until), alike in drawn.items():
+        if gauge:
+            keys = [part.entity_key for part in alike]
+            telemetry.histories(fleet, component, gauge, keys, until - timedelta(days=DAYS - 1), until)
+            telemetry.makes(fleet, _models(alike), telemetry.by_gauge(component, gauge, until))
+
+
+def _models(parts: Sequence[Part]) -> list[str]:
+    return sorted({part.model or "" for part in parts})
 
 
 def risk_chart(series: Sequence[Series], until: datetime) -> Chart:
@@ -118,13 +143,15 @@ def _reason(fleet: FleetReader, part: Part, gauge: str | None, factor: Factor | 
     if gauge is None:
         return Reason(said, pushes, None, "No reading of its own stands behind this one.")
     heading = telemetry.named(part.component, gauge)
-    points = telemetry.history(fleet.con, part, gauge, until - timedelta(days=DAYS - 1), until)
+    points = telemetry.history(fleet, part, gauge, until - timedelta(days=DAYS - 1), until)
     series = Series(heading, points, "bar" if gauge == telemetry.EVENTS else "step")
     chart = None
     if series.last is not None:
         title = heading[:1].upper() + heading[1:]
         chart = Chart(title, f"{title} {course(series)}.", (series,), points[0][0], points[-1][0])
-    return Reason(said, pushes, chart, among(telemetry.peers(fleet, part, gauge, until), part))
+    return Reason(
+        said, pushes, chart, among(telemetry.peers(fleet, part, telemetry.by_gauge(part.component, gauge, until)), part)
+    )
 
 
 def _best(risk: EntityRisk) -> list[tuple[str | None, Factor | None]]:

@@ -133,6 +133,8 @@ class FleetView:
     hosts_at_risk: int | None
     """Hosts with an open episode; null without a ledger."""
     weeks: tuple[Week, ...]
+    counted_at: datetime
+    """As of when the weeks are."""
     lately: Week | None
     """The last four weeks as one; null: not measured."""
     air: Chart | None
@@ -148,7 +150,8 @@ class FleetView:
 def fleet(look: Look) -> FleetView:
     """The fleet as it stands."""
     cycle = look.cycle(None)
-    lived = outcome.weeks(look)
+    counted = outcome.weeks(look)
+    lived = counted.weeks
     waiting = tally.open_orders(look.book.con) if look.book else []
     return FleetView(
         now=look.now,
@@ -157,6 +160,7 @@ def fleet(look: Look) -> FleetView:
         components=_components(look),
         hosts_at_risk=tally.episodes_open(look.book.con) if look.book else None,
         weeks=lived,
+        counted_at=counted.counted_at,
         lately=outcome.added_up(lived[-FLEETWIDE_WEEKS:]),
         air=_chart("VM interruptions a year per 100 VMs (AIR)", lived, {"AIR": "air"}),
         saving=_chart(

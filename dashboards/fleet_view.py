@@ -1,36 +1,22 @@
 """The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from threading import Lock, RLock
-from time import monotonic
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
 
 import duckdb
 
+from dashboards.answers import Known
+from dashboards.window import NAMES_MOST, Pane, Window
 from data.errors import WarehouseError
-from data.warehouse import PUBLISHED, arrow, read
+from data.warehouse import arrow
 from pipelines.clock import end_of, is_simulated, last_day
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-
-ANSWERS_MOST: Final = 200
-_GUARD: Final = Lock()
-
-
-@dataclass
-class _Answer:
-    """What one question is answered with, once it is; held by whoever finds out."""
-
-    lock: Any = field(default_factory=RLock)
-    values: list[Any] = field(default_factory=list)
-    at: float = 0.0
-
-
-_ANSWERS: Final[dict[tuple[str, str], _Answer]] = {}
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,7 @@ class VmKind:
     series: str
     memory_bytes: int
     live_migratable: bool
+    availability_set: str | None
 
 
 @dataclass(frozen=True)
@@ -87,22 +74,21 @@ class Freshness:
 
 
 @contextmanager
-def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
+def open_fleet(window: Window) -> Iterator["FleetReader | None"]:
     """The snapshot for as long as it is held; None before anything is published.
 
     Raises:
         WarehouseError: There is a snapshot, but it cannot be read.
     """
-    if not (home / PUBLISHED).exists():
-        yield None
-        return
-    told = (home / PUBLISHED).stat()
-    snapshot = f"{home.absolute()} {told.st_ino} {told.st_mtime_ns}"
     try:
-        with read(home) as con:
-            yield FleetReader(home, con, snapshot)
+        pane = window.pane()
+        if pane is None:
+            yield None
+            return
+        with ExitStack() as held:
+            yield FleetReader(pane, held)
     except duckdb.Error as error:
-        msg = f"The snapshot in {home} cannot be read: {error}. Publish it again with `foreshock ingest`."
+        msg = f"The snapshot in {window.home} cannot be read: {error}. Publish it again with `foreshock ingest`."
         raise WarehouseError(msg) from error
 
 
@@ -110,31 +96,27 @@ def open_fleet(home: Path) -> Iterator["FleetReader | None"]:
 class FleetReader:
     """What the page asks of one snapshot."""
 
-    home: Path
-    con: duckdb.DuckDBPyConnection
-    snapshot: str
-    """Names the snapshot: another one has another name."""
+    pane: Pane
+    held: ExitStack
+    """What is let go of when nobody looks any more."""
 
-    def remembered(self, question: str, ask: Callable[[], T], *, for_seconds: float | None = None) -> T:
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """A connection on the snapshot, made when something is asked that is not known yet."""
+        return self.held.enter_context(self.pane.open())
+
+    def remembered(self, question: str, ask: Callable[[], T]) -> T:
         """The answer, worked out once for each snapshot, which never changes.
 
         Args:
             question: What is asked, in words that nobody asks anything else with.
             ask: Works it out.
-            for_seconds: How long it holds, where it rests on the ledger too.
         """
-        key = (self.snapshot, question)
-        with _GUARD:
-            if len(_ANSWERS) >= ANSWERS_MOST:
-                _ANSWERS.clear()
-            answered = _ANSWERS.setdefault(key, _Answer())
-        with answered.lock:  # whoever asks meanwhile waits for the first, rather than ask the same
-            late = for_seconds is not None and monotonic() - answered.at > for_seconds
-            if late or not answered.values:
-                answered.values[:] = [ask()]
-                answered.at = monotonic()
-        answer: T = answered.values[0]
-        return answer
+        return self.pane.answers.get(question, ask)
+
+    def known(self, question: str, names: Sequence[K], ask: Callable[[Sequence[K]], Mapping[K, T]]) -> dict[K, T]:
+        """What is known of each of the names; each is asked about once for each snapshot, and several together."""
+        return self.pane.known.setdefault(question, Known(NAMES_MOST)).of(names, ask)
 
     def freshness(self) -> Freshness:
         """How large the fleet is now, and how old what is known of it."""
@@ -149,7 +131,7 @@ class FleetReader:
                    (select count(*) from vm where valid_until is null) as vms""",
         ).to_pylist()[0]
         return Freshness(
-            published_at=datetime.fromtimestamp((self.home / PUBLISHED).stat().st_mtime, UTC),
+            published_at=self.pane.published_at,
             telemetry_at=end_of(day) if day else None,
             simulated=is_simulated(self.con),
             **sizes,
@@ -177,6 +159,9 @@ class FleetReader:
 
     def places(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Place]:
         """Where the hosts stood at the moment, or in the first picture held if that came later."""
+        return self.known(f"places {at}", hosts, lambda unknown: self._places(unknown, at))
+
+    def _places(self, hosts: Sequence[str], at: datetime) -> dict[str, Place]:
         rows = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from host),
@@ -196,11 +181,14 @@ class FleetReader:
 
     def kinds(self, vms: Sequence[str], at: datetime) -> Mapping[str, VmKind]:
         """What the VMs were at the moment, or in the first picture held if that came later."""
+        return self.known(f"kinds {at}", vms, lambda unknown: self._kinds(unknown, at))
+
+    def _kinds(self, vms: Sequence[str], at: datetime) -> dict[str, VmKind]:
         rows = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from vm),
             asked as (select unnest($ids) as vm_id)
-            select vm_id, owner, series, memory_bytes, live_migratable
+            select vm_id, owner, series, memory_bytes, live_migratable, availability_set
             from asked join vm using (vm_id), picture
             where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
             vms,
@@ -210,6 +198,9 @@ class FleetReader:
 
     def targets(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Target]:
         """How full the hosts were at the moment, or in the first picture held if that came later."""
+        return self.known(f"targets {at}", hosts, lambda unknown: self._targets(unknown, at))
+
+    def _targets(self, hosts: Sequence[str], at: datetime) -> dict[str, Target]:
         rows = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from host),
@@ -229,32 +220,32 @@ class FleetReader:
 
     def members(self, vms: Sequence[str], at: datetime) -> list[Member]:
         """Every VM of the availability sets that the VMs belong to, and the fault domain it stands in."""
-        sets = self._pictured(
-            """
-            with picture as (select greatest($at, min(valid_from)) as at from vm)
-            select distinct availability_set from vm, picture
-            where list_contains($ids, vm_id) and availability_set is not null
-              and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)""",
-            vms,
-            at,
-        )
+        named = (kind.availability_set for kind in self.kinds(vms, at).values())
+        sets = list(dict.fromkeys(name for name in named if name is not None))
+        found = self.known(f"members {at}", sets, lambda unknown: self._members(unknown, at))
+        return [member for members in found.values() for member in members]
+
+    def _members(self, sets: Sequence[str], at: datetime) -> dict[str, list[Member]]:
         rows = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from vm),
+            asked as (select unnest($ids) as availability_set),
             member as (
-                select vm_id, availability_set, host_id from vm, picture
-                where list_contains($ids, availability_set)
-                  and valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
+                select vm_id, availability_set, host_id from vm semi join asked using (availability_set), picture
+                where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
             ),
             stood as (
                 select host_id, fault_domain from host semi join member using (host_id), picture
                 where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
             )
             select vm_id, availability_set, fault_domain from member join stood using (host_id)""",
-            [row["availability_set"] for row in sets],
+            sets,
             at,
         )
-        return [Member(**row) for row in rows]
+        found: dict[str, list[Member]] = {}
+        for row in rows:
+            found.setdefault(row["availability_set"], []).append(Member(**row))
+        return found
 
     def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> list[dict[str, Any]]:
         if not ids:

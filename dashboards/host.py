@@ -176,18 +176,18 @@ def _chart(look: Look, risks: Sequence[EntityRisk]) -> Chart | None:
     assert look.fleet is not None  # noqa: S101 - `_risks` asks only then
     if not risks:
         return None
-    con, until, shown = look.fleet.con, max(one.asof_at for one in risks), risks[:DRAWN]
+    until, shown = max(one.asof_at for one in risks), risks[:DRAWN]
     found = {(part.component, part.entity_id): part.entity_key for part in _named(look, shown)}
     told: dict[int, telemetry.Points] = {}
     for version in {one.model_version for one in shown}:
-        told |= telemetry.risks(con, list(found.values()), until - timedelta(days=DAYS), version)
+        told |= telemetry.risks(look.fleet, list(found.values()), until - timedelta(days=DAYS), version)
     keys = [(one, found.get((one.component, one.entity_id))) for one in shown]
     return risk_chart([Series(words.thing(one), told.get(key, ())) for one, key in keys if key is not None], until)
 
 
 def _named(look: Look, risks: Sequence[EntityRisk]) -> tuple[telemetry.Part, ...]:
     assert look.fleet is not None  # noqa: S101 - `_risks` asks only then
-    return telemetry.parts(look.fleet.con, [(one.component, one.entity_id) for one in risks])
+    return telemetry.parts(look.fleet, [(one.component, one.entity_id) for one in risks])
 
 
 def _vms(look: Look, host_id: str) -> tuple[tuple[HostedVm, ...], int]:

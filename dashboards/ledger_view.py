@@ -1,27 +1,34 @@
 """The ledger as the review page sees it: opened to read only, never made, brought up to date or kept waiting."""
 
 import json
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, NullPool, Select, create_engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from dashboards.answers import Answers
 from data.errors import LedgerError
-from decisions.domain import Order, VmOutcome
+from decisions.domain import Proposal, VmOutcome
 from decisions.incidents.values import Incident
 from decisions.ledger import notices, queries
 from decisions.ledger import schema as tables
 from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
-from decisions.ledger.values import Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers
+from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers, load_proposal
 
+KEPT: Final = 64
+"""Answers about cycles."""
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
 
@@ -42,6 +49,10 @@ class LedgerView:
                 f"The ledger's URL cannot be used: {error}. Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
             )
             raise LedgerError(msg) from error
+        self._watched: PoolProxiedConnection | None = None
+        self._times_opened = 0
+        self._watching = Lock()
+        self._kept: tuple[object, Answers] = None, Answers(KEPT)
 
     @contextmanager
     def open(self) -> Iterator["Reader | None"]:
@@ -50,15 +61,56 @@ class LedgerView:
         Raises:
             LedgerError: The database cannot be read, or is of another version than this program.
         """
-        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file():
+        if self._is_missing():
             yield None
             return
-        try:
-            with reading(self._engine) as con:
-                yield Reader(con) if _is_ours(con) else None
-        except DBAPIError as error:
-            msg = f"The ledger cannot be read: {error.orig}. Check the ledger's URL and who may read it."
-            raise LedgerError(msg) from error
+        with _readable(), reading(self._engine) as con:
+            yield Reader(con, self._kept_of(con)) if _is_ours(con) else None
+
+    def version(self) -> Hashable:
+        """What changes with every change of the ledger, and hardly ever without; None when there is no ledger yet.
+
+        Whatever was read after it was told is at least as new.
+
+        Raises:
+            LedgerError: The database cannot be read.
+        """
+        if self._is_missing():
+            return None
+        if self._url.get_backend_name() != "sqlite":
+            with _readable(), self._engine.connect() as con:
+                return str(con.execute(text("select pg_current_snapshot()::text")).scalar_one())
+        with _readable(), self._watching:
+            cursor = self._watch().cursor()
+            cursor.execute("pragma data_version")  # counts what others have committed since this connection was opened
+            return self._times_opened, cursor.fetchone()
+
+    def _watch(self) -> PoolProxiedConnection:
+        """A connection that is never used for anything else, on the file that is there now."""
+        if self._watched is None or self._watched.info["file"] != _file(self._url):
+            self._watched, self._times_opened = self._engine.raw_connection(), self._times_opened + 1
+        return self._watched
+
+    def _kept_of(self, con: Connection) -> Answers:
+        """What is kept of the ledger that the connection is on; another one has nothing in common with it."""
+        record, ledger = con.connection.info, self._kept
+        if record.get("file") != ledger[0]:
+            self._kept = ledger = record.get("file"), Answers(KEPT)
+        return ledger[1]
+
+    def _is_missing(self) -> bool:
+        return self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Says what to do where the database cannot be read."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        msg = f"The ledger cannot be read: {cause}. Check the ledger's URL and who may read it."
+        raise LedgerError(msg) from error
 
 
 @dataclass(frozen=True)
@@ -66,6 +118,8 @@ class Reader:
     """What the page asks of one state of the ledger."""
 
     con: Connection
+    kept: Answers
+    """Of this ledger: what a cycle has written is never changed."""
 
     def cycle(self, after: datetime | None = None, until: datetime | None = None) -> Cycle | None:
         """The newest cycle that asked about a moment in (`after`, `until`], or None."""
@@ -98,7 +152,8 @@ class Reader:
 
     def incidents(self, cycle_id: str) -> list[Incident]:
         """The incidents that were found before the cycle was decided, the most telling first."""
-        return queries.incidents(self.con, [tables.incident.c.cycle_id == cycle_id])
+        where = [tables.incident.c.cycle_id == cycle_id]
+        return self.kept.get(("incidents", cycle_id), lambda: queries.incidents(self.con, where))
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as it was found last, or None."""
@@ -110,13 +165,28 @@ class Reader:
         asked = tables.cycle.c.asof_at
         return list(self.con.execute(select(asked).distinct().order_by(asked.desc()).limit(limit)).scalars())
 
-    def proposals(self, cycle_id: str, now: datetime) -> list[ListedProposal]:
-        """The cycle's proposals as they stand `now`, in the order of the verdict."""
-        return queries.proposals(self.con, now, [tables.proposal.c.cycle_id == cycle_id], None)
+    def asked(self, cycle_id: str) -> tuple[Asked, ...]:
+        """What the cycle proposed, in the order of the verdict."""
+        return self.kept.get(("asked", cycle_id), lambda: queries.asked(self.con, cycle_id))
 
-    def briefs(self, cycle_id: str, now: datetime) -> list[Brief]:
-        """Where the cycle's proposals stand `now`, in the order of the verdict."""
-        return queries.briefs(self.con, now, [tables.proposal.c.cycle_id == cycle_id])
+    def newest(self) -> tuple[str, datetime] | None:
+        """The newest cycle and the moment it asked about."""
+        held = tables.cycle.c
+        query = select(held.cycle_id, held.asof_at).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        row = self.con.execute(query).first()
+        return (row.cycle_id, row.asof_at) if row is not None else None
+
+    def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
+        """The proposals of the cycle that have not expired, in the order of the verdict."""
+        held = tables.proposal.c
+        query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
+        for body in self.con.execute(query).scalars():
+            yield load_proposal.__wrapped__(body)
+
+    def briefs(self, cycle_id: str, now: datetime) -> dict[str, Brief]:
+        """Where those of the cycle's proposals stand `now` that have an order or a decision."""
+        made = self.kept.get(("by name", cycle_id), lambda: {each.proposal_id: each for each in self.asked(cycle_id)})
+        return queries.briefs(self.con, now, cycle_id, made)
 
     def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
         """The proposals of those ids as they stand `now`, in that order."""
@@ -143,14 +213,11 @@ class Reader:
         held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
         return {listed.order.order_id: listed for listed in held}
 
-    def open_besides(self, cycle_id: str) -> list[Order]:
-        """Orders of other cycles that have not come to an end."""
-        return queries.open_orders(self.con, cycle_id)
-
     def channels(self) -> list[ListedChannel]:
         """How each notification channel fares."""
         return notices.channels(self.con)
 
+    @cached_property
     def stopped(self) -> Stop | None:
         """Who threw the kill switch, or None."""
         last = last_control(self.con)
@@ -158,21 +225,35 @@ class Reader:
 
 
 def _engine(url: URL) -> Engine:
-    """An engine that cannot write; SQLite files are opened anew each time, so a replaced file is seen."""
+    """An engine that cannot write."""
     if url.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "begin", _begin_read_only)
         return engine
     file = Path(url.database or "").absolute().as_uri()
-    engine = create_engine(URL.create(url.drivername, database=file, query=READ_ONLY), poolclass=NullPool)
-    event.listen(engine, "connect", _leave_transactions_to_us)
+    engine = create_engine(URL.create(url.drivername, database=file, query=READ_ONLY), max_overflow=-1)
+    event.listen(engine, "connect", lambda connection, record: _prepare(connection, record, url))
+    event.listen(engine, "checkout", lambda _connection, record, _proxy: _check(record, url))
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _leave_transactions_to_us(connection: Any, _record: object) -> None:
+def _prepare(connection: Any, record: ConnectionPoolEntry, url: URL) -> None:
+    """Leave transactions to us, write nothing, and note which file it is."""
     connection.isolation_level = None
     connection.execute("pragma query_only = on")
+    record.info["file"] = _file(url)
+
+
+def _check(record: ConnectionPoolEntry, url: URL) -> None:
+    """Open a file anew that has been replaced."""
+    if record.info["file"] != _file(url):
+        raise DisconnectionError
+
+
+def _file(url: URL) -> tuple[int, int]:
+    told = Path(url.database or "").stat()
+    return told.st_dev, told.st_ino
 
 
 def _begin(con: Connection) -> None:
@@ -184,10 +265,20 @@ def _begin_read_only(con: Connection) -> None:
 
 
 def _is_ours(con: Connection) -> bool:
-    if not inspect(con).has_table("alembic_version"):
-        return False
-    held = con.execute(text("select version_num from alembic_version")).scalar()
-    if held != tables.HEAD:
+    held = _held_version(con)
+    if held not in {None, tables.HEAD}:
         msg = f"The ledger is at version {held}, and this program reads {tables.HEAD}. Run one cycle with this program."
         raise LedgerError(msg)
-    return True
+    return held is not None
+
+
+def _held_version(con: Connection) -> str | None:
+    if con.dialect.name != "sqlite" and not inspect(con).has_table("alembic_version"):
+        return None
+    try:
+        row = con.exec_driver_sql("select version_num from alembic_version").first()
+    except OperationalError as error:
+        if "no such table" in str(error.orig):
+            return None
+        raise
+    return str(row[0]) if row is not None else None

@@ -7,14 +7,15 @@ from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query
 from pydantic import BeforeValidator
-from starlette.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from dashboards import audit, maintenance
 from dashboards.audit import AuditPage
 from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
-from dashboards.pages import page
-from dashboards.queue import Room
+from dashboards.pages import Sheet, sheet
+from dashboards.queue import Look, Room
+from dashboards.told import told
 from decisions.ledger.audit import Filter
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
@@ -42,60 +43,60 @@ def _hosts(app: FastAPI, room: Room) -> None:
 
     @app.get("/hosts/{host_id}", response_class=HTMLResponse, include_in_schema=False)
     def host_page(host_id: str) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(page("host.html", host=host(look, host_id), now=look.now))
+        def made(look: Look) -> Sheet:
+            return sheet("host.html", host=host(look, host_id), now=look.now)
 
-    @app.get("/v1/hosts/{host_id}", tags=["hosts"])
-    def host_json(host_id: str) -> HostView:
+        return HTMLResponse(room.shared(("host", host_id), made).filled({}))
+
+    @app.get("/v1/hosts/{host_id}", tags=["hosts"], response_model=HostView)
+    def host_json(host_id: str) -> Response:
         """One host: where it stands, the risk of its parts over time and why, what happened to it, its VMs now."""
-        with room.look() as look:
-            return host(look, host_id)
+        return told(room, ("host", host_id), HostView, lambda look: host(look, host_id))
 
 
 def _fleet(app: FastAPI, room: Room) -> None:
     @app.get("/fleet", response_class=HTMLResponse, include_in_schema=False)
     def fleet_page(every: Annotated[int | None, Query(ge=10, le=86_400)] = None) -> HTMLResponse:
-        with room.look() as look:
-            return HTMLResponse(page("fleet.html", here="/fleet", fleet=fleet(look), now=look.now, every=every))
+        def made(look: Look) -> Sheet:
+            return sheet("fleet.html", here="/fleet", fleet=fleet(look), now=look.now, every=every)
 
-    @app.get("/v1/fleet", tags=["fleet"])
-    def fleet_json() -> FleetView:
+        return HTMLResponse(room.shared(("fleet", every), made).filled({}))
+
+    @app.get("/v1/fleet", tags=["fleet"], response_model=FleetView)
+    def fleet_json() -> Response:
         """Hosts at risk, what acting came to week by week, open orders, limits in use, telemetry and models."""
-        with room.look() as look:
-            return fleet(look)
+        return told(room, "fleet", FleetView, fleet)
 
 
 def _maintenance(app: FastAPI, room: Room) -> None:
-    @app.get("/maintenance", response_class=HTMLResponse, include_in_schema=False)
-    def maintenance_page(
-        owner: _Owner = None,
-        host: _HostId = None,
-        after: Annotated[str | None, Query(max_length=500)] = None,
-    ) -> HTMLResponse:
-        with room.look() as look:
-            found = maintenance.vms(look, owner or None, host or None, after, maintenance.SHOWN)
-            counts = maintenance.owners(look) if not (owner or host or after) else ()
-            told = {"found": found, "owners": counts, "owner": owner or "", "host": host or "", "now": look.now}
-            return HTMLResponse(
-                page("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **told)
-            )
+    After = Annotated[str | None, Query(description="`next` of the page before.", max_length=500)]  # noqa: N806
 
-    @app.get("/v1/vms", tags=["maintenance"])
+    @app.get("/maintenance", response_class=HTMLResponse, include_in_schema=False)
+    def maintenance_page(owner: _Owner = None, host: _HostId = None, after: After = None) -> HTMLResponse:
+        def made(look: Look) -> Sheet:
+            found = maintenance.vms(look, owner or None, host or None, after, maintenance.SHOWN)
+            counts = maintenance.owners(look) if not (owner or host or after) else None
+            shown = {"found": found, "counts": counts, "owner": owner or "", "host": host or "", "now": look.now}
+            return sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
+
+        question = ("maintenance", owner, host, after, maintenance.wishes(room.home))
+        return HTMLResponse(room.shared(question, made).filled({}))
+
+    @app.get("/v1/vms", tags=["maintenance"], response_model=Maintenance)
     def vms_json(
         owner: _Owner = None,
         host: _HostId = None,
-        after: Annotated[str | None, Query(description="`next` of the page before.", max_length=500)] = None,
+        after: After = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> Maintenance:
+    ) -> Response:
         """VMs that orders of the last 30 days are about, the newest order first: what is done, offered and chosen."""
-        with room.look() as look:
-            return maintenance.vms(look, owner, host, after, limit)
+        question = ("vms", owner, host, after, limit, maintenance.wishes(room.home))
+        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit))
 
-    @app.get("/v1/owners", tags=["maintenance"])
-    def owners_json() -> list[OwnerMaintenance]:
+    @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
+    def owners_json() -> Response:
         """How the VMs of each owner stand with their newest orders, those with the most to come first."""
-        with room.look() as look:
-            return list(maintenance.owners(look))
+        return told(room, "owners", list[OwnerMaintenance], lambda look: list(maintenance.owners(look).owners))
 
 
 def _audit(app: FastAPI, room: Room) -> None:
@@ -107,21 +108,23 @@ def _audit(app: FastAPI, room: Room) -> None:
 
     @app.get("/audit", response_class=HTMLResponse, include_in_schema=False)
     def audit_page(only: Wanted, after: After = None, verify: bool = False) -> HTMLResponse:
-        with room.look() as look:
+        def made(look: Look) -> Sheet:
             found = audit.page(look, only, after, AUDIT_SHOWN, verify=verify)
-            told = {"found": found, "only": only, "after": after, "now": look.now}
-            return HTMLResponse(page("audit.html", here="/audit", simulated=look.freshness.simulated, **told))
+            shown = {"found": found, "only": only, "after": after, "now": look.now}
+            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **shown)
 
-    @app.get("/v1/audit", tags=["audit"])
+        return HTMLResponse(room.shared(("audit", only, after, verify), made).filled({}))
+
+    @app.get("/v1/audit", tags=["audit"], response_model=AuditPage)
     def audit_json(
         only: Wanted,
         after: After = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         verify: Annotated[bool, Query(description="Check the whole chain, which takes a while.")] = False,
-    ) -> AuditPage:
+    ) -> Response:
         """The history, the newest record first: who, what, why, when, and whether the chain verifies."""
-        with room.look() as look:
-            return audit.page(look, only, after, limit, verify=verify)
+        question = ("audit", only, after, limit, verify)
+        return told(room, question, AuditPage, lambda look: audit.page(look, only, after, limit, verify=verify))
 
     @app.get("/v1/audit.csv", tags=["audit"], response_class=StreamingResponse)
     def audit_csv(only: Wanted) -> StreamingResponse:

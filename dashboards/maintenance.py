@@ -1,6 +1,9 @@
 """VMs and what was and is to be done with them, for owners and those who answer them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -9,6 +12,7 @@ from dashboards.queue import Look
 from data.errors import UsageError
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
+from pipelines.executors.jobs import MEMORY
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
 SHOWN: Final = 100
@@ -27,12 +31,36 @@ def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, l
         raise HTTPException(422, str(error)) from error
 
 
-def owners(look: Look) -> tuple[OwnerMaintenance, ...]:
-    """How the VMs of each owner stand with their newest orders; counted anew every half minute."""
+@dataclass(frozen=True)
+class Owners:
+    """How the VMs of each owner stand with their newest orders, as they were counted then."""
+
+    counted_at: datetime
+    owners: tuple[OwnerMaintenance, ...]
+
+
+def owners(look: Look) -> Owners:
+    """Those with the most to come first; counted anew every half minute, while what was counted before is told."""
+    return look.aged("owners", _owners, for_seconds=30)
+
+
+def _owners(look: Look) -> Owners:
     if look.fleet is None or look.book is None:
-        return ()
-    con, ask = look.fleet.con, _ask(look, None)
-    return look.fleet.remembered("owners", lambda: maintenance.owners(ask, con, look.now), for_seconds=30)
+        return Owners(look.now, ())
+    return Owners(look.now, maintenance.owners(_ask(look, None), look.fleet.con, look.now))
+
+
+def wishes(home: Path) -> Hashable:
+    """What changes when an owner asks something of the executor that works in this home."""
+    return tuple(_changed_at(home / f"{MEMORY}{suffix}") for suffix in ("", "-wal"))
+
+
+def _changed_at(file: Path) -> tuple[int, int] | None:
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_size
 
 
 def _ask(look: Look, host_id: str | None) -> maintenance.Ask:

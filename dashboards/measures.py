@@ -120,7 +120,7 @@ def _ledger(book: Reader, policy: Policy, now: datetime) -> LedgerMeasures:
         moving=counts.moving(con),
         episodes=counts.open_episodes(con),
         incidents=counts.incidents(con, cycle.cycle_id) if cycle else 0,
-        stopped=book.stopped() is not None,
+        stopped=book.stopped is not None,
         failures={each.channel: each.failures for each in book.channels()},
     )
 

@@ -69,18 +69,25 @@ def _saving(came: float, due: float) -> float | None:
     return 1 - came / due if due else None
 
 
-def weeks(look: Look) -> tuple[Week, ...]:
-    """The last weeks with an inventory, the oldest first; empty where nothing is held to count from.
+@dataclass(frozen=True)
+class Weeks:
+    """The last weeks with an inventory, the oldest first, as they were counted then."""
 
-    Counted anew with every snapshot, and every quarter of an hour.
+    counted_at: datetime
+    weeks: tuple[Week, ...]
+
+
+def weeks(look: Look) -> Weeks:
+    """The last weeks; none where nothing is held to count from.
+
+    Counted with every snapshot, and anew every quarter of an hour, while what was counted before is told.
     """
+    return look.aged("weeks", _weeks, for_seconds=900)
+
+
+def _weeks(look: Look) -> Weeks:
     if look.fleet is None:
-        return ()
-    return look.fleet.remembered(f"weeks {look.now:%Y-%m-%d}", lambda: _weeks(look), for_seconds=900)
-
-
-def _weeks(look: Look) -> tuple[Week, ...]:
-    assert look.fleet is not None  # noqa: S101 - `weeks` asks only then
+        return Weeks(look.now, ())
     until = look.now.replace(hour=0, minute=0, second=0, microsecond=0)
     ends = fleet_facts.weeks(until, WEEKS)
     since = ends[0] - timedelta(days=7)
@@ -102,7 +109,7 @@ def _weeks(look: Look) -> tuple[Week, ...]:
                 foretold=sum(one.gone * chances.get((one.host_id, one.asof_at), 0.0) for one in ours),
             )
         )
-    return tuple(one for one in found if one.vm_days)
+    return Weeks(look.now, tuple(one for one in found if one.vm_days))
 
 
 def _within(at: Counter[datetime], end: datetime) -> int:

@@ -1,46 +1,30 @@
 """Pages from templates: everything that comes from data is escaped, and every word choice is made before."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from dashboards import charts, words
 from dashboards.asker import ASKER
 from dashboards.evidence import Exhibit
-from dashboards.views import DeskView, FactorView, ProposalView, Queue
-from dashboards.words import Section
+from dashboards.picking import BRIEF, PAGE, Wanted
+from dashboards.views import DeskView, FactorView, Queue
 from decisions.incidents.values import Incident
 
 GIB: Final = 1024**3
-SHOWN: Final = 50
+SHOWN_BESIDES: Final = 50
+"""Open orders of other nights."""
 SHOWN_NAMES: Final = 200
 """Hosts or parts of an incident; the command names them all."""
-SHOWN_BRIEF: Final = 15
-"""More than this of one part of the page are a link away: fewer where there is nothing to do."""
-BRIEF: Final = frozenset({Section.WATCHING, Section.OVER})
-"""Parts where there is nothing to do: their proposals take less room."""
-MOST: Final = {section: SHOWN_BRIEF if section in BRIEF else SHOWN for section in Section}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the page: its proposals, and how many more there are."""
-
-    section: Section
-    heading: str
-    meaning: str
-    count: int
-    proposals: Sequence[ProposalView]
-
-    @property
-    def hidden(self) -> int:
-        """How many are not shown."""
-        return self.count - len(self.proposals)
 
 
 @dataclass(frozen=True)
@@ -52,25 +36,56 @@ class Typed:
     to: str = ""
 
 
-def queue_page(queue: Queue, home: Path, on: date | None, show: Section | None = None) -> str:
-    """The queue as HTML; with `show`, that part of it alone and whole."""
-    held = [_part(section, queue) for section in Section if queue.counts.get(section)]
-    cycle = queue.standing.cycle
-    return _template("queue.html").render(
+@dataclass(frozen=True)
+class Sheet:
+    """A page that everybody is shown alike, with gaps for what is each asker's own."""
+
+    pieces: tuple[bytes, ...]
+    gaps: tuple[str, ...]
+    """What belongs between the pieces, by name."""
+
+    def __len__(self) -> int:
+        """In bytes."""
+        return sum(map(len, self.pieces))
+
+    def filled(self, own: Mapping[str, str]) -> bytes:
+        """The page of somebody, with their own parts by name, and with who they are."""
+        parts = {"asker": _template("asker.html").render(), **own}
+        filled = (parts.get(gap, "").encode() for gap in self.gaps)
+        return b"".join(chain.from_iterable(zip_longest(self.pieces, filled, fillvalue=b"")))
+
+
+def sheet(template: str, **told: object) -> Sheet:
+    """A page from its template and what it tells; nothing of who asks may be told."""
+    parts = _GAP.split(_template(template).render(**told))
+    return Sheet(tuple(part.encode() for part in parts[::2]), tuple(parts[1::2]))
+
+
+def page(template: str, **told: object) -> str:
+    """A page of somebody from its template and what it tells."""
+    return sheet(template, **told).filled({}).decode()
+
+
+def queue_sheet(queue: Queue, home: Path, wanted: Wanted) -> Sheet:
+    """The queue as HTML."""
+    standing, cycle = queue.standing, queue.standing.cycle
+    return sheet(
+        "queue.html",
         queue=queue,
-        standing=queue.standing,
-        now=queue.standing.now,
-        day=day_of(cycle.asof_at) if cycle else on,
-        on=on,
+        standing=standing,
+        now=standing.now,
+        day=day_of(cycle.asof_at) if cycle else wanted.on,
+        wanted=wanted,
         home=home,
-        parts=held,
-        shown=[part for part in held if show in (None, part.section)],
-        show=show,
+        headings=words.HEADINGS,
+        incidents={each.incident_id: each for each in standing.incidents},
         nights=[day_of(night) for night in queue.nights],
+        page_of=PAGE,
+        besides_most=SHOWN_BESIDES,
     )
 
 
-def incident_page(incident: Incident, now: datetime) -> str:
+def incident_sheet(incident: Incident, now: datetime) -> Sheet:
     """An incident with its ranked factors, evidence, and whom it is about, as HTML."""
     groups = (
         ("Hosts affected", incident.hosts_affected),
@@ -78,35 +93,60 @@ def incident_page(incident: Incident, now: datetime) -> str:
         ("Parts at risk now", incident.parts_at_risk),
         ("Parts that failed", incident.parts_failed),
     )
-    return _template("incident.html").render(incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
+    return sheet("incident.html", incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
 
 
-def page(template: str, **told: object) -> str:
-    """A page from its template and what it tells."""
-    return _template(template).render(**told)
+@dataclass(frozen=True)
+class Decision:
+    """The page of a proposal, and the proposal on a desk, for the parts of the page that are each asker's own."""
+
+    sheet: Sheet
+    desk: DeskView
+
+    def __len__(self) -> int:
+        """In bytes, or so: the desk takes about as much as the page."""
+        return 2 * len(self.sheet)
 
 
-def decision_page(
-    desk: DeskView,
-    exhibit: Exhibit | None,
-    key: str,
-    *,
-    said: str = "",
-    refused: str = "",
-    typed: Typed | None = None,
-) -> str:
-    """A proposal with what a person needs to decide on it, and the forms to do so, as HTML.
+def drawn(exhibit: Exhibit | None) -> Markup:
+    """The evidence as HTML; empty where the snapshot knows none."""
+    if exhibit is None:
+        return Markup()
+    return Markup(_template("exhibit.html").render(exhibit=exhibit))  # noqa: S704 - from a template that escapes
+
+
+def decision(desk: DeskView, evidence: Markup, *, ready: bool = True) -> Decision:
+    """A proposal with what a person needs to decide on it.
 
     Args:
         desk: what is shown.
-        exhibit: the evidence for the riskiest part, where the snapshot knows it.
+        evidence: the evidence for the riskiest part, drawn.
+        ready: whether what the snapshot knows is known here, too; it will be in a moment.
+    """
+    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "drawn": evidence, "ready": ready}
+    return Decision(sheet("decide.html", **shown), desk)
+
+
+_OWN: Final = ("said", "jump", "own_forms", "countdown")
+"""Templates of what is each asker's own on the page of a proposal."""
+
+
+def decision_page(
+    told: Decision, key: str, now: datetime, *, said: str = "", refused: str = "", typed: Typed | None = None
+) -> bytes:
+    """The page of a proposal with the forms to decide on it, as HTML.
+
+    Args:
+        told: what everybody is shown.
         key: what the request that the forms make is called, so that a form sent twice decides once.
+        now: what the countdown counts from.
         said: what has just been done.
         refused: why what was asked has not been done.
         typed: what the person had typed.
     """
-    shown = {"desk": desk, "view": desk.proposal, "now": desk.now, "key": key, "said": said, "refused": refused}
-    return _template("decide.html").render(shown, exhibit=exhibit, typed=typed or Typed())
+    shown = {"desk": told.desk, "view": told.desk.proposal, "key": key, "typed": typed or Typed(), "now": now}
+    own = {name: _template(f"{name}.html").render(shown, said=said, refused=refused) for name in _OWN}
+    return told.sheet.filled(own)
 
 
 def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
@@ -129,10 +169,14 @@ def day_of(asof_at: datetime) -> date:
     return (asof_at - timedelta(microseconds=1)).date()
 
 
-def _part(section: Section, queue: Queue) -> Part:
-    heading, meaning = words.HEADINGS[section]
-    found = [view for view in queue.shown if view.state.section is section]
-    return Part(section, heading, meaning, queue.counts[section], found)
+_MARK: Final = token_hex(16)
+"""Which no data can hold, as nobody knows it."""
+_GAP: Final = re.compile(rf"<!--{_MARK} (\w+)-->")
+
+
+def _gap(name: str) -> Markup:
+    """Where something that is each asker's own belongs."""
+    return Markup(f"<!--{_MARK} {name}-->")  # noqa: S704 - both are ours
 
 
 def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:
@@ -159,7 +203,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"brief_sections": BRIEF, "asker": ASKER.get}
+    made.globals |= {"brief_sections": BRIEF, "asker": ASKER.get, "gap": _gap}
     made.filters |= {
         "ago": words.ago,
         "bar": _bar,

@@ -8,6 +8,7 @@ from datetime import datetime
 from dashboards import words
 from dashboards.fleet_view import Place, VmKind
 from dashboards.views import (
+    Card,
     CommandView,
     EntityView,
     FactorView,
@@ -19,7 +20,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.domain import EntityRisk, Proposal, VmOutcome, VmPlan
-from decisions.ledger.values import Brief, ListedOrder, ListedProposal, Standing, Stop
+from decisions.ledger.values import ListedOrder, ListedProposal, Stop
 from features.wording import reason
 
 
@@ -39,13 +40,13 @@ class Surroundings:
     """By order."""
 
 
-def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
-    """The proposal as people see it."""
+def card(listed: ListedProposal, around: Surroundings) -> Card:
+    """The proposal as people see it among others."""
     proposal = listed.proposal
     order = around.orders.get(listed.order_id or "")
     place = around.places.get(proposal.host_id)
     section, word, sentence = words.state(listed, order, around.stop, around.now)
-    return ProposalView(
+    return Card(
         proposal_id=proposal.proposal_id,
         asof_at=proposal.asof_at,
         host_id=proposal.host_id,
@@ -60,18 +61,14 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         standing=listed.standing.value,
         starts_at=order.order.not_before if order else proposal.not_before,
         expires_at=proposal.expires_at,
-        risk=dict(sorted(proposal.risk.curve.items())),
         risk_said=words.risk(proposal),
         vms_on_host=len(proposal.vms) or (place.vms if place else None),
         vms_said=words.vms(proposal.vms, place.vms if place else None),
         outcome_said=words.outcome(around.outcomes.get(listed.order_id or "", ())),
         price_said=words.price(proposal.action, proposal.prices),
         earned_said=words.earned(proposal.earned),
-        prices=_prices(proposal),
         guardrails=tuple(_guardrail(line) for line in proposal.blocked),
         reasons=proposal.reasons,
-        entities=_entities(proposal),
-        vms=_vms(listed, around),
         steps=tuple(words.step(each, around.now) for each in proposal.steps),
         order_id=listed.order_id,
         order_state=listed.order_state.value if listed.order_state else None,
@@ -81,23 +78,21 @@ def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
         model_version=proposal.model_version,
         simulated=proposal.simulated,
         pool=proposal.pool,
-        decision=listed.decision,
-        etag=listed.etag,
     )
 
 
-def urgency(brief: Brief) -> tuple[int, bool, datetime]:
-    """Sorts by part of the page, then by start; equals stay in the order of the verdict, the most to gain first.
-
-    What has no order has no start of its own, so there the order of the verdict decides, put-off ones last.
-    """
-    place = list(Section).index(section_of(brief))
-    return place, brief.standing is Standing.SNOOZED, brief.starts_at or brief.asof_at
-
-
-def section_of(brief: Brief) -> Section:
-    """Which part of the page the proposal belongs to."""
-    return words.section(brief.standing, brief.action, brief.autonomy, brief.order_state, brief.outbox_state)
+def present(listed: ListedProposal, around: Surroundings) -> ProposalView:
+    """The proposal as people see it by itself."""
+    proposal = listed.proposal
+    return ProposalView(
+        **vars(card(listed, around)),
+        risk=dict(sorted(proposal.risk.curve.items())),
+        prices=_prices(proposal),
+        entities=_entities(proposal),
+        vms=_vms(listed, around),
+        decision=listed.decision,
+        etag=listed.etag,
+    )
 
 
 def _prices(proposal: Proposal) -> tuple[PriceView, ...]:

@@ -1,19 +1,25 @@
 """The queue of a night: the cycle's proposals and the fleet's standing, from one look at snapshot and ledger each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from math import inf
 from pathlib import Path
-from typing import Final
+from threading import BoundedSemaphore, Lock, Thread
+from time import monotonic
+from typing import Final, TypeVar
 
 from dashboards import words
+from dashboards.answers import Answers
 from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
-from dashboards.present import Surroundings, present, section_of, urgency
+from dashboards.picking import Wanted, parts
+from dashboards.present import Surroundings, card, present
 from dashboards.views import (
     BreakerView,
+    Card,
     CycleView,
     OpenView,
     ProposalView,
@@ -21,7 +27,9 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
-from dashboards.words import Section
+from dashboards.window import AT_ONCE_BYTES, Pane, Window
+from decisions.domain import Action
+from decisions.ledger import tally
 from decisions.ledger.values import Cycle, ListedProposal
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
@@ -31,19 +39,48 @@ NIGHTS: Final = 14
 OVERDUE: Final = timedelta(hours=30)
 """A nightly question that is older than this was not asked again when it should have been."""
 
+TOLD_MOST_BYTES: Final = 64 * 1024**2
+"""Of pages and answers that are kept; those of states that have passed go first."""
+AT_ONCE: Final = 3
+"""Answers that are made at the same time; more of them would only take turns, and each turn costs."""
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How often it is looked whether a cycle has come that a large snapshot is not ready for."""
+_SMALL_BYTES: Final = 1_000
+
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Room:
-    """Where the page looks."""
+    """Where pages look, and what they have told."""
 
-    home: Path
-    ledger: LedgerView
-    clock: Clock | None = None
-    """Whose time it is; None: the wall's, or, where the fleet is simulated, the data's."""
-    policy: Path | None = None
-    """The policy file; None: the policy that ships."""
+    def __init__(
+        self,
+        home: Path,
+        ledger: LedgerView,
+        clock: Clock | None = None,
+        policy: Path | None = None,
+        prepare: Callable[["Look"], None] = lambda _look: None,
+        at_once_bytes: int = AT_ONCE_BYTES,
+    ) -> None:
+        """Nothing is opened before somebody looks.
+
+        Args:
+            home: State folder.
+            ledger: The ledger.
+            clock: Whose time it is; None: the wall's, or, where the fleet is simulated, the data's.
+            policy: The policy file; None: the policy that ships.
+            prepare: What to look at before a large new snapshot is shown in place of another.
+            at_once_bytes: How large a snapshot may be to be shown without that.
+        """
+        self.home, self.ledger, self.clock, self._policy_file = home, ledger, clock, policy
+        self._prepare = prepare
+        self._window = Window(home, self._make_ready, at_once_bytes)
+        self._told = Answers(TOLD_MOST_BYTES, _size)
+        self._policies = Answers(1)
+        self._preparing = Lock()
+        self._looked_at = -inf
+        self._at_once = BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -53,8 +90,90 @@ class Room:
             WarehouseError: The snapshot is there, and cannot be read.
             LedgerError: The ledger is there, and cannot be read.
         """
-        with open_fleet(self.home) as fleet, self.ledger.open() as book:
-            yield Look(fleet, book, self.clock, self.policy, self.home)
+        with open_fleet(self._window) as fleet, self.ledger.open() as book:
+            yield Look(fleet, book, self)
+
+    def shared(self, question: Hashable, make: Callable[["Look"], T]) -> T:
+        """What everybody is told alike: made once for each state of snapshot and ledger, and at most a minute old.
+
+        Args:
+            question: What is asked; nothing of who asks may go into the answer.
+            make: Makes the answer.
+        """
+        return self._told.current(question, self._version, lambda: self.asked(make))
+
+    def asked(self, ask: Callable[["Look"], T]) -> T:
+        """The answer, from a look of its own."""
+        with self._at_once, self.look() as look:
+            if monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
+                self._looked_at = monotonic()
+                self.is_ready(look, look.now)
+            return ask(look)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        file = self._policy_file
+        changed_at = file.stat().st_mtime_ns if file is not None and file.exists() else None
+        return self._policies.get(changed_at, lambda: load_policy(file))
+
+    def moment(self) -> datetime:
+        """Whose time it is, where that does not go by the data."""
+        return self.clock() if self.clock is not None else datetime.now(UTC)
+
+    def _version(self) -> Hashable:
+        """Changes with snapshot, ledger and minute; whatever is looked at after it was told is at least as new."""
+        pane = self._window.pane()
+        data = pane.answers.get("its clock", lambda: _clock_of(pane)) if pane is not None else None
+        moments = [datetime.now(UTC), self.clock() if self.clock is not None else data]
+        minutes = [at and at.replace(second=0, microsecond=0) for at in moments]
+        seen = (pane.name, len(pane.ready)) if pane is not None else None
+        return seen, self.ledger.version(), *minutes
+
+    def is_ready(self, look: "Look", asof_at: datetime) -> bool:
+        """Whether a proposal of that moment may be looked at with all that is around it.
+
+        Only of a large snapshot and of the newest cycle it may not: then that is being found out for all its proposals.
+        """
+        pane = look.fleet.pane if look.fleet is not None else None
+        newest = look.book.newest() if look.book is not None else None
+        if pane is None or not pane.large or newest is None:
+            return True
+        cycle_id, newest_at = newest
+        if cycle_id in pane.ready:
+            return True
+        if self._preparing.acquire(blocking=False):
+            Thread(target=self._make_ready_and_release, args=(pane,), name="newest cycle", daemon=True).start()
+        return asof_at != newest_at
+
+    def _make_ready_and_release(self, pane: Pane) -> None:
+        try:
+            self._prepare_pane(pane)
+        finally:
+            self._preparing.release()
+
+    def _make_ready(self, pane: Pane) -> None:
+        with self._preparing:
+            self._prepare_pane(pane)
+
+    def _prepare_pane(self, pane: Pane) -> None:
+        with ExitStack() as held, self.ledger.open() as book:
+            newest = book.newest() if book is not None else None
+            self._prepare(Look(FleetReader(pane, held), book, self))
+        if newest is not None:
+            pane.ready.add(newest[0])
+
+
+def _size(told: object) -> int:
+    """Of an answer, in bytes or so."""
+    return len(told) if isinstance(told, Sized) else _SMALL_BYTES
+
+
+def _clock_of(pane: Pane) -> datetime | None:
+    """The clock of a simulated fleet; None: the fleet is real."""
+    with ExitStack() as held:
+        fresh = FleetReader(pane, held).freshness()
+    return fresh.telemetry_at if fresh.simulated else None
 
 
 @dataclass(frozen=True)
@@ -63,14 +182,34 @@ class Look:
 
     fleet: FleetReader | None
     book: Reader | None
-    clock: Clock | None
-    policy_file: Path | None = None
-    home: Path = Path()
+    room: Room
+    gathered: bool = True
+    """Whether what the snapshot knows around proposals may be asked."""
 
-    @cached_property
+    @property
+    def around(self) -> FleetReader | None:
+        """What tells what is around proposals."""
+        return self.fleet if self.gathered else None
+
+    def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
+        """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
+
+        While nobody waits for it, it is worked out anew, from a look of its own.
+        """
+        if self.fleet is None:
+            return ask(self)
+        answers = self.fleet.pane.answers
+        return answers.aged(question, lambda: ask(self), lambda: self.room.asked(ask), for_seconds)
+
+    @property
+    def home(self) -> Path:
+        """State folder."""
+        return self.room.home
+
+    @property
     def policy(self) -> Policy:
         """The policy in force."""
-        return load_policy(self.policy_file)
+        return self.room.policy
 
     @cached_property
     def champions(self) -> dict[str, str]:
@@ -88,15 +227,15 @@ class Look:
     @cached_property
     def now(self) -> datetime:
         """The moment that "in 4 h" and "expired" count from."""
-        if self.clock is not None:
-            return self.clock()
+        if self.room.clock is not None:
+            return self.room.clock()
         told = self.freshness.telemetry_at if self.freshness.simulated else None
         return told or datetime.now(UTC)
 
     @cached_property
     def stopped(self) -> StopView | None:
         """Who threw the kill switch, or None."""
-        stop = self.book.stopped() if self.book else None
+        stop = self.book.stopped if self.book else None
         return StopView(stop.by, stop.reason, stop.at) if stop else None
 
     def cycle(self, on: date | None) -> Cycle | None:
@@ -107,41 +246,49 @@ class Look:
             return self.book.cycle()
         return self.book.cycle(after=end_of(on) - timedelta(days=1), until=end_of(on))
 
-    def queue(self, on: date | None, most: Mapping[Section, int], show: Section | None = None) -> Queue:
-        """The whole page, with at most so many proposals of each part; with `show`, that part alone and whole."""
-        cycle = self.cycle(on)
-        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else []
-        parts: dict[Section, list[str]] = {}
-        for each in sorted(briefs, key=urgency):
-            parts.setdefault(section_of(each), []).append(each.proposal_id)
-        wanted = parts.items() if show is None else [(show, parts.get(show, []))]
-        ids = [name for part, names in wanted for name in (names if show else names[: most[part]])]
-        newest = on is None or cycle is None or self.book is None or self.book.cycle() == cycle
+    def queue(self, wanted: Wanted) -> Queue:
+        """The whole page, with the most urgent of each part; or one part, or an incident's of it, page by page."""
+        cycle = self.cycle(wanted.on)
+        asked = self.book.asked(cycle.cycle_id) if self.book and cycle else ()
+        briefs = self.book.briefs(cycle.cycle_id, self.now) if self.book and cycle else {}
+        found = parts(asked, briefs, self.now)
+        picked = wanted.picked(found)
+        names = [each.proposal_id for part in picked for group in part.groups for each in group.shown]
+        cards = {each.proposal_id: each for each in self.cards(names)}
+        newest = wanted.on is None or cycle is None or self.book is None or self.book.cycle() == cycle
         return Queue(
             standing=self.standing(cycle, newest=newest),
-            counts={part: len(names) for part, names in parts.items()},
-            shown=tuple(self.views(self.book.named(ids, self.now))) if self.book else (),
+            counts={part: len(asked) for part, asked in found.items()},
+            parts=tuple(part.filled(cards) for part in picked),
             open_besides=self._open_besides(cycle) if newest else (),
             nights=tuple(self.book.nights(NIGHTS)) if self.book else (),
         )
 
+    def cards(self, proposal_ids: Sequence[str]) -> list[Card]:
+        """The proposals of one cycle as people see them among others, in that order."""
+        listed = self.book.named(proposal_ids, self.now) if self.book else []
+        around = self._around(listed, vms=())
+        return [card(each, around) for each in listed]
+
     def views(self, listed: Sequence[ListedProposal]) -> list[ProposalView]:
         """The proposals as people see them, in the same order; all of one cycle."""
+        around = self._around(listed, [plan.vm_id for each in listed for plan in each.proposal.vms])
+        return [present(each, around) for each in listed]
+
+    def _around(self, listed: Sequence[ListedProposal], vms: Sequence[str]) -> Surroundings:
+        """What is known around proposals of one cycle, and of those VMs."""
         if not listed or self.book is None:
-            return []
+            return Surroundings(self.now)
         at = listed[0].proposal.asof_at
         ids = [each.order_id for each in listed if each.order_id is not None]
-        hosts = [each.proposal.host_id for each in listed]
-        vms = [plan.vm_id for each in listed for plan in each.proposal.vms]
-        around = Surroundings(
+        return Surroundings(
             now=self.now,
-            stop=self.book.stopped(),
-            places=self.fleet.places(hosts, at) if self.fleet else {},
-            kinds=self.fleet.kinds(vms, at) if self.fleet else {},
+            stop=self.book.stopped,
+            places=self.around.places([each.proposal.host_id for each in listed], at) if self.around else {},
+            kinds=self.around.kinds(vms, at) if self.around else {},
             orders=self.book.orders(ids),
             outcomes=self.book.outcomes(ids),
         )
-        return [present(each, around) for each in listed]
 
     def standing(self, cycle: Cycle | None, *, newest: bool = True) -> StandingView:
         """What holds for the whole fleet; notices are about the newest cycle only."""
@@ -187,9 +334,11 @@ class Look:
     def _open_besides(self, cycle: Cycle | None) -> tuple[OpenView, ...]:
         if cycle is None or self.book is None:
             return ()
+        own = {each.proposal_id for each in self.book.asked(cycle.cycle_id)}
         return tuple(
-            OpenView(order.order_id, order.host_id, words.ACTIONS[order.action], order.not_before, None)
-            for order in self.book.open_besides(cycle.cycle_id)
+            OpenView(order.order_id, order.host_id, words.ACTIONS[Action(order.action)], order.not_before)
+            for order in tally.open_orders(self.book.con)
+            if order.proposal_id not in own
         )
 
 

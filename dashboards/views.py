@@ -92,8 +92,8 @@ class StateView:
 
 
 @dataclass(frozen=True)
-class ProposalView:
-    """One host, one action, and everything a person needs to trust it or stop it."""
+class Card:
+    """One host, one action, and what a person needs to choose what to look at."""
 
     proposal_id: str
     asof_at: datetime
@@ -109,7 +109,6 @@ class ProposalView:
     standing: str
     starts_at: datetime
     expires_at: datetime
-    risk: Mapping[int, float]
     risk_said: str
     vms_on_host: int | None
     vms_said: str
@@ -117,11 +116,8 @@ class ProposalView:
     price_said: str
     earned_said: tuple[str, ...]
     """How good calls of such a risk have been, a sentence from each model that has measured it."""
-    prices: tuple[PriceView, ...]
     guardrails: tuple[GuardrailView, ...]
     reasons: tuple[str, ...]
-    entities: tuple[EntityView, ...]
-    vms: tuple[VmView, ...]
     steps: tuple[str, ...]
     """The whole plan, a sentence for each step."""
     order_id: str | None
@@ -132,6 +128,16 @@ class ProposalView:
     model_version: str
     simulated: bool
     pool: str
+
+
+@dataclass(frozen=True)
+class ProposalView(Card):
+    """One host, one action, and everything a person needs to trust it or stop it."""
+
+    risk: Mapping[int, float]
+    prices: tuple[PriceView, ...]
+    entities: tuple[EntityView, ...]
+    vms: tuple[VmView, ...]
     decision: Decision | None
     """The last one; policy's own, where policy lets it happen by itself."""
     etag: str
@@ -166,7 +172,6 @@ class OpenView:
     host_id: str
     action_said: str
     starts_at: datetime
-    asof_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -206,14 +211,37 @@ class StandingView:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Proposals of one part of the queue that share an incident, or one that stands alone."""
+
+    incident_id: str | None
+    count: int
+    cards: tuple[Card, ...]
+    """Those that are shown, what starts next first."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the queue, or a page of it."""
+
+    section: Section
+    count: int
+    """Proposals in all."""
+    groups: tuple[Group, ...]
+    """Those that are shown, the most urgent first."""
+    hidden: int
+    """Proposals that are a link away."""
+
+
+@dataclass(frozen=True)
 class Queue:
     """The page: the fleet's standing, and the proposals of one cycle."""
 
     standing: StandingView
     counts: Mapping[Section, int]
     """How many proposals each part of the page has."""
-    shown: tuple[ProposalView, ...]
-    """Those of each part that are shown, the most urgent first."""
+    parts: tuple[Part, ...]
+    """Those that are shown."""
     open_besides: tuple[OpenView, ...]
     nights: tuple[datetime, ...]
     """Moments that other cycles asked about, the newest first."""

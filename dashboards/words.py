@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from decisions.actions import ladder
@@ -70,6 +71,7 @@ _WENT_WRONG: Final = {
 }
 
 
+@cache
 def section(
     standing: Standing, action: Action, autonomy: Autonomy, order_state: OrderState | None, outbox_state: str | None
 ) -> Section:

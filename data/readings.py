@@ -16,6 +16,10 @@ from data.sql import statement
 
 GRACE_HOURS = 12
 """A reading that reaches us this soon after its day's end counts as known at that end."""
+_TEMPORARY = (
+    "staged", "staged_reject", "keyed", "fresh", "restated", "repeats", "late", "newest", "series", "changed",
+    "changes", "belief",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def absorb(
         "and held.raw is not distinct from staged_reject.raw",
         {"now": now, "source": source, "file": file},
     )
+    for table in _TEMPORARY:
+        con.execute(f"drop table if exists {table}")
     duplicate = rows - loaded - restated
     return Absorbed(loaded + duplicate + rejected, loaded, duplicate, rejected)
 

@@ -44,6 +44,21 @@ class _Opened:
 
     path: Path
     con: duckdb.DuckDBPyConnection
+    readers: int = 0
+    retired: bool = False
+    """Nobody else will read it; the last reader closes it, since that ends all that was opened from it."""
+
+    def leave(self) -> None:
+        """One reader less."""
+        self.readers -= 1
+        if self.retired and not self.readers:
+            self.con.close()
+
+    def retire(self) -> None:
+        """Close it, once nobody reads it any more."""
+        self.retired = True
+        if not self.readers:
+            self.con.close()
 
 
 _opened: dict[Path, _Opened] = {}
@@ -51,42 +66,89 @@ _opening = threading.Lock()
 
 
 @contextmanager
-def read(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def read(home: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection on the published snapshot under `home`; it stays the same while open.
+
+    Args:
+        home: where the warehouse is.
+        memory_limit: how much memory all questions of this process to it may use, such as `4GB`.
 
     Raises:
         WarehouseError: nothing has been published there.
     """
-    con = _snapshot(home.absolute()).cursor()
+    opened = _snapshot(home.absolute())
     try:
-        con.execute("set time zone 'UTC'")
-        con.execute("set enable_progress_bar = false")
-        yield con
+        with cursor(opened.con) as con:
+            if memory_limit is not None:
+                con.execute(f"set memory_limit = '{memory_limit}'")
+            yield con
     finally:
-        con.close()
+        with _opening:
+            opened.leave()
 
 
-def _snapshot(home: Path) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def cursor(con: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own on what the other has open, and for as long as that is open."""
+    own = con.cursor()
+    try:
+        own.execute("set time zone 'UTC'")
+        own.execute("set enable_progress_bar = false")
+        yield own
+    finally:
+        own.close()
+
+
+def published(home: Path) -> Path:
+    """The file that is published under `home` now; it need not be there."""
+    return (home.absolute() / PUBLISHED).resolve()
+
+
+def open_snapshot(home: Path, path: Path) -> duckdb.DuckDBPyConnection:
+    """The snapshot in the file, to be read; it stays what it is, also when the file is taken away.
+
+    Raises:
+        WarehouseError: it is there, and cannot be read.
+        FileNotFoundError: a newer snapshot has taken its place.
+    """
+    try:
+        con = duckdb.connect(str(path), read_only=True)
+    except duckdb.IOException as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
+        raise WarehouseError(msg) from error
+    con.execute(f"set temp_directory = '{home.absolute() / 'tmp'}'")
+    return con
+
+
+def _snapshot(home: Path) -> _Opened:
+    """The newest snapshot, with one reader more."""
     with _opening:
         for _ in range(_OPEN_ATTEMPTS):
-            path = (home / PUBLISHED).resolve()
+            path = published(home)
             held = _opened.get(home)
             if held is not None and held.path == path:
-                return held.con
+                held.readers += 1
+                return held
             try:
-                con = duckdb.connect(str(path), read_only=True)
-            except duckdb.IOException as error:
-                if not path.exists():
-                    continue  # a newer snapshot took its place between the look and the opening
-                msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
-                raise WarehouseError(msg) from error
-            con.execute(f"set temp_directory = '{home / 'tmp'}'")
+                con = open_snapshot(home, path)
+            except FileNotFoundError:
+                continue  # a newer snapshot took its place between the look and the opening
             if held is not None:
-                held.con.close()
-            _opened[home] = _Opened(path, con)
-            return con
+                held.retire()
+            _opened[home] = _Opened(path, con, readers=1)
+            return _opened[home]
     msg = f"Nothing is published in {home}: ingest something first (foreshock ingest), or set FORESHOCK_HOME."
     raise WarehouseError(msg)
+
+
+def _let_go(home: Path) -> None:
+    """Close the snapshot that this process holds ready, and free its memory; who is reading it goes on undisturbed."""
+    with _opening:
+        held = _opened.pop(home, None)
+        if held is not None:
+            held.retire()
 
 
 def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] | None = None) -> pa.Table:
@@ -124,6 +186,7 @@ class Warehouse:
             MigrationError: a migration that already ran was changed afterwards.
         """
         home.mkdir(parents=True, exist_ok=True)
+        _let_go(home.absolute())
         con = _connect(home / FILE, lock_wait_seconds)
         con.execute("set time zone 'UTC'")
         con.execute("set enable_progress_bar = false")

@@ -1,13 +1,13 @@
 """Breakers: many hosts of one scope emptied at once speak of a broken model or a shared cause, not of bad luck."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from typing import Final
 
-from decisions.domain import Breaker, Host, HostRisk, Situation, Vm
+from decisions.domain import Breaker, Host, HostRisk, Situation
 from decisions.sections import BreakerLimits
 
 Scope = tuple[str, str]
@@ -64,9 +64,9 @@ def allowed(scope: Scope, actionable: int, limits: BreakerLimits) -> int:
     return max(limits.floor_hosts, int(share * actionable))
 
 
-def usable(hosts: Mapping[str, Host], vms: Mapping[str, Sequence[Vm]]) -> Mapping[Scope, int]:
-    """How many hosts of each scope are in use, with VMs; drives' models are left out."""
-    return _by_scope({host_id: host for host_id, host in hosts.items() if _usable(host, vms)}, {})
+def usable(hosts: Mapping[str, Host], housed: Mapping[str, Sized]) -> Mapping[Scope, int]:
+    """How many hosts of each scope are in use, with VMs, by what they house; drives' models are left out."""
+    return _by_scope({host_id: host for host_id, host in hosts.items() if _usable(host, housed)}, {})
 
 
 def _counts(
@@ -79,11 +79,12 @@ def _counts(
     since = situation.asof_at - timedelta(hours=limits.hours)
     lately = {host_id for host_id, at in situation.recent_evacuations if since < at <= situation.asof_at}
     lately &= situation.hosts.keys()
+    housed = situation.vms if situation.rest is None else situation.rest.residents.taken
     counted = (set(flagged) & situation.hosts.keys()) | lately
     if in_use is None:
-        counted |= {host.host_id for host in situation.hosts.values() if _usable(host, situation.vms)}
+        counted |= {host.host_id for host in situation.hosts.values() if _usable(host, housed)}
     else:
-        counted = {host_id for host_id in counted if not _usable(situation.hosts[host_id], situation.vms)}
+        counted = {host_id for host_id in counted if not _usable(situation.hosts[host_id], housed)}
     actionable = Counter(in_use)
     actionable.update(_by_scope({host_id: situation.hosts[host_id] for host_id in counted}, risks))
     return _Counts(frozenset(lately), actionable, limits)
@@ -94,7 +95,7 @@ def _by_scope(hosts: Mapping[str, Host], risks: Mapping[str, HostRisk]) -> Count
     found: Counter[Scope] = Counter({("fleet", ""): len(hosts)})
     for kind, name_of in _PLACES.items():
         found.update({(kind, name): count for name, count in Counter(map(name_of, hosts.values())).items()})
-    told = ({entity.model for entity in risks[h].entities if entity.model is not None} for h in hosts if h in risks)
+    told = (risks[host_id].makes for host_id in hosts if host_id in risks)
     found.update({("drive_model", name): count for name, count in Counter(chain.from_iterable(told)).items()})
     return found
 
@@ -153,8 +154,8 @@ def ration(
     return waiting
 
 
-def _usable(host: Host, vms: Mapping[str, Sequence[Vm]]) -> bool:
-    return host.state in {"in_service", "blocked", "probation"} and bool(vms.get(host.host_id))
+def _usable(host: Host, housed: Mapping[str, Sized]) -> bool:
+    return host.state in {"in_service", "blocked", "probation"} and bool(housed.get(host.host_id))
 
 
 def _breaker(scope: Scope, flagged: int, actionable: int, limit: int, hours: float) -> Breaker:

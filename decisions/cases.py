@@ -34,6 +34,22 @@ class Case:
     """False for a host that is only due for service."""
 
 
+def concerned(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk]) -> frozenset[str]:
+    """Hosts that `find` may make a case of, by their risks alone, and those that were emptied lately or wait for it.
+
+    Of the others it is enough to know their risks as a whole, and what their VMs take.
+    """
+    busy = {order.host_id for order in situation.open_orders} | {host_id for host_id, _ in situation.recent_evacuations}
+    days, floor = policy.horizon.decision_days, policy.risk.minimum_risk
+    found = {host_id for host_id, risk in risks.items() if not risk.known or risk.within(days) >= floor}
+    for host_id in risks.keys() - found:
+        host = situation.hosts.get(host_id)
+        helps = host and service(host, None, situation.incidents, policy.remedies, situation.asof_at)
+        if helps and helps.due:
+            found.add(host_id)
+    return frozenset(found | busy)
+
+
 def find(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk]) -> list[Case]:
     """Every host at risk, of unknown risk or due for service: those at risk first, by what acting avoids."""
     cases = []

@@ -6,7 +6,7 @@ the host really got, and the cheapest one that no guardrail forbids is proposed.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -21,7 +21,6 @@ from decisions.cases import Case, Forbidden, cheapest, find
 from decisions.domain import (
     Action,
     Breaker,
-    EntityRisk,
     HostRisk,
     Price,
     Proposal,
@@ -54,8 +53,8 @@ def decide(situation: Situation, policy: Policy, risks: Mapping[str, HostRisk] |
         policy: what is allowed, and what it costs.
         risks: the hosts' risks where they are worked out already, in place of those that `situation.risks` make.
     """
-    risks = host_risks(situation.risks) if risks is None else risks
-    version = model_version(situation.risks)
+    risks = _risks(situation) if risks is None else risks
+    version = model_version(situation)
     cases = find(situation, policy, risks)
     flagged = {case.host.host_id for case in cases if case.wants in MOVES and case.at_risk}
     opened = trip(situation, risks, flagged, policy.breaker)
@@ -79,9 +78,16 @@ def policy_in_force(policy: Policy, stopped_by: str | None) -> str:
     return policy.version if stopped_by is None else f"{policy.version}+stopped"
 
 
-def model_version(risks: Iterable[EntityRisk]) -> str:
+def model_version(situation: Situation) -> str:
     """The versions of the models that the risks come from, in one name."""
-    return "+".join(sorted({risk.model_version for risk in risks}))
+    rest = frozenset() if situation.rest is None else situation.rest.model_versions
+    return "+".join(sorted(rest.union(risk.model_version for risk in situation.risks)))
+
+
+def _risks(situation: Situation) -> Mapping[str, HostRisk]:
+    """The risk of each host, by host: of those whose parts are told, and of the rest."""
+    rest: Mapping[str, HostRisk] = {} if situation.rest is None else situation.rest.risks
+    return {**rest, **host_risks(situation.risks)}
 
 
 def _place(
@@ -107,7 +113,8 @@ def _place(
     spare = policy.limits.spare_hosts_per_cluster
     days, floor = policy.horizon.decision_days, policy.risk.minimum_risk
     chances = {host_id: risk.within(days) for host_id, risk in risks.items() if risk.known and host_id not in closed}
-    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare, chances, floor)
+    together = None if situation.rest is None else situation.rest.residents
+    occupancy = Occupancy(situation.vms, frozenset(closed), _under_way(situation), spare, chances, floor, together)
     return assign(requests, situation.hosts, occupancy, policy.placement, values)
 
 

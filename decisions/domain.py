@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from data.contracts import HORIZON_DAYS
 from decisions.incidents.values import Incident
 from models.earned import Earned
+
+if TYPE_CHECKING:
+    from decisions.rest import Rest
 
 
 class Action(StrEnum):
@@ -78,6 +81,11 @@ class HostRisk:
     def known(self) -> bool:
         """Whether there is a curve to reckon with: an unknown risk is never a low one."""
         return bool(self.curve)
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """The makes of its parts with a known risk."""
+        return frozenset(entity.model for entity in self.entities if entity.model is not None)
 
     def within(self, days: float) -> float:
         """The probability of failure within `days`: linear between horizons, in proportion below the first."""
@@ -293,6 +301,8 @@ class Situation:
     """What hosts that fail have in common, the most telling first."""
     now: datetime | None = None
     """The moment of deciding, which telemetry and predictions are aged by; null: `asof_at`."""
+    rest: "Rest | None" = None
+    """What is told of the hosts that `risks` and `vms` leave out; null: they tell of all."""
 
 
 @dataclass(frozen=True)

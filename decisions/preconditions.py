@@ -11,6 +11,7 @@ from decisions.actions import MOVES, ladder
 from decisions.breakers import Scope, labels, ration
 from decisions.domain import Breaker, Host, HostRisk, OptOut, Order, OrderState, Proposal, Situation, Vm
 from decisions.policy import Policy
+from decisions.rest import Rest
 from decisions.schedule import calendar_of, rack_of, work_seconds
 from decisions.windows import opening
 
@@ -35,6 +36,8 @@ class Present:
     stopped_by: str | None = None
     in_use: Mapping[Scope, int] | None = None
     """What `breakers.usable` says of the hosts; null: it is worked out for each order."""
+    rest: Rest | None = None
+    """What is told of hosts whose VMs `vms` leaves out; null: it tells of all."""
 
 
 def broken(order: Order, proposal: Proposal, present: Present, now: datetime) -> str | None:
@@ -157,5 +160,5 @@ def _crowded(order: Order, host: Host, proposal: Proposal, present: Present, now
     if opened is not None or order.action not in MOVES or proposal.planned:
         return opened
     moved = tuple(present.handed_over.items())
-    seen = Situation(asof_at=now, hosts=present.hosts, vms=present.vms, risks=(), recent_evacuations=moved)
+    seen = Situation(now, present.hosts, present.vms, (), recent_evacuations=moved, rest=present.rest)
     return ration(seen, {}, [host.host_id], present.policy.breaker, present.in_use).get(host.host_id)

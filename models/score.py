@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     ArrowArray = pa.Array[Any]
 
+AT_ONCE: Final = 200_000
+"""Entities whose features are held in memory at the same time: some kilobytes each."""
 LONGEST: Final = f"risk_{HORIZON_DAYS[-1]}d"
 """The risk by which entities are ranked."""
 _TEXTS: Final = ("entity_id", "host_id", "component", "model_version", "status", "reason")
@@ -57,8 +59,19 @@ def score(
     if predictor.component != component:
         msg = f"cannot score {component} with a model for {predictor.component}; load a {component} model"
         raise UsageError(msg)
-    frame, told = judge(con, predictor, asked_day(asof))
-    return with_factors(told, factors(frame, predictor, riskiest(told, top_reasons)))
+    spine = build.spine(con, component, [asked_day(asof)])
+    parts, numbers, frames = [], [], []
+    for first in range(0, max(1, spine.num_rows), AT_ONCE):
+        frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE))
+        best = riskiest(told, top_reasons)
+        parts.append(told)
+        numbers.append(first + best)
+        frames.append(frame.take(best))
+    told, held = pa.concat_tables(parts), np.concatenate(numbers)
+    rows = riskiest(told, top_reasons)
+    order = np.argsort(held)
+    texts = factors(pa.concat_tables(frames), predictor, order[np.searchsorted(held[order], rows)])
+    return with_factors(told, {int(held[at]): text for at, text in texts.items()})
 
 
 def judge(
@@ -72,7 +85,12 @@ def judge(
         day: asked at its end.
         counts: what `features.build.fleet` says of the whole fleet on that day; by default it is asked of `con`.
     """
-    spine = build.spine(con, predictor.component, [day])
+    return _judged(con, predictor, build.spine(con, predictor.component, [day]), counts)
+
+
+def _judged(
+    con: "duckdb.DuckDBPyConnection", predictor: Predictor, spine: pa.Table, counts: pa.Table | None = None
+) -> tuple[pa.Table, pa.Table]:
     frame = build.frame(con, predictor.component, spine, counts)
     return frame, risks(frame, predictor, hosts(con, frame), 0)
 

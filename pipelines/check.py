@@ -6,12 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import ForeshockError
-from data.warehouse import PUBLISHED, read
+from data.errors import ForeshockError, RegistryError
+from data.warehouse import PUBLISHED
+from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("snapshot", "missing", "nothing is published yet: foreshock ingest, or foreshock demo")
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"
@@ -86,14 +88,21 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    if not (settings.home / "mlflow.db").exists():
+    store = settings.model_store
+    if not store.is_begun:
         yield Finding("model", "missing", "no model yet: foreshock train disk")
         return
     from features.build import components
     from pipelines.steps.train import champion
 
-    for component in components():
-        found = champion(settings, component)
+    try:
+        champions = [(component, champion(settings, component)) for component in components()]
+    except RegistryError as error:
+        yield Finding("model store", "wrong", str(error))
+        return
+    if store.server:
+        yield Finding("model store", "ok", f"MLflow at {store.server}")
+    for component, found in champions:
         if found is None:
             yield Finding("model", "missing", f"{component}: no champion; train one, or promote one")
         else:
@@ -109,7 +118,7 @@ def _drift(settings: Settings, component: str, version: str) -> Iterator[Finding
           and asof_at = (select max(asof_at) from drift where component = ? and model_version = ?)
         order by measure, part"""
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute(query, [component, version, component, version]).fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it
@@ -138,7 +147,7 @@ def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
     if not named or not (settings.home / PUBLISHED).exists():
         return
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             rows = con.execute("select distinct cluster from host where valid_until is null order by 1").fetchall()
     except ForeshockError:
         return  # the snapshot's own finding says what is wrong with it
@@ -151,16 +160,18 @@ def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
     file = sqlite_file(settings)
-    if file is not None and not file.exists():
-        yield Finding("ledger", "missing", f"{file} is made by the first decision")
-        return
+    where = file or shown(settings.ledger_url)
     try:
+        if not (file.exists() if file is not None else is_there(settings.ledger_url)):
+            yield Finding("ledger", "missing", f"{where} is made by the first decision")
+            return
         with copied(settings) as ledger:
             checked, stop, opt_outs = ledger.verify(), ledger.stopped(), ledger.opted_out(now_of(settings))
     except ForeshockError as error:
         yield Finding("ledger", "wrong", str(error))
         return
-    yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or f"{checked.records} records, unchanged")
+    records = f"{checked.records} records, unchanged{'' if file is not None else f', at {where}'}"
+    yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or records)
     if stop:
         yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
     for out in opt_outs:

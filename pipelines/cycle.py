@@ -10,10 +10,10 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from data.errors import WarehouseError
-from data.warehouse import read
 from pipelines.calls import Call, straight
 from pipelines.clock import asked, end_of, last_day, moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.decide import DecideReport, decide
 from pipelines.steps.dispatch import DispatchReport, dispatch
 from pipelines.steps.ingest import IngestReport, ingest_all
@@ -38,6 +38,8 @@ class CycleReport:
     settle: SettleReport
     notify: NotifyReport
     seconds: float
+    stage_seconds: Mapping[str, float]
+    """How long each step took, both settlings together."""
 
 
 def run(
@@ -73,7 +75,8 @@ def run(
         sent = trail(dispatch, settings, now)
         settled = _both(before, trail(settle, settings, now))
         told = trail(notify, settings, now, ran=trail.steps) if settings.notify else NotifyReport()
-    return CycleReport(asof_at, ingested, scores, decided, sent, settled, told, round(_since(started), 3))
+    stages, seconds = trail.seconds, round(_since(started), 3)
+    return CycleReport(asof_at, ingested, scores, decided, sent, settled, told, seconds, stages)
 
 
 def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False) -> DecideReport:
@@ -102,7 +105,7 @@ def now_of(settings: Settings, on: date | None = None) -> datetime:
     if on is not None:
         return end_of(on)
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             if has_world(settings) and last_day(con) is None:
                 return moment(settings, con, last_told(settings))
             return moment(settings, con, None)

@@ -73,7 +73,11 @@ def _since(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[tuple[str, st
 
 
 def _words(rows: pa.Table, name: str) -> Words:
-    return np.array(rows[name].to_pylist(), dtype=object)
+    """The column's words; rows that say the same share one text."""
+    encoded = rows[name].combine_chunks().dictionary_encode()
+    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    found: Words = values[encoded.indices.fill_null(len(values) - 1).to_numpy()]
+    return found
 
 
 def _sql(name: str) -> str:

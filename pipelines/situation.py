@@ -3,11 +3,13 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from data.contracts import HORIZON_DAYS
 from data.warehouse import arrow
 from decisions.domain import EntityRisk, Factor, Host, Vm
+from decisions.rest import Residents, Summary
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,20 +37,58 @@ def hosts(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, Host]:
     return {row["host_id"]: Host(**row) for row in rows}
 
 
-def vms(con: "duckdb.DuckDBPyConnection", at: datetime) -> dict[str, tuple[Vm, ...]]:
-    """VMs by host, as inventory had them at `at`."""
+def vms(
+    con: "duckdb.DuckDBPyConnection", at: datetime, hosts: Collection[str] | None = None
+) -> dict[str, tuple[Vm, ...]]:
+    """VMs by host, as inventory had them at `at`; only those of the given hosts, or of all."""
     rows = _rows(
         con,
         """
         select vm_id, host_id, owner, series, vcpus, memory_bytes, dirty_bytes_per_second, availability_set,
                live_migratable, simulated
-        from vm where valid_from <= $at and (valid_until is null or valid_until > $at) order by vm_id""",
+        from vm
+        where valid_from <= $at and (valid_until is null or valid_until > $at)
+          and ($hosts is null or host_id in (select unnest($hosts)))
+        order by vm_id""",
         at=at,
+        hosts=_listed(hosts),
     )
     found: dict[str, list[Vm]] = {}
     for row in rows:
         found.setdefault(row["host_id"], []).append(Vm(**row))
     return {host_id: tuple(members) for host_id, members in found.items()}
+
+
+def homes(con: "duckdb.DuckDBPyConnection", at: datetime, vm_ids: Collection[str]) -> frozenset[str]:
+    """The hosts that the VMs were on at `at`."""
+    query = """
+        select distinct host_id from vm
+        where valid_from <= $at and (valid_until is null or valid_until > $at)
+          and vm_id in (select unnest($ids))"""
+    rows = con.execute(query, {"at": at, "ids": sorted(vm_ids)}).fetchall() if vm_ids else []
+    return frozenset(host_id for (host_id,) in rows)
+
+
+def residents(con: "duckdb.DuckDBPyConnection", at: datetime, told: Mapping[str, Sequence[Vm]]) -> Residents:
+    """What the VMs of each host took at `at`, and where the others of the told VMs' availability sets were."""
+    taken = con.execute(
+        """
+        select host_id, sum(vcpus)::bigint, sum(memory_bytes)::bigint from vm
+        where valid_from <= $at and (valid_until is null or valid_until > $at) group by host_id order by host_id""",
+        {"at": at},
+    ).fetchall()
+    names = {vm.availability_set for members in told.values() for vm in members if vm.availability_set is not None}
+    members = con.execute(
+        """
+        select availability_set, vm_id, host_id from vm
+        where valid_from <= $at and (valid_until is null or valid_until > $at)
+          and availability_set in (select unnest($names::varchar[])) order by vm_id""",
+        {"at": at, "names": sorted(names)},
+    ).fetchall()
+    sets: dict[str, list[tuple[str, str]]] = {}
+    for name, vm_id, host_id in members:
+        sets.setdefault(name, []).append((vm_id, host_id))
+    return Residents({host_id: (vcpus, memory) for host_id, vcpus, memory in taken}, sets)
 
 
 def newest_risks(
@@ -88,7 +128,7 @@ def risks(
         ), sited as (
             select entity_key, host_id from entity_host
             where valid_from <= $at and (valid_until is null or valid_until > $at)
-              and ($hosts is null or list_contains($hosts, host_id))
+              and ($hosts is null or host_id in (select unnest($hosts)))
         )
         select entity.entity_id, risk.component, sited.host_id, risk.model_version, risk.status, risk.reason,
                entity.model, factors, risk_1d, risk_3d, risk_7d, risk_14d, risk_30d
@@ -103,11 +143,34 @@ def risks(
             "at": at,
             "components": list(versions),
             "versions": list(versions.values()),
-            "hosts": None if hosts is None else sorted(hosts),
+            "hosts": _listed(hosts),
         },
     )
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return tuple(_entity_risk(asof_at, row) for row in rows)
+
+
+def summaries(
+    con: "duckdb.DuckDBPyConnection", asof_at: datetime, at: datetime, versions: Mapping[str, str]
+) -> tuple[dict[str, Summary], frozenset[str], frozenset[str]]:
+    """The risk of each host whose parts are all known, by host; who needs a closer look; and the models' versions.
+
+    The same risks as `decisions.risk.host_risks` makes of the parts, to the last bit: each part is a cause of its own,
+    in the same order. A host with a part of unknown risk, or one that has told its reasons and so may share a cause
+    with others, needs the closer look.
+    """
+    values = {"asof_at": asof_at, "at": at, "components": list(versions), "versions": list(versions.values())}
+    table = arrow(con, (files("pipelines") / "summaries.sql").read_text(encoding="utf-8"), values)
+    found, closer, seen = dict[str, Summary](), set[str](), set[str]()
+    makes: dict[tuple[str, ...], frozenset[str]] = {}
+    for host_id, models, told, plain, *curve in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        seen.update(models)
+        if plain:
+            shared = makes.setdefault(tuple(told), frozenset(told))
+            found[host_id] = Summary(host_id, asof_at, dict(zip(HORIZON_DAYS, curve, strict=True)), (), (), shared)
+        else:
+            closer.add(host_id)
+    return found, frozenset(closer), frozenset(seen)
 
 
 def telemetry_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> datetime | None:
@@ -144,6 +207,10 @@ def factors(text: str | None) -> tuple[Factor, ...]:
     """The factors that a risk row holds as JSON."""
     found: Sequence[Mapping[str, Any]] = json.loads(text) if text else ()
     return tuple(Factor(f["feature"], f["value"], f["contribution"]) for f in found)
+
+
+def _listed(hosts: Collection[str] | None) -> list[str] | None:
+    return None if hosts is None else sorted(hosts)
 
 
 def _rows(con: "duckdb.DuckDBPyConnection", query: str, **values: object) -> list[dict[str, Any]]:

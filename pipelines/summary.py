@@ -24,7 +24,8 @@ def cycle(report: Mapping[str, Any]) -> str:
         "settle": f"orders: {counted(settled['orders'])}; VMs: {counted(settled['outcomes'])}; "
         f"episodes closed: {counted(settled['why'])}",
     }
-    lines = [_title(decided), "", *(f"  {name:<10}{text}" for name, text in rows.items())]
+    took = {"took": ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report["stage_seconds"].items())}
+    lines = [_title(decided), "", *(f"  {name:<10}{text}" for name, text in (rows | took).items())]
     if sent["stopped_by"]:
         lines.append(f"  nothing was handed over: the kill switch was thrown by {sent['stopped_by']}")
     lines += [f"  a source is silent: {why}" for why in ingest.get("unreachable", ())]

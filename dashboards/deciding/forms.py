@@ -1,11 +1,13 @@
 """Deciding on a page: forms that work without scripts, and go back to the page with a sentence of what was done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,8 +18,10 @@ from dashboards.access.gate import decider, person_of
 from dashboards.deciding import DecisionRequest, Desk, found
 from dashboards.desk import desk_view
 from dashboards.evidence import evidence
-from dashboards.pages import Typed, decision_page
+from dashboards.pages import Decision, Typed, decision, decision_page, drawn
+from dashboards.queue import Look
 from data.errors import Changed, Refused, UsageError
+from decisions.domain import Proposal
 from decisions.ledger.said import Condition, Say
 
 _Short = Annotated[str, Form(max_length=200)]
@@ -33,20 +37,29 @@ class Page:
 
     def show(self, proposal_id: str, request: Request, *, done: bool) -> Response:
         """The page; after a decision with a sentence of what was done."""
-        with self.desk.room.look() as look:
-            listed = found(look, proposal_id)
-            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
-        person = person_of(request)
-        said = words.done(view.proposal, person.name, view.now) if done and person is not None else ""
-        return HTMLResponse(decision_page(view, exhibit, cookies.fresh(), said=said), headers=_etag(view.proposal.etag))
+        told, person = self._told(proposal_id), person_of(request)
+        view = told.desk.proposal
+        said = words.done(view, person.name, told.desk.now) if done and person is not None else ""
+        page = decision_page(told, cookies.fresh(), self._now(told), said=said)
+        return HTMLResponse(page, headers=_etag(view.etag))
 
     def again(self, proposal_id: str, status: int, refused: str, typed: Typed) -> Response:
         """The page, saying why what was asked has not been done, with what was typed."""
-        with self.desk.room.look() as look:
+        told = self._told(proposal_id)
+        page = decision_page(told, cookies.fresh(), self._now(told), refused=refused, typed=typed)
+        return HTMLResponse(page, status, _etag(told.desk.proposal.etag))
+
+    def _told(self, proposal_id: str) -> Decision:
+        def made(look: Look) -> Decision:
             listed = found(look, proposal_id)
-            view, exhibit = desk_view(look, listed), evidence(look, listed.proposal)
-        page = decision_page(view, exhibit, cookies.fresh(), refused=refused, typed=typed)
-        return HTMLResponse(page, status, _etag(view.proposal.etag))
+            seen = replace(look, gathered=self.desk.room.is_ready(look, listed.proposal.asof_at))
+            return decision(desk_view(seen, listed), _evidence(seen, listed.proposal), ready=seen.gathered)
+
+        return self.desk.room.shared(("decision", proposal_id), made)
+
+    def _now(self, told: Decision) -> datetime:
+        """What a countdown counts from: the page may have been made within the last minute."""
+        return self.desk.room.moment() if told.desk.ticks else told.desk.now
 
 
 def routes(app: FastAPI, desk: Desk) -> None:
@@ -90,6 +103,13 @@ def routes(app: FastAPI, desk: Desk) -> None:
         except Refused as error:
             return page.again(proposal_id, 409, str(error), typed)
         return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
+
+
+def _evidence(look: Look, proposal: Proposal) -> Markup:
+    """The evidence for the proposal, drawn once for each snapshot: neither of them changes."""
+    if look.around is None:
+        return Markup()
+    return look.around.pane.drawn.get(proposal.proposal_id, lambda: drawn(evidence(look, proposal)))
 
 
 def _asked(verdict: str, typed: Typed) -> DecisionRequest:

@@ -1,6 +1,7 @@
 // Keeps the countdowns of a page running; without it they say what was true when the page was made.
 "use strict";
 const made = performance.now();
+const then = Date.parse(document.currentScript.dataset.now);
 function said(milliseconds) {
   const minutes = Math.floor(Math.abs(milliseconds) / 60000);
   const size = minutes < 1 ? `${Math.floor(Math.abs(milliseconds) / 1000)} s`
@@ -8,8 +9,8 @@ function said(milliseconds) {
   return milliseconds > 0 ? `in ${size}` : `${size} ago`;
 }
 function tick() {
-  for (const each of document.querySelectorAll("time[data-now]")) {
-    const now = Date.parse(each.dataset.now) + performance.now() - made;
+  const now = then + performance.now() - made;
+  for (const each of document.querySelectorAll("time[data-ticks]")) {
     each.textContent = said(Date.parse(each.dateTime) - now);
   }
 }

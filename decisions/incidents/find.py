@@ -171,10 +171,10 @@ def _factor(study: Study, found: Found, leading: Found, held: Ints) -> Factor:
     inside = study.mask(found.shared) & among
     hit = inside & study.hit
     counts = (
-        len(np.unique(study.part[hit])),
-        len(np.unique(study.part[inside])),
-        len(np.unique(study.part[among & ~inside & study.hit])),
-        len(np.unique(study.part[among & ~inside])),
+        study.parts(hit),
+        study.parts(inside),
+        study.parts(among & ~inside & study.hit),
+        study.parts(among & ~inside),
     )
     risk, low, high = ratio(found.group)
     stance, p_given, leading_p = _stance(study, found, leading, held)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -65,8 +66,10 @@ class Population:
 
 def codes(words: Words) -> tuple[Ints, list[str]]:
     """Each word's place in the sorted list of words, which comes back too; -1 for None."""
-    known = words != None  # noqa: E711 - element by element
-    values, inverse = np.unique(words[known].astype(str), return_inverse=True)
-    found = np.full(len(words), -1, dtype=np.int64)
-    found[known] = inverse
-    return found, [str(value) for value in values]
+    encoded = pa.array(words, pa.string()).dictionary_encode()
+    values = [str(value) for value in encoded.dictionary.to_pylist()]
+    order = sorted(range(len(values)), key=values.__getitem__)
+    place: Ints = np.full(len(values) + 1, -1, dtype=np.int64)
+    place[order] = np.arange(len(values))
+    found: Ints = place[encoded.indices.fill_null(len(values)).to_numpy()]
+    return found, [values[at] for at in order]

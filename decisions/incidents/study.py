@@ -72,12 +72,17 @@ class Study:
         ]
         return combined, pairs
 
+    def parts(self, among: Flags) -> int:
+        """How many parts have a stay among these."""
+        seen = np.zeros(len(self.kinds) * self._named[1], dtype=np.bool_)
+        seen[self._named[0][among]] = True
+        return int(seen.sum())
+
     @cached_property
-    def part(self) -> Ints:
-        """Each stay's part as a number."""
-        words_ = np.char.add(np.char.add(self.population.component.astype(str), "/"), self.population.part.astype(str))
-        inverse: Ints = np.unique(words_, return_inverse=True)[1]
-        return inverse
+    def _named(self) -> tuple[Ints, int]:
+        """Each stay's part as a number, and how many there may be of a kind."""
+        numbers, names = codes(self.population.part)
+        return self.components * len(names) + numbers, len(names)
 
     def place(self, pair: tuple[str, str]) -> int:
         """The value's code in its column."""
@@ -141,11 +146,12 @@ def _until_first(population: Population, first: Flags) -> Floats:
 
     A day of it counts always, because risks are told once a day.
     """
-    rows = np.nonzero(first)[0].tolist()
-    began = {(population.component[n], population.host[n] or population.part[n]): population.event_at[n] for n in rows}
-    never, asof_at = np.datetime64("NaT"), np.datetime64(population.asof_at.replace(tzinfo=None))
-    whose = zip(population.component, np.where(population.host == None, population.part, population.host), strict=True)  # noqa: E711
-    since = np.array([began.get(each, never) for each in whose], dtype="datetime64[us]")
+    kinds, _ = codes(population.component)
+    whose, names = codes(np.where(population.host == None, population.part, population.host))  # noqa: E711
+    cell = kinds * len(names) + whose
+    began = np.full(int(cell.max(initial=0)) + 1, np.datetime64("NaT"), dtype="datetime64[us]")
+    began[cell[first]] = population.event_at[first]
+    since, asof_at = began[cell], np.datetime64(population.asof_at.replace(tzinfo=None))
     until = np.where(population.current, asof_at, population.event_at)
     after = np.nan_to_num((until - since) / np.timedelta64(1, "D"))
     days: Floats = np.maximum(population.days - np.maximum(after, 0.0), np.minimum(population.days, 1.0))

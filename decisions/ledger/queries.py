@@ -4,9 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, func, literal_column, or_, select
 
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import UNDER_WAY, Action, Autonomy, Order, OrderState, Proposal, VmOutcome
@@ -15,6 +15,7 @@ from decisions.ledger import opt_outs
 from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN, last_control
 from decisions.ledger.values import (
+    Asked,
     Brief,
     Cycle,
     Decision,
@@ -89,35 +90,61 @@ def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[st
     return found
 
 
-def briefs(con: Connection, now: datetime, where: Iterable[Any]) -> list[Brief]:
-    """Where proposals stand, in the order of the verdict."""
-    asked, held, box = tables.proposal.c, tables.orders.c, tables.outbox.c
-    ordered = (held.state.label("order_state"), held.not_before, box.state.label("outbox_state"))
-    query = select(asked.proposal_id, asked.asof_at, asked.action, asked.autonomy, asked.expires_at, *ordered)
-    query = query.outerjoin(tables.orders, held.proposal_id == asked.proposal_id)
-    query = query.outerjoin(tables.outbox, box.order_id == held.order_id)
-    rows = con.execute(query.where(*where).order_by(asked.rank)).all()
-    decided = _last_decisions(con, [row.proposal_id for row in rows])
-    return [
-        Brief(
-            proposal_id=row.proposal_id,
-            asof_at=row.asof_at,
-            action=Action(row.action),
-            autonomy=Autonomy(row.autonomy),
-            standing=_standing(row, decided.get(row.proposal_id), now),
-            order_state=OrderState(row.order_state) if row.order_state is not None else None,
-            outbox_state=row.outbox_state,
-            starts_at=row.not_before,
+_INCIDENT: Final = {
+    "sqlite": "json_extract(proposal.body, '$.incident_id')",
+    "postgresql": "(proposal.body::jsonb ->> 'incident_id')",
+}
+
+
+def asked(con: Connection, cycle_id: str) -> tuple[Asked, ...]:
+    """What the cycle proposed, in the order of its verdict; it is never changed."""
+    held = tables.proposal.c
+    incident_id = literal_column(_INCIDENT[con.dialect.name], String).label("incident_id")
+    query = select(held.proposal_id, held.asof_at, held.action, held.autonomy, held.expires_at, incident_id)
+    rows = con.execute(query.where(held.cycle_id == cycle_id).order_by(held.rank))
+    return tuple(
+        Asked(
+            rank,
+            row.proposal_id,
+            row.asof_at,
+            Action(row.action),
+            Autonomy(row.autonomy),
+            row.expires_at,
+            row.incident_id,
         )
-        for row in rows
-    ]
+        for rank, row in enumerate(rows)
+    )
 
 
-def _last_decisions(con: Connection, ids: list[str]) -> Mapping[str, Decision]:
+def briefs(con: Connection, now: datetime, cycle_id: str, made: Mapping[str, Asked]) -> dict[str, Brief]:
+    """Where those of the cycle's proposals stand `now` that have an order or a decision."""
+    held, box, own = tables.orders.c, tables.outbox.c, tables.proposal.c
+    query = select(held.proposal_id, held.state, held.not_before, box.state.label("outbox_state"))
+    query = query.join(tables.proposal, own.proposal_id == held.proposal_id)
+    query = query.join(tables.outbox, box.order_id == held.order_id).where(own.cycle_id == cycle_id)
+    ordered = {row.proposal_id: row for row in con.execute(query)}
+    decided = _last_decisions(con, select(own.proposal_id).where(own.cycle_id == cycle_id))
+    return {name: _brief(made[name], ordered.get(name), decided.get(name), now) for name in {**ordered, **decided}}
+
+
+def untouched(one: Asked, now: datetime) -> Standing:
+    """Where a proposal stands `now` that has neither an order nor a decision."""
+    return _standing(one, None, now)
+
+
+def _brief(one: Asked, order: Row[Any] | None, decision: Decision | None, now: datetime) -> Brief:
+    standing = _standing(one, decision, now)
+    if order is None:
+        return Brief(one, standing, None, None, None)
+    return Brief(one, standing, OrderState(order.state), order.outbox_state, order.not_before)
+
+
+def _last_decisions(con: Connection, ids: Sequence[str] | Select[tuple[str]]) -> Mapping[str, Decision]:
     """The last decision on each of the proposals that has any."""
     found: dict[str, Decision] = {}
-    for at in range(0, len(ids), 10_000):
-        query = select(tables.decision).where(tables.decision.c.proposal_id.in_(ids[at : at + 10_000]))
+    some = [ids[at : at + 10_000] for at in range(0, len(ids), 10_000)] if isinstance(ids, Sequence) else [ids]
+    for each in some:
+        query = select(tables.decision).where(tables.decision.c.proposal_id.in_(each))
         for row in con.execute(query.order_by(tables.decision.c.decision_id)):
             verdict = Standing(row.verdict)
             found[row.proposal_id] = Decision(
@@ -138,12 +165,12 @@ def _listed(row: Row[Any], decision: Decision | None, now: datetime) -> ListedPr
     return ListedProposal(load_proposal(row.body), _standing(row, decision, now), decision, row.order_id, order_state)
 
 
-def _standing(row: Row[Any], decision: Decision | None, now: datetime) -> Standing:
+def _standing(row: Row[Any] | Asked, decision: Decision | None, now: datetime) -> Standing:
     if decision is not None and (decision.verdict.value in FINAL or decision.expires_at > now):
         return decision.verdict
     if row.expires_at <= now:
         return Standing.EXPIRED
-    return Standing.WAITING if row.autonomy == Autonomy.APPROVE.value else Standing.SHOWN
+    return Standing.WAITING if row.autonomy == Autonomy.APPROVE else Standing.SHOWN
 
 
 def orders(con: Connection, where: Iterable[Any], limit: int | None) -> list[ListedOrder]:

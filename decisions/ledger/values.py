@@ -63,13 +63,24 @@ class ListedProposal:
 
 
 @dataclass(frozen=True)
-class Brief:
-    """Where a proposal and its order stand, without what it proposes: to sort thousands of them at once."""
+class Asked:
+    """A proposal without what it proposes, as it was made: what thousands of them are sorted by."""
 
+    rank: int
+    """Its place in the verdict, 0 the most to gain."""
     proposal_id: str
     asof_at: datetime
     action: Action
     autonomy: Autonomy
+    expires_at: datetime
+    incident_id: str | None
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Where a proposal and its order stand."""
+
+    asked: Asked
     standing: Standing
     order_state: OrderState | None
     outbox_state: str | None
@@ -191,8 +202,9 @@ def dump_order(order: Order) -> Any:
     return _orders().dump_python(order, mode="json")
 
 
+@lru_cache(maxsize=512)
 def load_proposal(body: str) -> Proposal:
-    """The proposal that was written down."""
+    """The proposal that was written down; pages show the same ones again and again."""
     return _proposals().validate_json(body)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.domain import Host, Vm
+from decisions.rest import Residents, residents
 from decisions.sections import Placing
 
 GIB: Final = 1024**3
@@ -47,6 +48,13 @@ class Occupancy:
     """The chance that each open host fails within the policy's horizon."""
     risk_unless_known: float = 0.0
     """What counts for an open host without a risk of its own: no host is safer than its evidence."""
+    together: Residents | None = None
+    """What the VMs of each host take; null: `vms` tells of all."""
+
+    @cached_property
+    def residents(self) -> Residents:
+        """What the VMs of each host take, and where the members of availability sets are."""
+        return residents(self.vms) if self.together is None else self.together
 
 
 @dataclass(frozen=True)
@@ -274,13 +282,14 @@ def _rooms(targets: Iterable[Host], occupancy: Occupancy) -> dict[str, tuple[int
         if vm.host_id != target:
             coming[target].append(vm)
     return {
-        host.host_id: _free(host, chain(occupancy.vms.get(host.host_id, ()), coming[host.host_id])) for host in targets
+        host.host_id: _free(host, occupancy.residents.taken.get(host.host_id, (0, 0)), coming[host.host_id])
+        for host in targets
     }
 
 
-def _free(host: Host, guests: Iterable[Vm]) -> tuple[int, int]:
-    vcpus, memory = host.vcpus, host.memory_bytes
-    for vm in guests:
+def _free(host: Host, taken: tuple[int, int], coming: Iterable[Vm]) -> tuple[int, int]:
+    vcpus, memory = host.vcpus - taken[0], host.memory_bytes - taken[1]
+    for vm in coming:
         vcpus -= vm.vcpus
         memory -= vm.memory_bytes
     return max(0, vcpus), max(0, memory)
@@ -291,10 +300,12 @@ def _members(
 ) -> dict[str, list[tuple[str, Domain]]]:
     """For each availability set, the fault domains that its VMs are in, or may be in when moves under way are done."""
     members: dict[str, list[tuple[str, Domain]]] = {name: [] for name in wanted if name is not None}
-    places = ((vm, host_id) for host_id, vms in occupancy.vms.items() for vm in vms) if members else ()
-    for vm, host_id in chain(places, occupancy.reserved):
-        if vm.availability_set in members and host_id in hosts:
-            members[vm.availability_set].append((vm.vm_id, domain_of(hosts[host_id])))
+    sets = occupancy.residents.sets if members else {}
+    places = ((name, *place) for name in members for place in sets.get(name, ()))
+    coming = ((vm.availability_set, vm.vm_id, host_id) for vm, host_id in occupancy.reserved)
+    for name, vm_id, host_id in chain(places, coming):
+        if name in members and host_id in hosts:
+            members[name].append((vm_id, domain_of(hosts[host_id])))
     return members
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     from pipelines.maintenance import VmMaintenance
@@ -27,7 +28,7 @@ def vms(
         common: See every command.
     """
     from data.errors import UsageError
-    from data.warehouse import PUBLISHED, read
+    from data.warehouse import PUBLISHED
     from pipelines import maintenance
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied
@@ -40,7 +41,7 @@ def vms(
         msg = f"{settings.home} holds no snapshot yet: bring the inventory in with `foreshock ingest inventory FOLDER`."
         raise UsageError(msg)
     now = now_of(settings)
-    with read(settings.home) as con, copied(settings) as ledger, ledger.services(now - maintenance.SINCE, host) as ask:
+    with snapshot(settings) as con, copied(settings) as ledger, ledger.services(now - maintenance.SINCE, host) as ask:
         found = maintenance.page(ask, con, settings.home, now, owner=owner, after=after, limit=limit)
     lines = [_line(one) for one in found.vms] or ["No order of the last 30 days is about such a VM."]
     more = [f"More: --after '{found.next}'"] if found.next else []

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from data.errors import UsageError
-from data.warehouse import read
+from decisions.cases import concerned
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
 from decisions.domain import Breaker, Placement, Proposal, Situation, Verdict
@@ -20,10 +20,12 @@ from decisions.ledger import Ledger
 from decisions.ledger.record import cycle_id_of
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
+from decisions.rest import Residents, Rest
 from models.earned import Earned
 from pipelines import ledgers, situation
 from pipelines.clock import asked
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps import incidents
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def decide(
     policy = load_policy(settings.policy.path)
     ledger_of: AbstractContextManager[Ledger] = ledgers.scratch(settings) if dry_run else ledgers.opened(settings)
     with ledger_of as ledger:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             seen = woken(replace(look(con, ledger, policy, asof_at, predictors), now=now), ledger, policy)
         verdict = weigh(seen, policy)
         recorded = ledger.record(verdict, now or asof_at)
@@ -172,28 +174,37 @@ def look(
     asof_at: datetime,
     predictors: Mapping[str, "Predictor"],
 ) -> Situation:
-    """All that the decision of `asof_at` may look at, from the snapshot and the ledger."""
+    """All that the decision of `asof_at` may look at, from the snapshot and the ledger.
+
+    Parts and VMs are told one by one of hosts with which something may have to be done, or is being done.
+    """
     at = situation.pictured_at(con, asof_at)
     versions = {component: predictor.version for component, predictor in predictors.items()}
-    risks = situation.risks(con, asof_at, at, versions)
-    if not risks:
+    quiet, closer, seen = situation.summaries(con, asof_at, at, versions)
+    if not seen:
         msg = (
             f"No risk of an entity on a known host as of {asof_at:%Y-%m-%d %H:%M} UTC is held. Score that day first "
             f"(foreshock score disk --on {asof_at - timedelta(days=1):%Y-%m-%d}), and ingest an inventory."
         )
         raise UsageError(msg)
+    earlier = ledger.earlier_incidents(asof_at, policy.incidents.window_days)
     blank = Situation(
         asof_at=asof_at,
         hosts=situation.hosts(con, at),
-        vms=situation.vms(con, at),
-        risks=risks,
+        vms={},
+        risks=(),
         earned=earned(predictors.values()),
         telemetry_at=situation.telemetry_at(con, asof_at),
-        incidents=incidents.found(
-            con, asof_at, policy, versions, ledger.earlier_incidents(asof_at, policy.incidents.window_days)
-        ),
+        incidents=incidents.found(con, asof_at, policy, versions, earlier),
+        rest=Rest(Residents({}, {}), quiet, seen),
     )
-    return remembering(blank, ledger, policy)
+    known = remembering(blank, ledger, policy)
+    under_way = {vm.vm_id for order in known.open_orders for vm in order.vms}
+    hosts = closer | concerned(known, policy, quiet) | situation.homes(con, at, under_way)
+    vms = situation.vms(con, at, hosts)
+    others = {host_id: risk for host_id, risk in quiet.items() if host_id not in hosts}
+    rest = Rest(situation.residents(con, at, vms), others, seen)
+    return replace(known, vms=vms, risks=situation.risks(con, asof_at, at, versions, hosts), rest=rest)
 
 
 def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
@@ -201,7 +212,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
 
     A kill switch thrown after the night was decided holds its orders back, and is no reason to decide it once more.
     """
-    asof_at, models, stop = seen.asof_at, model_version(seen.risks), ledger.stopped()
+    asof_at, models, stop = seen.asof_at, model_version(seen), ledger.stopped()
     decided = ledger.holds(cycle_id_of(asof_at, policy.version, models))
     stopped_by = stop.by if stop and not decided else None
     itself = cycle_id_of(asof_at, policy_in_force(policy, stopped_by), models)
@@ -221,7 +232,7 @@ def remembering(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
 
 def woken(seen: Situation, ledger: Ledger, policy: Policy) -> Situation:
     """The situation in which a snooze no longer holds a host whose action or risk band would be another by now."""
-    itself = cycle_id_of(seen.asof_at, policy_in_force(policy, seen.stopped_by), model_version(seen.risks))
+    itself = cycle_id_of(seen.asof_at, policy_in_force(policy, seen.stopped_by), model_version(seen))
     snoozed = ledger.put_off(seen.asof_at, itself)
     if not snoozed:
         return seen

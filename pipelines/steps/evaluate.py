@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow.parquet as pq
 
 from data.errors import ModelError
-from data.warehouse import read
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.simulate import folder
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def evaluate(
     from models.evaluate import draw
     from models.evaluate import evaluate as compare
 
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         judged = predictors(settings, component)
         report = compare(con, component, judged, from_, to)
         named = _named(settings, con, {name: judged[name] for name in report.versions}, report.days)
@@ -77,7 +77,7 @@ def predictors(settings: Settings, component: str) -> dict[str, "Predictor"]:
     found: dict[str, Predictor] = {}
     for alias in ALIASES:
         try:
-            predictor = registry.load(settings.home, component, alias)
+            predictor = registry.load(settings.model_store, component, alias)
         except ModelError:
             continue
         if predictor.version not in {known.version for known in found.values()}:

@@ -10,13 +10,13 @@ import numpy as np
 
 from data.contracts import COMPONENTS
 from data.errors import ModelError, UsageError
-from data.warehouse import read
 from decisions.incidents.values import Incident
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines import ledgers
 from pipelines.clock import asked
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,7 +53,7 @@ def incidents(settings: Settings, now: datetime, components: Sequence[str] = COM
         msg = f"There is no component {unknown[0]}. Known: {', '.join(COMPONENTS)}."
         raise UsageError(msg)
     asof_at, policy, versions = asked(now), load_policy(settings.policy.path), _versions(settings)
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         seen = population(con, asof_at, policy, versions, components)
     if not len(seen):
         msg = (

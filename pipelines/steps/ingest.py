@@ -232,12 +232,13 @@ def _read(
                 progress(path.name)
             yield read(warehouse, path, arrival=source.arrival, now=now)
         return
-    for path in backblaze.expand(paths):
-        if source.kind == "backblaze":
-            for _, rows in backblaze.load(warehouse, path, arrival=source.arrival, now=now, progress=progress):
-                yield rows
-        else:
-            yield parquet.load(warehouse, source.kind, path)
+    files = backblaze.expand(paths)
+    if source.kind == "backblaze":
+        for _, rows in backblaze.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
+            yield rows
+        return
+    for path in files:
+        yield parquet.load(warehouse, source.kind, path)
 
 
 def _smartctl(

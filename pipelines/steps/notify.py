@@ -6,10 +6,12 @@ not take stays news, and the next run tries again, not before the channel's time
 """
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -79,15 +81,25 @@ def notify(
 
 
 class Trail:
-    """Calls steps, and notes their names."""
+    """Calls steps, and notes their names and how long each took."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._began: list[float] = []
         self.steps: list[str] = []
 
     def begin(self, step: str) -> None:
         """What comes now belongs to the step."""
         self.steps.append(step)
+        self._began.append(time.monotonic())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each step took until now, by name; what lies between two steps belongs to the first."""
+        found: dict[str, float] = {}
+        for step, (began, ended) in zip(self.steps, pairwise([*self._began, time.monotonic()]), strict=True):
+            found[step] = round(found.get(step, 0.0) + ended - began, 3)
+        return found
 
     def __call__(self, step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the step returns."""
@@ -132,8 +144,9 @@ def _tell(settings: Settings, ledger: Ledger, channel: NotifySettings, now: date
     """How many notices the channel took, and why it could not."""
     book, wall, times = ledger.notices, datetime.now(UTC), settings.notifications
     first = timedelta(minutes=times.first_retry_minutes)
-    news = book.news(channel.name, _severities(channel))
-    if not news or not book.claim(channel.name, wall, first):
+    wanted = _severities(channel)
+    news = book.news(channel.name, wanted) and book.claim(channel.name, wanted, wall, first)
+    if not news:
         return 0, None
     error = _sent(settings, channel, news)
     if error is None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from data.errors import UsageError
-from data.warehouse import read
 from decisions import opt_outs
 from decisions.domain import Action, OptOut
 from decisions.policy import load as load_policy
 from pipelines import ledgers, situation
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.dispatch import CalledBack, call_back
 
 
@@ -60,7 +60,7 @@ def opt_out(
 
 def _require(settings: Settings, scope: str, name: str, now: datetime) -> None:
     """Check that the inventory holds it: an opt-out with a slip of the pen would protect nobody."""
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         hosts = situation.hosts(con, situation.pictured_at(con, now))
     known = list(hosts) if scope == "host" else sorted({host.cluster for host in hosts.values()})
     if name not in known:

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from data.errors import ModelError
-from data.warehouse import read
 from pipelines.clock import moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     from models.gates import Gate
@@ -21,14 +21,14 @@ def promote(settings: Settings, component: str, which: str) -> "Promotion":
     """
     from models import registry
 
-    return registry.promote(settings.home, component, which, seen=shadowed(settings, component, which))
+    return registry.promote(settings.model_store, component, which, seen=shadowed(settings, component, which))
 
 
 def gates(settings: Settings, component: str, which: str) -> "tuple[Gate, ...]":
     """Every gate of a version, as promotion would ask them."""
     from models import registry
 
-    return (*registry.gates_of(settings.home, component, which), *shadowed(settings, component, which))
+    return (*registry.gates_of(settings.model_store, component, which), *shadowed(settings, component, which))
 
 
 def shadowed(settings: Settings, component: str, which: str) -> "tuple[Gate, ...]":
@@ -36,13 +36,13 @@ def shadowed(settings: Settings, component: str, which: str) -> "tuple[Gate, ...
     from models import registry
     from models.shadow import gate, shadow
 
-    one = registry.load(settings.home, component, which)
+    one = registry.load(settings.model_store, component, which)
     try:
-        champion = registry.load(settings.home, component)
+        champion = registry.load(settings.model_store, component)
     except ModelError:
         return ()
     if champion.version == one.version:
         return ()
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         seen = shadow(con, one.spec, (one.version, champion.version), moment(settings, con, None))
     return (gate(seen, one.spec),)

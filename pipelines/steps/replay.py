@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from data.errors import ModelError, UsageError
 from data.simulator.arrivals import Arrival, held, overlaid
 from data.simulator.overlay import OverlaySpec
-from data.warehouse import read
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from pipelines.clock import end_of, last_day
@@ -28,6 +27,7 @@ from pipelines.replay.measure import figures
 from pipelines.replay.period import Period, Played, play
 from pipelines.replay.scores import Scores
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,7 +92,7 @@ def replay(
         ModelError: the model has seen labels of the period.
     """
     started = time.monotonic()
-    with read(settings.home) as con, _folder(settings, cache) as folder:
+    with snapshot(settings) as con, _folder(settings, cache) as folder:
         _check(con, want.period)
         scores = _scores(settings, con, want, folder)
         arrivals, placement = _arrivals(con, want)
@@ -131,7 +131,7 @@ def _scores(settings: Settings, con: "duckdb.DuckDBPyConnection", want: Asked, f
 
     if want.model in RETRAINED:
         return Scores(con, want.spec or specs.load(want.component), folder, months=RETRAINED[want.model])
-    model = registry.load(settings.home, want.component, want.model)
+    model = registry.load(settings.model_store, want.component, want.model)
     if date.fromisoformat(model.until) >= want.period.first:
         msg = (
             f"{want.component} model {model.version} knows what happened until {model.until}, and would be asked about "

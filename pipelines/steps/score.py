@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
 from pipelines.clock import asked, moment
 from pipelines.engine import facts
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.train import champion
 
@@ -72,8 +73,8 @@ def score(
     if component not in components():
         msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
         raise UsageError(msg)
-    predictor = registry.load(settings.home, component, which)
-    with read(settings.home) as con:
+    predictor = registry.load(settings.model_store, component, which)
+    with snapshot(settings) as con:
         moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
     return score_with(settings, predictor, moments, out=out)
 
@@ -91,7 +92,7 @@ def score_with(
     from models.score import asked_day
 
     started = time.monotonic()
-    with read(settings.home) as con, facts(settings.engine, con, predictor.component) as source:
+    with snapshot(settings) as con, facts(settings.engine, con, predictor.component) as source:
         tables = [source.score(predictor, asked_day(asof_at), reasons) for asof_at in moments]
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:
@@ -99,7 +100,7 @@ def score_with(
         warehouse.publish()
     if out is not None:
         _write(risks, out)
-    unknown = risks["status"].to_pylist().count("unknown")
+    unknown = risks.filter(pc.equal(risks["status"], pa.scalar("unknown"))).num_rows
     return ScoreReport(
         component=predictor.component,
         model_version=predictor.version,
@@ -120,7 +121,7 @@ def challengers(settings: Settings, believed: Mapping[str, "Predictor"]) -> tupl
     found = []
     for component, trusted in believed.items():
         try:
-            one = registry.load(settings.home, component, registry.CHALLENGER)
+            one = registry.load(settings.model_store, component, registry.CHALLENGER)
         except ModelError as error:
             logger.warning("no challenger of %s is scored in the shadow: %s", component, error)
             continue

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from data.contracts import UTC
-from data.warehouse import read
 from decisions.actions import MOVES
 from decisions.domain import UNDER_WAY, OrderState
 from decisions.ledger import Ledger
@@ -23,6 +22,7 @@ from decisions.ledger.values import Episode, ListedOrder
 from pipelines import ledgers
 from pipelines.executors.opened import opened
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def settle(settings: Settings, now: datetime) -> SettleReport:
     with ledgers.opened(settings) as ledger:
         answered, outcomes, hosts = _answers(settings, ledger, now)
         episodes = ledger.episodes(only_open=True)
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             missing = _missing(con, ledger)
             emptied = _emptied(con, now)
             failed = _failures(con, episodes, now) if episodes else {}

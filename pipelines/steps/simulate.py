@@ -16,9 +16,10 @@ from data.simulator.overlay import overlay as lay
 from data.simulator.telemetry import write
 from data.simulator.truth import failures
 from data.simulator.world import World
-from data.warehouse import PUBLISHED, read
+from data.warehouse import PUBLISHED
 from pipelines.executors.opened import world_path
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
 
 FOLDER: Final = "simulated"
@@ -75,7 +76,7 @@ def overlay(settings: Settings, on: date, spec: OverlaySpec) -> SimulateReport:
     """
     _refuse_second(settings)
     _refuse_real(settings)
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         laid = lay(con, on, spec)
     tables = laid.tables()
     with open_warehouse(settings) as warehouse:
@@ -102,7 +103,7 @@ def _refuse_second(settings: Settings) -> None:
 def _refuse_real(settings: Settings) -> None:
     if not (settings.home / PUBLISHED).exists():
         return
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         rows = con.execute("select count(*) from host where not simulated and valid_until is null").fetchall()
     real = rows[0][0]
     if real:

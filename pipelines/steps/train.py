@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
 from pipelines.clock import is_simulated, moment
 from pipelines.engine import facts
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
     from models.predictor import Predictor
@@ -75,13 +75,13 @@ def train(
             'engine.kind = "local", or train without --tune'
         )
         raise UsageError(msg)
-    with read(settings.home) as con, facts(settings.engine, con, component) as source:
+    with snapshot(settings) as con, facts(settings.engine, con, component) as source:
         known_until = until or moment(settings, con, None).date() - timedelta(days=1)
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
         trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component), source)
         simulated = is_simulated(con)
-    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
+    logged = registry.log(settings.model_store, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
     return TrainReport(
         component=component,
         run_id=logged.run_id,
@@ -102,6 +102,6 @@ def champion(settings: Settings, component: str) -> "Predictor | None":
     from models import registry
 
     try:
-        return registry.load(settings.home, component)
+        return registry.load(settings.model_store, component)
     except ModelError:
         return None

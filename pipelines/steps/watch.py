@@ -10,9 +10,9 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
 from pipelines.clock import moment
 from pipelines.settings import Settings
+from pipelines.snapshot import snapshot
 from pipelines.steps.drift import measured
 from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.score import champions
@@ -57,7 +57,7 @@ def watch(settings: Settings, on: date | None = None) -> WatchReport:
         ModelError: no component has a champion.
     """
     started = time.monotonic()
-    with read(settings.home) as con:
+    with snapshot(settings) as con:
         day = on or moment(settings, con, None).date() - timedelta(days=1)
     seen = tuple(_look(settings, predictor, day) for predictor in champions(settings).values())
     return WatchReport(day, seen, round(time.monotonic() - started, 3))
@@ -66,7 +66,7 @@ def watch(settings: Settings, on: date | None = None) -> WatchReport:
 def _look(settings: Settings, predictor: "Predictor", day: date) -> Watched:
     blank = Watched(predictor.component, predictor.version, predictor.until, (), None, "")
     try:
-        with read(settings.home) as con:
+        with snapshot(settings) as con:
             drift = measured(settings, con, predictor, day)
     except (UsageError, ModelError) as error:
         return replace(blank, why=f"Nothing to measure: {error}.")
@@ -85,7 +85,7 @@ def _answer(settings: Settings, seen: Watched, day: date) -> Watched:
     rest = spec.load(seen.component).drift.cooldown_days
     young = [
         one
-        for one in registry.versions(settings.home, seen.component)
+        for one in registry.versions(settings.model_store, seen.component)
         if one.until and date.fromisoformat(one.until) > day - timedelta(days=rest)
     ]
     if young:

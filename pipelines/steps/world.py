@@ -123,7 +123,7 @@ def _take(warehouse: Warehouse, telemetry: Path, days: Sequence[date], now: date
         for kind in ("events", "failures"):
             rows += parquet.load(warehouse, kind, _joined(telemetry / kind, days, Path(scratch)))
         file = _joined(telemetry / "disk", days, Path(scratch))
-        for _, part in backblaze.load(warehouse, file, now=now):
+        for _, part in backblaze.load(warehouse, [file], now=now):
             rows += part
     return rows
 

@@ -28,6 +28,12 @@ WRITES = ["/v1/proposals/id-r12-08/decisions", "/v1/orders/ORDER/cancellation"]
 FORMS = ["/proposals/id-r12-08/decisions", "/proposals/id-r04-11/stop"]
 
 
+@pytest.fixture
+def night(night_on_each: Night) -> Night:
+    """The night with its ledger on each database."""
+    return night_on_each
+
+
 def order_of(night: Night, host: str = "r04-11") -> str:
     """The order for the host."""
     with night.ledger() as ledger:

@@ -14,7 +14,7 @@ from dashboards.ledger_view import LedgerView
 from dashboards.pages import day_of
 from data.warehouse import PUBLISHED, Warehouse
 from decisions.domain import Autonomy, Verdict
-from tests.dashboards.conftest import ASOF, SCRIPT, Night, verdict
+from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, verdict
 
 
 def card(page: str, host: str) -> str:
@@ -179,17 +179,39 @@ def test_an_overdue_cycle_is_said(made: Night) -> None:
 
 
 def test_a_long_part_is_cut_and_a_link_away(home: Path) -> None:
-    """A thousand watched hosts do not bury the rest: some are shown, all of them behind a link."""
+    """A thousand watched hosts do not bury the rest: some are shown, all of them behind a link, page by page."""
     (watched,) = (each for each in verdict().proposals if each.host_id == "r10-02")
     many = tuple(replace(watched, proposal_id=f"id-{n}", host_id=f"h{n}") for n in range(120))
     night = Night(home)
     with night.ledger() as ledger:
         ledger.record(replace(verdict(), proposals=many), ASOF)
     with night.client(ASOF) as client:
-        page, whole = client.get("/").text, client.get("/", params={"show": "watching"}).text
-    assert page.count("<article") == 15
-    assert "Show the other 105 too" in page
-    assert whole.count("<article") == 120
+        page = client.get("/").text
+        pages = [client.get("/", params={"show": "watching", "page": n}).text for n in (1, 2, 3, 4)]
+    assert page.count("<article") == 10
+    assert "Show the other 110 too" in page
+    assert [each.count("<article") for each in pages] == [50, 50, 20, 0]
+    assert len({host for each in pages for host in re.findall(r'id="p-id-(\d+)"', each)}) == 120
+    assert 'href="/?show=watching&amp;page=3"' in pages[1]
+
+
+def test_proposals_of_one_cause_stand_together(home: Path) -> None:
+    """Hundreds of hosts behind one power feed are one group, with a link to all of them, beside what stands alone."""
+    (plain,) = (each for each in verdict().proposals if each.host_id == "r12-08")
+    cause = hostile_incident().incident_id
+    many = [
+        replace(plain, proposal_id=f"id-{n}", host_id=f"h{n}", incident_id=cause if n % 4 else None) for n in range(80)
+    ]
+    night = Night(home)
+    with night.ledger() as ledger:
+        ledger.record(replace(verdict(), proposals=tuple(many)), ASOF)
+    with night.client(ASOF) as client:
+        page = client.get("/").text
+        whole = client.get("/", params={"show": "approval", "incident": cause, "page": 2}).text
+    assert page.count("<article") == 3 + 19
+    assert "60 hosts share this cause" in page
+    assert f'href="/?show=approval&amp;incident={cause}"' in page
+    assert whole.count("<article") == 10
 
 
 @pytest.mark.parametrize("published", [False, True])

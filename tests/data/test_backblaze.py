@@ -21,9 +21,8 @@ NOW = datetime(2016, 1, 1, tzinfo=UTC)
 def ingest(home: Path, *paths: Path) -> Absorbed:
     total = Absorbed()
     with Warehouse.open(home) as warehouse:
-        for path in expand(list(paths)):
-            for _, rows in load(warehouse, path, now=NOW):
-                total += rows
+        for _, rows in load(warehouse, expand(list(paths)), now=NOW):
+            total += rows
         warehouse.publish()
     return total
 

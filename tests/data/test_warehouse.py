@@ -119,3 +119,13 @@ def test_errors_held_before_their_table_was_made_are_in_it(home: Path) -> None:
         warehouse.con.execute("delete from schema_migration where name like '%memory%'")
     with Warehouse.open(home) as warehouse:
         assert warehouse.con.execute("select errors from memory_error").fetchall() == [(3,)]
+
+
+def test_a_reader_goes_on_while_a_writer_of_the_same_process_begins(home: Path) -> None:
+    """The snapshot that is held ready is let go of for the writer's sake, and whoever reads it notices nothing."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.publish()
+    with read(home, memory_limit="1GB") as con, Warehouse.open(home) as writer:
+        assert con.execute("select current_setting('memory_limit'), count(*) from host").fetchone() == ("953.6 MiB", 0)
+        writer.publish()
+        assert con.execute("select count(*) from host").fetchone() == (0,)

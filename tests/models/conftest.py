@@ -140,7 +140,7 @@ def warehouse_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pq.write_table(table, folder / "fleet.parquet")
     with Warehouse.open(folder) as warehouse:
-        for _ in backblaze.load(warehouse, folder / "fleet.parquet"):
+        for _ in backblaze.load(warehouse, [folder / "fleet.parquet"]):
             pass
         warehouse.publish()
     return folder

@@ -1,0 +1,46 @@
+"""What pages will ask of a snapshot, asked before anybody looks: a few large questions in place of thousands."""
+
+from dataclasses import dataclass
+from time import sleep
+
+from dashboards import maintenance
+from dashboards.evidence import gather
+from dashboards.fleet import fleet
+from dashboards.queue import Look
+from decisions.domain import EntityRisk, Proposal
+
+
+@dataclass(frozen=True)
+class _Open:
+    """What is asked around a proposal."""
+
+    host_id: str
+    vms: tuple[str, ...]
+    targets: frozenset[str]
+    risk: EntityRisk | None
+    """Of the part that it is about."""
+
+
+def make_ready(look: Look) -> None:
+    """Ask all that the pages of the fleet, of owners and of the newest cycle's proposals rest on."""
+    fleet(look)
+    maintenance.owners(look)
+    if look.fleet is None:
+        return
+    newest = look.book.newest() if look.book is not None else None
+    if look.book is None or newest is None:
+        return
+    cycle_id, at = newest
+    found = [_around(proposal) for proposal in look.book.bodies(cycle_id, look.now)]
+    look.fleet.places([one.host_id for one in found], at)
+    look.fleet.targets(sorted({name for one in found for name in one.targets}), at)
+    look.fleet.members([name for one in found for name in one.vms], at)
+    gather(look.fleet, [one.risk for one in found if one.risk is not None])
+
+
+def _around(proposal: Proposal) -> _Open:
+    known = proposal.risk.entities or proposal.risk.unknown
+    vms = tuple(plan.vm_id for plan in proposal.vms)
+    targets = frozenset(plan.target_host_id for plan in proposal.vms if plan.target_host_id is not None)
+    sleep(0)  # whoever waits for a page goes first
+    return _Open(proposal.host_id, vms, targets, known[0] if known else None)

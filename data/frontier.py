@@ -1,0 +1,271 @@
+"""The plain case of a batch, worked out in memory: sound readings of one day that follows every day held.
+
+A `Frontier` is what such a day goes on from: each entity's key, and its last change with the running totals. A day is
+compared with it in a few passes over arrays, and only what is new goes to the warehouse. Whatever is not plain (a day
+held already or passed over, a late arrival, an entity twice, an impossible value) is `NotPlain` and belongs to
+`data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.arrays import Column, Numbers, arrow, number, numbers, whole
+from data.catalog import catalog
+from data.readings import GRACE_HOURS
+from data.sql import statement
+
+_UNKNOWN: Final = -1
+"""Stands for a null reading: none is ever below zero."""
+_NEVER: Final = int(np.iinfo(np.int32).min)
+"""Stands for a null day; the others are days since 1970."""
+_NOT_YET: Final = int(np.iinfo(np.int32).max)
+_KINDS: Final[dict[str, tuple[pa.DataType, int]]] = {
+    "raw": (pa.int64(), _UNKNOWN),
+    "changes": (pa.int32(), 0),
+    "changed_on": (pa.date32(), _NEVER),
+    "nonzero_on": (pa.date32(), _NEVER),
+    "max_rise": (pa.int64(), 0),
+}
+"""The columns of a counter in the change table: their type, and what they are before the first reading."""
+_STAMP: Final = pa.timestamp("us", tz="UTC")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class NotPlain(Exception):
+    """The batch is not a plain next day; what has been written of it must be rolled back."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """Readings of one day, by the names of the table `staged`; columns that it lacks are null throughout."""
+
+    day: date
+    ingested_at: datetime
+    readings: pa.Table
+
+
+class Frontier:
+    """What the next day goes on from; holds for as long as nothing but its own `absorb` writes readings."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, component: str) -> None:
+        self._con, self._component = con, component
+        self._last_day: date | None = _one(con, f"select max(day) from {component}_day")  # noqa: S608
+        self._last_belief: datetime | None = _one(
+            con, "select max(known_from) from entity_version where isfinite(known_from)"
+        )
+        self._columns = {table: con.table(table).columns for table in (f"{component}_day", f"{component}_change")}
+        self._known: _Known | None = None
+
+    def absorb(self, source: str, batch: Day, today: date) -> int:
+        """How many rows were loaded, which is all of them, inside the caller's transaction.
+
+        Raises:
+            NotPlain: the batch needs `data.readings.absorb`, and the next one a new frontier.
+        """
+        if not (self._follows(batch, today) and _sound(batch.readings, self._component)):
+            raise NotPlain
+        known = self._known or _Known(self._con, self._component)
+        places = self._places(known, source, batch)
+        self._tell(known, source, batch, places)
+        self._put_gauges(known, batch, places)
+        self._put_changes(known, batch, places)
+        self._known, self._last_day = known, batch.day
+        return len(places)
+
+    def _follows(self, batch: Day, today: date) -> bool:
+        """Whether the day comes after all that is held, in time, and belongs into no earlier belief."""
+        end = datetime.combine(batch.day, time(), UTC) + timedelta(days=1)
+        return (
+            (self._last_day is None or self._last_day < batch.day <= today)
+            and batch.ingested_at <= end + timedelta(hours=GRACE_HOURS)
+            and (self._last_belief is None or self._last_belief <= end)
+        )
+
+    def _places(self, known: "_Known", source: str, batch: Day) -> Numbers:
+        """Where each reading's entity stands among those known; who is not known yet gets a key."""
+        found = pc.index_in(whole(batch.readings["entity_id"]), value_set=known.ids)
+        places = numbers(found, _UNKNOWN)
+        if found.null_count:
+            first = batch.readings.filter(found.is_null()).select(["entity_id", "model", "capacity_bytes"])
+            names = first["entity_id"].to_pylist()
+            if len(set(names)) < len(names) or any(not str(name).strip(" ") for name in names):
+                raise NotPlain
+            places[places == _UNKNOWN] = known.meet(first, batch.day, source)
+        if np.bincount(places).max() > 1:
+            raise NotPlain
+        return places
+
+    def _tell(self, known: "_Known", source: str, batch: Day, places: Numbers) -> None:
+        """Put down failures, and what entities known from elsewhere are heard to be."""
+        failed = numbers(batch.readings["failure"], 0) == 1
+        heard = known.first_seen[places] > number(batch.day)
+        if known.unnamed.any():
+            heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+        chosen = np.flatnonzero(failed | heard)
+        if not len(chosen):
+            return
+        rows = batch.readings.select(["model", "capacity_bytes", "failure"]).take(arrow(chosen, pa.int64()))
+        rows = rows.append_column("entity_key", arrow(known.keys[places[chosen]], pa.int32()))
+        rows = rows.append_column("day", _days(batch.day, len(rows)))
+        rows = rows.append_column("ingested_at", _moments(batch.ingested_at, len(rows)))
+        with _shown(self._con, "keyed", rows):
+            if failed.any():
+                self._con.execute(statement("failures", self._component), {"source": source})
+            if heard.any():
+                self._con.execute(statement("entities_earlier", self._component))
+        told = places[heard]
+        known.first_seen[told] = np.minimum(known.first_seen[told], number(batch.day))
+        known.unnamed[told] = False
+
+    def _put_gauges(self, known: "_Known", batch: Day, places: Numbers) -> None:
+        count = len(places)
+        columns: dict[str, Column] = {
+            "day": _days(batch.day, count),
+            "entity_key": arrow(known.keys[places], pa.int32()),
+            "ingested_at": _moments(batch.ingested_at, count),
+        }
+        for name in (f"{stem}_raw" for stem in catalog(self._component).gauges):
+            held = name in batch.readings.column_names
+            columns[name] = batch.readings[name] if held else pa.nulls(count, pa.int64())
+        self._insert("day", columns)
+
+    def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
+        said = [_said(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
+        moved = known.first_day[places] == _NEVER
+        for now, before in zip(said, known.totals["raw"], strict=True):
+            moved |= before[places] != now
+        if moved.any():
+            self._insert("change", known.moved(places[moved], np.stack([now[moved] for now in said]), batch.day))
+
+    def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
+        into = f"{self._component}_{table}"
+        names = self._columns[into]
+        rows = pa.table([columns[name] for name in names], names)  # noqa: F841 - DuckDB reads it by its name
+        self._con.execute(f"insert into {into} from rows")
+
+
+class _Known:
+    """The entities in order of key, with room for those to come: `count` of them are there.
+
+    Attributes are arrays by place: `first_seen` is the day since which an entity is known to report, `unnamed` whether
+    its model is not known; `totals` have, by kind of column, a row for each counter.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, component: str) -> None:
+        self._con, self._component = con, component
+        table = con.sql(statement("frontier", component)).to_arrow_table()
+        self.count, self.ids = len(table), whole(table["entity_id"])
+        self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
+        self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
+        self.first_day = numbers(table["first_day"], _NEVER)
+        stems = catalog(component).counters
+        self.totals = {
+            kind: np.stack([numbers(table[f"{stem}_{kind}"], none_yet) for stem in stems])
+            for kind, (_, none_yet) in _KINDS.items()
+        }
+
+    def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
+        """The places of the entities in `first`, who get a key in order of their ids."""
+        before, there, wanted = self.count, slice(self.count, self.count + len(first)), whole(first["entity_id"])
+        first = first.sort_by("entity_id")
+        keyed = self._con.execute(
+            "insert into entity (entity_key, component, entity_id, model, capacity_bytes, first_seen_on, source, "
+            "simulated) select nextval('entity_key_seq'), $component, entity_id, model, capacity_bytes, $day, $source, "
+            "false from first returning entity_id, entity_key",
+            {"component": self._component, "day": day, "source": source},
+        ).fetchall()
+        self._make_room(there.stop)
+        key_of = dict(keyed)
+        self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(first["entity_id"])])
+        self.keys[there] = [key_of[name] for name in first["entity_id"].to_pylist()]
+        self.unnamed[there] = [model is None for model in first["model"].to_pylist()]
+        self.first_seen[there] = number(day)
+        return before + numbers(pc.index_in(wanted, value_set=self.ids.slice(before)))
+
+    def _make_room(self, count: int) -> None:
+        if count <= len(self.keys):
+            return
+        room = count + count // 4
+        self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
+        self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
+        self.first_day = _widened(self.first_day, room, _NEVER)
+        self.totals = {kind: _widened(held, room, _KINDS[kind][1]) for kind, held in self.totals.items()}
+
+    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
+        """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
+        today, before = number(day), {kind: held[:, places] for kind, held in self.totals.items()}
+        rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
+        first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
+        after = {
+            "raw": now,
+            "changes": before["changes"] + (rise != 0),
+            "changed_on": np.where(rise != 0, today, before["changed_on"]),
+            "nonzero_on": np.where(first_above, today, before["nonzero_on"]),
+            "max_rise": np.maximum(before["max_rise"], rise),
+        }
+        for kind, values in after.items():
+            self.totals[kind][:, places] = values
+        self.first_day[places] = np.where(self.first_day[places] == _NEVER, today, self.first_day[places])
+        columns: dict[str, Column] = {
+            "entity_key": arrow(self.keys[places], pa.int32()),
+            "version": arrow(self.version[places], pa.int32()),
+            "from_day": _days(day, len(places)),
+            "first_day": arrow(self.first_day[places], pa.date32()),
+        }
+        for row, stem in enumerate(catalog(self._component).counters):
+            for kind, (typed, none_yet) in _KINDS.items():
+                columns[f"{stem}_{kind}"] = arrow(after[kind][row], typed, none_yet if none_yet < 0 else None)
+        return columns
+
+
+def _sound(readings: pa.Table, component: str) -> bool:
+    """Whether every reading has an entity and none is impossible."""
+    if not len(readings) or readings["entity_id"].null_count:
+        return False
+    held = [readings[name] for name in ("failure", *catalog(component).columns) if name in readings.column_names]
+    least: list[int] = [pc.min(column).as_py() for column in held if column.null_count < len(column)]
+    return min(least, default=0) >= 0 and (pc.max(readings["failure"]).as_py() or 0) <= 1
+
+
+def _widened(held: Numbers, room: int, none_yet: int = 0) -> Numbers:
+    """The same with columns up to `room`, which hold what stands for none."""
+    wide = np.full((*held.shape[:-1], room), none_yet, held.dtype)
+    wide[..., : held.shape[-1]] = held
+    return wide
+
+
+def _said(readings: pa.Table, column: str) -> Numbers:
+    if column not in readings.column_names or readings[column].null_count == len(readings):
+        return np.full(len(readings), _UNKNOWN, np.int64)
+    return numbers(readings[column], _UNKNOWN)
+
+
+def _days(day: date, count: int) -> Column:
+    return arrow(np.full(count, number(day)), pa.date32())
+
+
+def _moments(moment: datetime, count: int) -> Column:
+    return arrow(np.full(count, (moment - _EPOCH) // timedelta(microseconds=1)), _STAMP)
+
+
+@contextmanager
+def _shown(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Let statements read `table` under the name that `data.readings` gives to what it makes of a batch."""
+    con.register(name, table)
+    try:
+        yield
+    finally:
+        con.unregister(name)
+
+
+def _one(con: duckdb.DuckDBPyConnection, query: str) -> Any:
+    ((value,),) = con.execute(query).fetchall()
+    return value
