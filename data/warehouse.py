@@ -51,8 +51,12 @@ _opening = threading.Lock()
 
 
 @contextmanager
-def read(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def read(home: Path, *, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection on the published snapshot under `home`; it stays the same while open.
+
+    Args:
+        home: Where the state lives.
+        memory_limit: What DuckDB may hold in this process from now on ("4GB"); beyond it, it spills to disk.
 
     Raises:
         WarehouseError: nothing has been published there.
@@ -61,6 +65,8 @@ def read(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         con.execute("set time zone 'UTC'")
         con.execute("set enable_progress_bar = false")
+        if memory_limit:
+            con.execute(f"set memory_limit = '{memory_limit}'")
         yield con
     finally:
         con.close()

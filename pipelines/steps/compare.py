@@ -33,5 +33,5 @@ def compare(
 
     first, second = (registry.load(settings.home, component, which) for which in (one, other))
     start = from_ or max(date.fromisoformat(model.until) for model in (first, second)) + timedelta(days=1)
-    with read(settings.home) as con:
+    with read(settings.home, memory_limit=settings.warehouse.memory_limit) as con:
         return side_by_side(con, first, second, start, to or start + timedelta(days=DAYS)).as_mapping()

@@ -41,7 +41,7 @@ def evaluate(
     from models.evaluate import draw
     from models.evaluate import evaluate as compare
 
-    with read(settings.home) as con:
+    with read(settings.home, memory_limit=settings.warehouse.memory_limit) as con:
         judged = predictors(settings, component)
         report = compare(con, component, judged, from_, to)
         named = _named(settings, con, {name: judged[name] for name in report.versions}, report.days)

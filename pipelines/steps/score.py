@@ -72,7 +72,7 @@ def score(
         msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
         raise UsageError(msg)
     predictor = registry.load(settings.home, component, which)
-    with read(settings.home) as con:
+    with read(settings.home, memory_limit=settings.warehouse.memory_limit) as con:
         moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
     return score_with(settings, predictor, moments, out=out)
 
@@ -90,7 +90,7 @@ def score_with(
     from models.score import score as judge
 
     started = time.monotonic()
-    with read(settings.home) as con:
+    with read(settings.home, memory_limit=settings.warehouse.memory_limit) as con:
         tables = [judge(con, predictor.component, predictor, asof_at, reasons) for asof_at in moments]
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:

@@ -67,7 +67,7 @@ def train(
     from models.tune import tune as search
 
     started = time.monotonic()
-    with read(settings.home) as con:
+    with read(settings.home, memory_limit=settings.warehouse.memory_limit) as con:
         known_until = until or moment(settings, con, None).date() - timedelta(days=1)
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
