@@ -354,6 +354,37 @@ def test_the_command_line_goes_by_the_api(by_api: Night, capfd: pytest.CaptureFi
     assert "was approved by maria" in str(told["error"])
 
 
+def test_the_command_line_lists_the_same_by_the_api(
+    by_api: Night, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All proposals of all cycles, or those that are wanted, row by row as the ledger here tells them."""
+    _another(by_api, 1)
+    asked = (["list"], ["list", "--standing", "waiting"], ["list", "--host", "r12-08", "--limit", "1"])
+    away = [command(capfd, *words)[1] for words in asked]
+    monkeypatch.delenv(remote.TOKEN)
+    monkeypatch.setattr("pipelines.cycle.now_of", lambda _: ASOF)
+    assert _alike(away) == _alike([command(capfd, *words)[1] for words in asked])
+    assert [len(each["proposals"]) for each in away] == [10, 3, 1]
+
+
+def _alike(told: object) -> str:
+    """The same text for the same moments, which JSON writes in either way."""
+    return json.dumps(told).replace("+00:00", "Z")
+
+
+def test_the_command_line_calls_an_order_back_by_the_api(by_api: Night, capfd: pytest.CaptureFixture[str]) -> None:
+    """Under the token's name, and what it tells is what it tells without the API."""
+    automatic(by_api)
+    with by_api.ledger() as ledger:
+        order_id = next(each.order.order_id for each in ledger.orders() if each.outbox_state == "pending")
+    assert main(["orders", "cancel", order_id, "--reason", "owner asked", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert main(["orders", "list", "--state", "cancelled", "--json"]) == 0
+    assert _alike(json.loads(capfd.readouterr().out)["orders"]) == _alike([told])
+    assert told["reason"] == "maria: owner asked"
+    assert main(["orders", "cancel", order_id, "--reason", "again", "--json"]) == 3
+
+
 def test_by_the_api_the_name_is_the_tokens(by_api: Night, capfd: pytest.CaptureFixture[str]) -> None:
     """Nobody decides under another's name."""
     code, told = command(capfd, "approve", PROPOSAL, "--reason", "x", "--by", "jo")
