@@ -12,11 +12,12 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
-# Fast tests run in a process for each core; the others, which measure or start servers, one after another.
+# Fast tests, and those on a PostgreSQL of their own, run in a process for each core; the others, which measure or start
+# servers, one after another.
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons browser demo serve test test-fast test-heavy test-hypervisors test-pages pictures bench check format docs notebooks constraints \
+.PHONY: help setup daemons browser postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures bench check format docs notebooks constraints \
 	clean
 
 help: ## list the targets
@@ -44,7 +45,7 @@ system:
 # runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
 DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
 
-daemons: browser ## install what tests run themselves: Prometheus, node exporter, smartctl, Chromium, axe
+daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL, Chromium
 	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
 		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
 
@@ -60,6 +61,13 @@ $(AXE): Makefile
 	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@$(AXE_VERSION)
 	@touch $@
 
+# Debian makes a database of its own and starts it, unless it is told not to before PostgreSQL itself comes.
+postgresql: ## install PostgreSQL, of which nothing is started; tests run their own
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+		$(MAKE) --no-print-directory system PACKAGES=postgresql-common \
+		&& $(SUDO) sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \
+		&& $(MAKE) --no-print-directory system PACKAGES=postgresql; }
+
 demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, decide, dispatch, settle
 	$(BIN)/foreshock demo
 
@@ -68,7 +76,8 @@ serve: setup ## the review page on the demo's home (make demo first)
 
 test: setup ## all tests but the heavy ones, the fast ones first
 	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
-	$(BIN)/pytest -m "slow and not heavy and not hypervisor"
+	$(BIN)/pytest $(AT_ONCE) -m postgresql
+	$(BIN)/pytest -m "slow and not postgresql and not heavy and not hypervisor"
 
 test-fast: setup ## the fast tests only, a few minutes
 	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"

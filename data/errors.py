@@ -8,6 +8,7 @@ ForeshockError
 │   ├── WarehouseBusy       another process is writing                     (exit 1)
 │   └── MigrationError      a migration file was changed after it ran      (exit 1)
 ├── ModelError              a model is missing or cannot be used           (exit 1)
+├── RegistryError           the store of models cannot be reached          (exit 1)
 ├── EngineError             the cluster cannot be reached, or not be trusted (exit 1)
 ├── LedgerError             the ledger cannot do what was asked            (exit 1)
 ├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
@@ -54,6 +55,10 @@ class MigrationError(WarehouseError):
 
 class ModelError(ForeshockError):
     """A model is missing or cannot be used."""
+
+
+class RegistryError(ForeshockError):
+    """The store of models cannot be reached."""
 
 
 class EngineError(ForeshockError):

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data.catalog import has_readings
 from data.errors import EngineError, UsageError
@@ -137,6 +139,12 @@ class Store:
         fs, root = self._opened()
         for name in names:
             fs.rm_file(f"{root}/{name}")
+
+    def table(self, name: str) -> pa.Table:
+        """Return the rows of a Parquet file of the store."""
+        fs, root = self._opened()
+        with fs.open(f"{root}/{name}", "rb") as file:
+            return pq.read_table(file)
 
     def readable(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
         """Return the names as the connection can read them."""

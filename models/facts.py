@@ -13,7 +13,7 @@ import pyarrow as pa
 from features import build
 from models import examples, holdout, learning, score
 from models.checked import Held
-from models.examples import Floats, Matrix
+from models.examples import Floats, Ints, Matrix
 from models.holdout import Later
 from models.mitigated import Uncertain
 from models.predictor import Predictor, judgeable
@@ -122,27 +122,38 @@ class Here:
 
 
 @dataclass(frozen=True)
+class Judgeable:
+    """Features of all that can be judged, with their keys, in order of these."""
+
+    entity: Ints
+    values: Matrix
+
+
+@dataclass(frozen=True)
 class LiveHere:
     """All that can be judged, at hand."""
 
-    values: Matrix
+    live: Judgeable
 
     @property
     def rows(self) -> int:
         """See `Live`."""
-        return len(self.values)
+        return len(self.live.values)
 
     def scores(self, predictor: Predictor) -> Floats:
         """See `Live`."""
-        return predictor.scores(self.values)
+        return predictor.scores(self.live.values)
 
     def some(self) -> Matrix:
         """See `Live`."""
-        return self.values[learning.some(len(self.values))]
+        return self.live.values[learning.some(self.rows)]
 
 
-def live(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, counts: pa.Table | None = None) -> Matrix:
+def live(
+    con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, counts: pa.Table | None = None
+) -> Judgeable:
     """Return the features of all that a connection holds and the predictor can judge at the end of a day."""
     frame = build.frame(con, predictor.component, build.spine(con, predictor.component, [day]), counts)
     values = examples.matrix(frame, predictor.feature_names)
-    return values[judgeable(frame, values)]
+    rows = judgeable(frame, values)
+    return Judgeable(examples.keys(frame)[rows], values[rows])

@@ -1,4 +1,4 @@
-"""Which model is in production, which one wants to be: MLflow on a SQLite store under the home folder.
+"""Which model is in production, which one wants to be: MLflow, on the store that `models.store` describes.
 
 Versions of the registered model `foreshock-COMPONENT` carry the aliases `champion` and `challenger`. A version is made
 only after its run has ended and all its files are written, so a run that was killed leaves nothing that `load` could
@@ -6,7 +6,6 @@ pick up, and training again makes the next version. Each champion remembers the 
 `rollback` returns to.
 """
 
-import logging
 import os
 import shutil
 import socket
@@ -17,17 +16,17 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 
 from data.errors import ModelError, Refused
 from models import gates as gate_rules
-from models import plots, predictor
+from models import plots, predictor, store
 from models.card import card
 from models.gates import Gate
 from models.predictor import Predictor
 from models.spec import as_mapping
+from models.store import Where
 from models.train import Trained
 
 if TYPE_CHECKING:
@@ -81,19 +80,20 @@ class Entry:
     """The alarm that had it trained; empty where a person or the calendar did."""
 
 
-def log(home: Path, trained: Trained, *, simulated: bool = False, trigger: str = "") -> Logged:
+@store.asking
+def log(where: Where, trained: Trained, *, simulated: bool = False, trigger: str = "") -> Logged:
     """Return the new version, registered as challenger; also as champion if there is none and its gates pass.
 
     Args:
-        home: the folder that holds `mlflow.db` and `mlartifacts`; made if need be.
+        where: the home folder, whose store is made if need be, or a store elsewhere.
         trained: what `train.fit` returned.
         simulated: the data is, and the model card says so.
         trigger: the alarm that had it trained, if one did.
     """
-    client = _client(home)
+    client = store.client(where)
     component = trained.predictor.component
     passed = gate_rules.check(trained.predictor.spec, trained.metrics)
-    run_id, model_id, source = _log_run(client, home, trained, card(trained, passed, simulated=simulated))
+    run_id, model_id, source = _log_run(client, where, trained, card(trained, passed, simulated=simulated))
     name = _name(component)
     _ensure_registered(client, name)
     made = client.create_model_version(
@@ -116,32 +116,35 @@ def log(home: Path, trained: Trained, *, simulated: bool = False, trigger: str =
     return Logged(component, str(made.version), run_id, passed, str(champion.version) if champion else None)
 
 
-def load(home: Path, component: str, which: str = CHAMPION) -> Predictor:
+@store.asking
+def load(where: Where, component: str, which: str = CHAMPION) -> Predictor:
     """Return a registered predictor by alias (`champion`, `challenger`), version number or run id.
 
     Raises:
         ModelError: there is no such version, or its files are gone.
     """
-    if not (home / "mlflow.db").exists():
+    if not store.at(where).is_begun:
+        home = store.at(where).home
         msg = f"{home} holds no model yet: train one (foreshock train {component}), or set FORESHOCK_HOME"
         raise ModelError(msg)
-    client = _client(home)
+    client = store.client(where)
     found = _version(client, component, which)
-    folder = _folder(client, home, found)
     try:
-        booster_text = (folder / BOOSTER_FILE).read_text(encoding="utf-8")
-        about = (folder / PREDICTOR_FILE).read_text(encoding="utf-8")
+        with store.files(client, where, found) as folder:
+            booster_text = (folder / BOOSTER_FILE).read_text(encoding="utf-8")
+            about = (folder / PREDICTOR_FILE).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         msg = f"{component} version {found.version}: {error.filename} is gone; restore it, roll back, or train again"
         raise ModelError(msg) from error
     return predictor.from_json(about, booster_text, str(found.version))
 
 
-def promote(home: Path, component: str, version: str, seen: tuple[Gate, ...] = ()) -> Promotion:
+@store.asking
+def promote(where: Where, component: str, version: str, seen: tuple[Gate, ...] = ()) -> Promotion:
     """Return the new champion, after its gates passed.
 
     Args:
-        home: the folder that holds the store.
+        where: the home folder that holds the store, or a store elsewhere.
         component: whose champion.
         version: number, alias or run id.
         seen: further gates, of what has been seen since it was registered.
@@ -150,9 +153,9 @@ def promote(home: Path, component: str, version: str, seen: tuple[Gate, ...] = (
         ModelError: no such version.
         Refused: a gate failed; the message lists each. Ask `gates_of` for them as data.
     """
-    client = _client(home)
+    client = store.client(where)
     found = _version(client, component, version)
-    passed = (*gates_of(home, component, version), *seen)
+    passed = (*gates_of(where, component, version), *seen)
     failed = [gate.sentence for gate in passed if not gate.passed]
     if failed:
         msg = f"{component} version {found.version} stays out of production: {'; '.join(failed)}. Train a better one."
@@ -166,14 +169,15 @@ def promote(home: Path, component: str, version: str, seen: tuple[Gate, ...] = (
     return Promotion(component, str(found.version), replaced, passed)
 
 
-def rollback(home: Path, component: str) -> Promotion:
+@store.asking
+def rollback(where: Where, component: str) -> Promotion:
     """Return the champion that the present one had replaced, back in its place; gates are not asked.
 
     Raises:
         ModelError: there is no champion.
         Refused: the champion replaced none.
     """
-    client = _client(home)
+    client = store.client(where)
     present = _version(client, component, CHAMPION)
     before = present.tags.get(REPLACED)
     if not before:
@@ -186,31 +190,34 @@ def rollback(home: Path, component: str) -> Promotion:
     return Promotion(component, str(found.version), str(present.version), ())
 
 
-def gates_of(home: Path, component: str, which: str) -> tuple[Gate, ...]:
+@store.asking
+def gates_of(where: Where, component: str, which: str) -> tuple[Gate, ...]:
     """Return every gate of a registered version.
 
     Raises:
         ModelError: no such version.
     """
-    found = load(home, component, which)
-    return gate_rules.check(found.spec, metrics(home, component, found.version))
+    found = load(where, component, which)
+    return gate_rules.check(found.spec, metrics(where, component, found.version))
 
 
-def metrics(home: Path, component: str, which: str) -> dict[str, float]:
+@store.asking
+def metrics(where: Where, component: str, which: str) -> dict[str, float]:
     """Return the figures that a registered version showed when it was made.
 
     Raises:
         ModelError: no such version.
     """
-    client = _client(home)
+    client = store.client(where)
     run_id = str(_version(client, component, which).run_id)
     return {name: float(value) for name, value in client.get_run(run_id).data.metrics.items()}
 
 
-def versions(home: Path, component: str) -> tuple[Entry, ...]:
+@store.asking
+def versions(where: Where, component: str) -> tuple[Entry, ...]:
     """Return all complete versions of a component, newest first."""
-    found = _client(home).search_model_versions(f"name = '{_name(component)}'")
-    named = _aliases(_client(home), _name(component))
+    found = store.client(where).search_model_versions(f"name = '{_name(component)}'")
+    named = _aliases(store.client(where), _name(component))
     entries = [
         Entry(
             str(one.version),
@@ -226,43 +233,19 @@ def versions(home: Path, component: str) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda one: -int(one.version)))
 
 
-def store_uri(home: Path) -> str:
+def store_uri(where: Where) -> str:
     """Return the URI of the MLflow store, for `mlflow ui --backend-store-uri`."""
-    return f"sqlite:///{home.resolve() / 'mlflow.db'}"
+    return store.at(where).uri
 
 
-def open_store(home: Path, component: str) -> None:
+@store.asking
+def open_store(where: Where, component: str) -> None:
     """Make the MLflow store, and the component's experiment in it, if they are not there: seconds the first time."""
-    _experiment(_client(home), home, component)
-
-
-def _client(home: Path) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about a field name of its own, at every import
-        import mlflow
-
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    home.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(store_uri(home))
-    mlflow.set_registry_uri(store_uri(home))
-    return mlflow.MlflowClient(store_uri(home), store_uri(home))
+    store.experiment(store.client(where), where, _name(component))
 
 
 def _name(component: str) -> str:
     return f"foreshock-{component}"
-
-
-def _experiment(client: "MlflowClient", home: Path, component: str) -> str:
-    found = client.get_experiment_by_name(_name(component))
-    if found:
-        return str(found.experiment_id)
-    folder = home.resolve() / "mlartifacts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(client.create_experiment(_name(component), artifact_location=folder.as_uri()))
 
 
 def _ensure_registered(client: "MlflowClient", name: str) -> None:
@@ -270,12 +253,12 @@ def _ensure_registered(client: "MlflowClient", name: str) -> None:
         client.create_registered_model(name)
 
 
-def _log_run(client: "MlflowClient", home: Path, trained: Trained, text: str) -> tuple[str, str, str]:
+def _log_run(client: "MlflowClient", where: Where, trained: Trained, text: str) -> tuple[str, str, str]:
     """Log everything about a fresh model under one run; return run id, model id, model URI once the run has ended."""
     import mlflow
     from mlflow.data.pandas_dataset import from_pandas
 
-    experiment = _experiment(client, home, trained.predictor.component)
+    experiment = store.experiment(client, where, _name(trained.predictor.component))
     _close_killed_runs(client, experiment)
     tags = {PROCESS: f"{socket.gethostname()}:{os.getpid()}", **trained.hashes, **_commit()}
     with mlflow.start_run(experiment_id=experiment, run_name=f"until {trained.until}", tags=tags) as run:
@@ -401,11 +384,3 @@ def _version(client: "MlflowClient", component: str, which: str) -> "ModelVersio
         msg = f"no {component} model {which!r} (versions: {known}); train or promote one"
         raise ModelError(msg)
     return found
-
-
-def _folder(client: "MlflowClient", home: Path, found: "ModelVersion") -> Path:
-    """Where a version's files lie; a home folder that was moved as a whole is still found."""
-    model_id = str(found.source).removeprefix("models:/")
-    stored = urlparse(str(client.get_logged_model(model_id).artifact_location))
-    here = Path(unquote(stored.path)) / "artifacts"
-    return here if here.is_dir() else home / "mlartifacts" / "models" / model_id / "artifacts" / "artifacts"

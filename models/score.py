@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 200_000
 """Entities whose features are held in memory at the same time: some kilobytes each."""
+LONGEST: Final = f"risk_{HORIZON_DAYS[-1]}d"
+"""The risk by which entities are ranked."""
 _TEXTS: Final = ("entity_id", "host_id", "component", "model_version", "status", "reason")
 SCHEMA: Final = pa.schema(
     [
@@ -135,7 +137,7 @@ def risks(frame: pa.Table, predictor: Predictor, host_id: "ArrowArray", top_reas
 
 def riskiest(told: pa.Table, top: int) -> Ints:
     """Return the numbers of the riskiest `top` rows whose risk is known, most at risk first."""
-    longest = np.nan_to_num(doubles(told, f"risk_{HORIZON_DAYS[-1]}d"), nan=-1.0)
+    longest = np.nan_to_num(doubles(told, LONGEST), nan=-1.0)
     rows = np.argsort(-longest, kind="stable")[:top]
     return np.asarray(rows[longest[rows] >= 0])
 

@@ -35,7 +35,7 @@ def oracle(world: World, ledger: Ledger, policy: Policy, until: datetime) -> int
     Every midnight the same `decide` is asked, with risks that are 1 for what will fail within the horizon.
     """
     began = world.now
-    limits = ExecutorSettings(lease_seconds=1)
+    limits = ExecutorSettings()
     while world.now < until:
         now = world.now
         situation = remembering(foreseen(world), ledger, policy)

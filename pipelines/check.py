@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import ForeshockError
+from data.errors import ForeshockError, RegistryError
 from data.warehouse import PUBLISHED
+from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
@@ -29,6 +30,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *_home(settings),
         *_snapshot(settings),
+        *_engine(settings),
         *_models(settings),
         *_policy(settings),
         *_ledger(settings),
@@ -63,15 +65,44 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
     yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
 
 
+def _engine(settings: Settings) -> Iterator[Finding]:
+    """Whether the cluster can be reached, and would give the answers that are given here."""
+    engine = settings.engine
+    if engine.kind == "local":
+        yield Finding("engine", "ok", "features, training and scoring on this machine")
+        return
+    from pipelines.engine import reach
+
+    try:
+        reached = reach(engine)
+    except ForeshockError as error:
+        yield Finding("engine", "wrong", str(error))
+        return
+    for phrase in reached.differing:
+        yield Finding("engine", "wrong", f"{phrase}: give both the same environment")
+    if not reached.differing:
+        said = (
+            f"{reached.workers} workers with {reached.threads} threads at {engine.scheduler}, the same versions as here"
+        )
+        yield Finding("engine", "ok", f"{said}; telemetry in {engine.partitions} parts at {engine.storage}")
+
+
 def _models(settings: Settings) -> Iterator[Finding]:
-    if not (settings.home / "mlflow.db").exists():
+    store = settings.model_store
+    if not store.is_begun:
         yield Finding("model", "missing", "no model yet: foreshock train disk")
         return
     from features.build import components
     from pipelines.steps.train import champion
 
-    for component in components():
-        found = champion(settings, component)
+    try:
+        champions = [(component, champion(settings, component)) for component in components()]
+    except RegistryError as error:
+        yield Finding("model store", "wrong", str(error))
+        return
+    if store.server:
+        yield Finding("model store", "ok", f"MLflow at {store.server}")
+    for component, found in champions:
         if found is None:
             yield Finding("model", "missing", f"{component}: no champion; train one, or promote one")
         else:
@@ -129,16 +160,18 @@ def _pools(settings: Settings, named: Collection[str]) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
     file = sqlite_file(settings)
-    if file is not None and not file.exists():
-        yield Finding("ledger", "missing", f"{file} is made by the first decision")
-        return
+    where = file or shown(settings.ledger_url)
     try:
+        if not (file.exists() if file is not None else is_there(settings.ledger_url)):
+            yield Finding("ledger", "missing", f"{where} is made by the first decision")
+            return
         with copied(settings) as ledger:
             checked, stop, opt_outs = ledger.verify(), ledger.stopped(), ledger.opted_out(now_of(settings))
     except ForeshockError as error:
         yield Finding("ledger", "wrong", str(error))
         return
-    yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or f"{checked.records} records, unchanged")
+    records = f"{checked.records} records, unchanged{'' if file is not None else f', at {where}'}"
+    yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or records)
     if stop:
         yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
     for out in opt_outs:

@@ -105,7 +105,10 @@ _GROUPS: Final = (
         ("ack", "notifications:ack", "Do not repeat it unless it changes."),
         ("send", "notifications:send", "Tell people what is new now."),
     )),
-    (_PEOPLE, "ledger", "The audit chain.", (("verify", "orders:verify", "Check that no record was changed."),)),
+    (_PEOPLE, "ledger", "The audit chain, and the database that keeps it.", (
+        ("verify", "orders:verify", "Check that no record was changed."),
+        ("import", "orders:import_", "Take an SQLite ledger over into the database of the settings."),
+    )),
 )  # fmt: skip
 
 for _group, _name, _target, _help in _COMMANDS:

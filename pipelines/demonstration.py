@@ -20,7 +20,7 @@ from pipelines import arms, cycle, ledgers
 from pipelines.calls import Call, straight
 from pipelines.clock import end_of
 from pipelines.executors.opened import world_path
-from pipelines.settings import FILE_NAME, LedgerSettings, PolicySettings, Settings
+from pipelines.settings import FILE_NAME, LedgerSettings, MlflowSettings, PolicySettings, Settings
 from pipelines.steps import simulate
 from pipelines.steps.approve import approve_waiting
 from pipelines.steps.dispatch import dispatch
@@ -150,7 +150,13 @@ def settings_for(demo: Demo) -> Settings:
     """Settings that keep everything in the demo's home, whatever the surroundings say."""
     policy = PolicySettings(path=demo.home / "policy.toml")
     return Settings().model_copy(
-        update={"home": demo.home, "policy": policy, "ledger": LedgerSettings(), "sources": ()}
+        update={
+            "home": demo.home,
+            "policy": policy,
+            "ledger": LedgerSettings(),
+            "mlflow": MlflowSettings(),
+            "sources": (),
+        }
     )
 
 
@@ -179,7 +185,7 @@ def run(demo: Demo, made: simulate.SimulateReport, started: float, call: Call = 
     settings = settings_for(demo)
     history = call(ingest_world, settings, end_of(demo.learning_until))
     trained = call(train, settings, COMPONENT, demo.learning_until)
-    predictors = {COMPONENT: registry.load(settings.home, COMPONENT, trained.version)}
+    predictors = {COMPONENT: registry.load(settings.model_store, COMPONENT, trained.version)}
     rivals = call(rival_arms, settings, demo)
     nights = [call(night, settings, day, predictors) for day in demo.nights]
     figures = replace(rivals, policy=policy_interruptions(settings, demo))

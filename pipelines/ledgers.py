@@ -10,7 +10,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from data.errors import LedgerError, UsageError
-from decisions.ledger import Ledger
+from decisions.ledger import Ledger, moving
+from decisions.ledger.chain import Verified
+from decisions.ledger.store import is_there
 from pipelines.settings import Settings
 
 SQLITE = "sqlite:///"
@@ -25,32 +27,45 @@ def opened(settings: Settings) -> Iterator[Ledger]:
 
 @contextmanager
 def copied(settings: Settings) -> Iterator[Ledger]:
-    """A ledger to read: a copy of an SQLite one, so that looking makes no file; any other is opened as it is."""
-    chosen = opened if sqlite_file(settings) is None else scratch
-    with chosen(settings) as ledger:
+    """A ledger to read, in which looking makes nothing: a copy of an SQLite one; one on a server as it is there."""
+    if sqlite_file(settings) is None and is_there(settings.ledger_url):
+        with Ledger(settings.ledger_url, make=False) as ledger:
+            yield ledger
+        return
+    with scratch(settings) as ledger:
         yield ledger
 
 
 @contextmanager
 def scratch(settings: Settings) -> Iterator[Ledger]:
-    """A ledger with the same content that is thrown away afterwards: whatever is done to it, nothing was written.
-
-    Raises:
-        UsageError: the ledger is not an SQLite file, and cannot be copied.
-    """
+    """A ledger with the same content that is thrown away afterwards: whatever is done to it, nothing was written."""
     file = sqlite_file(settings)
-    if file is None:
-        msg = (
-            "A dry run works on a copy of the ledger, and only an SQLite ledger can be copied. "
-            "Nothing was written; run it without --dry-run, or set ledger.url to an SQLite file."
-        )
-        raise UsageError(msg)
     with tempfile.TemporaryDirectory(prefix="foreshock-") as folder:
         copy = Path(folder) / "ledger.db"
-        if file.exists():
+        if file is None and is_there(settings.ledger_url):
+            moving.copy(settings.ledger_url, f"{SQLITE}{copy}")
+        elif file is not None and file.exists():
             _copy(file, copy)
         with Ledger(f"{SQLITE}{copy}") as ledger:
             yield ledger
+
+
+def taken_over(settings: Settings, file: Path) -> Verified:
+    """What a check of the history found after an SQLite ledger was taken over into the one of the settings.
+
+    Raises:
+        UsageError: there is no such file, or it is the ledger of the settings.
+        LedgerError: one of the two cannot be read, or the file's history does not hold.
+        Refused: the ledger of the settings holds something already.
+    """
+    own = sqlite_file(settings)
+    if not file.is_file() or (own is not None and own.exists() and own.samefile(file)):
+        msg = f"{file} is not there, or is the ledger of the settings. Name the old file; ledger.url is the new place."
+        raise UsageError(msg)
+    with tempfile.TemporaryDirectory(prefix="foreshock-") as folder:
+        copy = Path(folder) / "ledger.db"
+        _copy(file, copy)
+        return moving.take_over(f"{SQLITE}{copy}", settings.ledger_url)
 
 
 def sqlite_file(settings: Settings) -> Path | None:

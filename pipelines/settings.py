@@ -6,17 +6,17 @@ the file are relative to the file. Secrets (a database URL with a password) come
 
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from data.errors import SettingsError
+from models.store import Store
 from pipelines.notifications.settings import Channels, NotificationsSettings
+from pipelines.secrets import hidden, refuse_secrets
 
 FILE_NAME: Final = "foreshock.toml"
 PREFIX: Final = "FORESHOCK__"
@@ -71,6 +71,29 @@ class SourceSettings(_Section):
         return self
 
 
+class EngineSettings(_Section):
+    """Where features are made and models are trained and asked: on this machine, or on the workers of a Dask cluster.
+
+    `dask` takes the `scheduler`'s address, and a `storage` that this machine and all workers reach, as an fsspec URL.
+    The telemetry is kept there in `partitions` parts; a worker holds one for each of its threads. Training that loses a
+    worker is begun `training_attempts` times in all.
+    """
+
+    kind: Literal["local", "dask"] = "local"
+    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s@]+)?$")] = ""
+    storage: Annotated[str, Field(pattern=r"^([a-z0-9+]+://[^\s@]+)?$")] = ""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 16
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    training_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.kind == "dask" and not (self.scheduler and self.storage):
+            msg = 'kind "dask" needs scheduler, such as "tcp://127.0.0.1:8786", and storage, such as "file:///srv/foreshock"'
+            raise ValueError(msg)
+        return self
+
+
 class ClockSettings(_Section):
     """Whose time it is without `--on`: the wall's, or the end of the last day held (`auto`: that, if simulated)."""
 
@@ -84,6 +107,16 @@ class ModelsSettings(_Section):
     """
 
     shadow: bool = True
+
+
+class MlflowSettings(_Section):
+    """Address of the MLflow server that keeps the models; empty: they are kept in the home.
+
+    Whoever must show who they are sets MLflow's own `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and
+    `MLFLOW_TRACKING_PASSWORD`, in the environment.
+    """
+
+    tracking_uri: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = ""
 
 
 class PolicySettings(_Section):
@@ -119,7 +152,6 @@ class ExecutorSettings(_Section):
     kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"
     url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
     faults: FaultSettings = FaultSettings()
@@ -241,9 +273,11 @@ class Settings(BaseSettings):
 
     home: Path = DEFAULT_HOME
     warehouse: WarehouseSettings = WarehouseSettings()
+    engine: EngineSettings = EngineSettings()
     sources: tuple[SourceSettings, ...] = ()
     clock: ClockSettings = ClockSettings()
     models: ModelsSettings = ModelsSettings()
+    mlflow: MlflowSettings = MlflowSettings()
     policy: PolicySettings = PolicySettings()
     executor: ExecutorSettings = ExecutorSettings()
     drive: DriveSettings = DriveSettings()
@@ -256,6 +290,11 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         """The ledger's URL, with the default filled in."""
         return self.ledger.url or f"sqlite:///{(self.home / 'ledger.db').absolute()}"
+
+    @property
+    def model_store(self) -> Store:
+        """Where the models are kept."""
+        return Store(self.home, self.mlflow.tracking_uri.rstrip("/"))
 
     @classmethod
     def settings_customise_sources(
@@ -306,7 +345,7 @@ def _read(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{file} is not valid TOML: {error}. Correct that line."
         raise SettingsError(msg) from error
-    _refuse_secrets(content, file)
+    refuse_secrets(content, file)
     return _anchored(content, file.parent)
 
 
@@ -325,26 +364,6 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
             case {"ca_file": str(path)}:
                 source["ca_file"] = folder / path
     return content
-
-
-def _refuse_secrets(content: Mapping[str, Any], file: Path) -> None:
-    match content.get("ledger"):
-        case {"url": str(url)} if urlsplit(url).password:
-            msg = (
-                f"{file}: ledger.url holds a password. Secrets come from the environment only: "
-                f"take it out of the file and set {PREFIX}LEDGER__URL."
-            )
-            raise SettingsError(msg)
-    sources = content.get("sources")
-    for number, source in enumerate(sources if isinstance(sources, list) else ()):
-        match source:
-            case {"urls": [*urls]} if any("@" in str(url) for url in urls):
-                msg = (
-                    f"{file}: an address in sources.{number}.urls names a user or password. Secrets come from the "
-                    "environment only: take it out of the file and set FORESHOCK_PROMETHEUS_TOKEN, or "
-                    "FORESHOCK_REDFISH_USER and FORESHOCK_REDFISH_PASSWORD."
-                )
-                raise SettingsError(msg)
 
 
 def _refuse_unknown_variables() -> None:
@@ -369,7 +388,8 @@ def _sentence(detail: ErrorDetails, file: Path | None) -> str:
         return f"{where}: {key} is no setting that Foreshock knows. Correct its name or take it out."
     bounds = _bounds(detail["loc"])
     allowed = f" Allowed: {bounds}." if bounds else ""
-    return f"{where}: {key} = {detail['input']!r} is refused: {detail['msg'].lower()}.{allowed}"
+    told = hidden(repr(detail["input"]))
+    return f"{where}: {key} = {told} is refused: {detail['msg'].lower()}.{allowed}"
 
 
 def _bounds(loc: tuple[int | str, ...]) -> str:

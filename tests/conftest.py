@@ -1,11 +1,15 @@
-"""What every test may use: a home of its own, and the real telemetry where it is present."""
+"""What every test may use: a home of its own, a ledger, and the real telemetry where it is present."""
 
 import atexit
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.mlflow_server import MlflowServer
+from tests.postgres import ON_POSTGRESQL, Postgres, migrated, server
 
 settings.register_profile("no deadline", deadline=None)  # how long one example takes says how busy the machine is
 settings.load_profile("no deadline")
@@ -30,3 +34,42 @@ def real() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"no real telemetry at {REAL}")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; skips the test, saying so, where it is not installed."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(postgres: Postgres) -> str:
+    """The URL of an empty ledger on PostgreSQL, to copy."""
+    return migrated(postgres)
+
+
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a ledger with nothing in it, on each of the databases that can hold one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    yield request.getfixturevalue("ledger_on_postgres")
+
+
+@pytest.fixture
+def ledger_on_postgres(postgres: Postgres, empty_ledger: str) -> Iterator[str]:
+    """The URL of a ledger with nothing in it on PostgreSQL."""
+    url = postgres.copy(empty_ledger)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """An MLflow server whose records are in PostgreSQL."""
+    started = MlflowServer(postgres.empty(), tmp_path_factory.mktemp("mlflow"))
+    started.start()
+    yield started
+    started.stop()

@@ -7,7 +7,7 @@ All moments are aware and come back in UTC.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -26,6 +26,7 @@ from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
 from decisions.ledger.starts import Start
 from decisions.ledger.store import open_engine, reading, writing
+from decisions.ledger.turns import Still, turn
 from decisions.ledger.values import (
     Cycle,
     Episode,
@@ -41,15 +42,15 @@ from decisions.ledger.values import (
 
 
 class Ledger:
-    """A ledger at a SQLAlchemy URL, made and brought up to date when it is opened."""
+    """A ledger at a SQLAlchemy URL, made and brought up to date when it is opened, if it may be."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
         """Open the ledger.
 
         Raises:
-            LedgerError: The URL makes no sense, or the database cannot be reached or is newer than this program.
+            LedgerError: What `decisions.ledger.store.open_engine` says.
         """
-        self._engine = open_engine(url)
+        self._engine = open_engine(url, make=make)
 
     def __enter__(self) -> Self:
         return self
@@ -191,6 +192,10 @@ class Ledger:
             return opt_outs.holding(con, at)
 
     # Orders on their way
+
+    def turn(self) -> AbstractContextManager[Still]:
+        """A dispatcher's turn, which no other dispatcher of this ledger has meanwhile; see `turns.turn`."""
+        return turn(self._engine)
 
     def lease(self, now: datetime, limit: int, lease_seconds: float) -> list[Order]:
         """Orders to hand over now, kept from other dispatchers until the lease ends; none while the kill switch is on.

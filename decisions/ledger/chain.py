@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from sqlalchemy import Connection, Row, insert, select
 from decisions.ledger.schema import history, incident, opt_out, orders, proposal, token
 
 GENESIS: Final = "0" * 64
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""NUL as JSON writes it: with an odd number of backslashes before the u."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Verified:
 
 
 def canonical(value: object) -> str:
-    """The value as JSON in one form only: keys sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The value as JSON in one form only: keys sorted, no spaces, U+FFFD for NUL, which PostgreSQL keeps in no text."""
+    body = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _NUL.sub("\\1\ufffd", body) if "\\u0000" in body else body
 
 
 def digest(body: str) -> str:

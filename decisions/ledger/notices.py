@@ -102,29 +102,24 @@ class Notices:
 
     def news(self, channel: str, severities: Collection[Severity]) -> list[Notice]:
         """What the channel has not been told yet, the most severe first."""
-        told = notification_told.c
         with reading(self.engine) as con:
-            heard = {row.topic: row for row in con.execute(select(notification_told).where(told.channel == channel))}
-            rows = con.execute(
-                select(notification).where(notification.c.severity.in_([each.value for each in severities]))
-            ).all()
-        found = [_notice(row) for row in rows if not _is_silenced(row) and _is_news(row, heard.get(row.topic))]
-        return sorted(found, key=lambda notice: (notice.severity.rank, notice.topic))
+            return _news(con, channel, severities)
 
-    def claim(self, channel: str, wall: datetime, lease: timedelta) -> bool:
-        """Whether the channel may be used now by the caller alone; it is not tried again before the lease ends."""
+    def claim(self, channel: str, severities: Collection[Severity], wall: datetime, lease: timedelta) -> list[Notice]:
+        """The channel's news, if the caller alone may use it now; it is not tried again before the lease ends."""
         held = notification_channel.c
         with writing(self.engine) as con:
             row = con.execute(select(held.next_attempt_at).where(held.channel == channel)).first()
+            news = _news(con, channel, severities)
+            if not news or (row is not None and row.next_attempt_at > wall):
+                return []
             if row is None:
                 fresh = {"channel": channel, "failures": 0, "next_attempt_at": wall + lease}
                 con.execute(insert(notification_channel), fresh)
-                return True
-            if row.next_attempt_at > wall:
-                return False
-            again = update(notification_channel).where(held.channel == channel)
-            con.execute(again.values(next_attempt_at=wall + lease))
-            return True
+            else:
+                again = update(notification_channel).where(held.channel == channel)
+                con.execute(again.values(next_attempt_at=wall + lease))
+            return news
 
     def told(self, channel: str, notices: Iterable[Notice], at: datetime, wall: datetime) -> None:
         """The channel has taken the notices; it may be used again at once."""
@@ -196,6 +191,15 @@ def channels(con: Connection) -> list[ListedChannel]:
     """How each channel fares, by name."""
     rows = con.execute(select(notification_channel).order_by(notification_channel.c.channel))
     return [ListedChannel(r.channel, r.failures, r.last_error, r.next_attempt_at, r.told_at) for r in rows]
+
+
+def _news(con: Connection, channel: str, severities: Collection[Severity]) -> list[Notice]:
+    told = notification_told.c
+    heard = {row.topic: row for row in con.execute(select(notification_told).where(told.channel == channel))}
+    wanted = notification.c.severity.in_([each.value for each in severities])
+    rows = con.execute(select(notification).where(wanted)).all()
+    found = [_notice(row) for row in rows if not _is_silenced(row) and _is_news(row, heard.get(row.topic))]
+    return sorted(found, key=lambda notice: (notice.severity.rank, notice.topic))
 
 
 def _hold(con: Connection, notice: Notice, held: Row[Any] | None, at: datetime) -> None:

@@ -47,6 +47,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class Words(TypeDecorator[str]):
+    """What people and executors write: without the one character that PostgreSQL keeps in no text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """The text, with U+FFFD for NUL."""
+        return value.replace("\x00", "\ufffd") if value is not None else None
+
+
 METADATA: Final = MetaData()
 
 cycle = Table(
@@ -96,7 +107,7 @@ decision = Table(
     Column("proposal_id", ForeignKey("proposal.proposal_id"), nullable=False),
     Column("verdict", String, nullable=False),  # approved | vetoed | snoozed | handed_over
     Column("decided_by", String, nullable=False),  # a person, or `policy`
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),  # until then a veto or a snooze holds the host
     Column("assignee", Text),  # to whom it was handed over
@@ -119,7 +130,7 @@ orders = Table(
     Column("host_id", String, nullable=False),
     Column("action", String, nullable=False),
     Column("state", String, nullable=False),  # requested | accepted | started | completed | failed | ...
-    Column("reason", Text),
+    Column("reason", Words),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
@@ -146,7 +157,7 @@ order_event = Table(
     Column("step", Integer, primary_key=True),  # 0 is the request
     Column("state", String, nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    Column("reason", Text),
+    Column("reason", Words),
 )
 
 outbox = Table(
@@ -157,7 +168,7 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),
-    Column("last_error", Text),
+    Column("last_error", Words),
     Index("outbox_by_state", "state", "next_attempt_at"),
 )
 
@@ -183,7 +194,7 @@ episode = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("opened_by", ForeignKey("proposal.proposal_id"), nullable=False),
     Column("closed_at", UtcDateTime),
-    Column("why", Text),
+    Column("why", Words),
     Index("episode_by_host", "host_id", "opened_at"),
     Index(
         "episode_is_open",
@@ -200,7 +211,7 @@ control = Table(
     Column("control_id", Integer, primary_key=True),
     Column("stopped", Boolean, nullable=False),
     Column("set_by", String, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
 
@@ -244,7 +255,7 @@ notification = Table(
     METADATA,
     Column("topic", String, primary_key=True),  # what it is about: `approval`, `incident/ID`, `step/NAME`, ...
     Column("severity", String, nullable=False),  # page | warn | info
-    Column("title", Text, nullable=False),
+    Column("title", Words, nullable=False),
     Column("body", Text, nullable=False),
     Column("path", String, nullable=False),  # of its review page
     Column("about", Text, nullable=False),  # JSON: what it tells of; something new among it is a change
@@ -270,7 +281,7 @@ notification_channel = Table(
     METADATA,
     Column("channel", String, primary_key=True),
     Column("failures", Integer, nullable=False),  # in a row
-    Column("last_error", Text),
+    Column("last_error", Words),
     Column("next_attempt_at", UtcDateTime, nullable=False),  # by the wall's clock
     Column("told_at", UtcDateTime),
 )

@@ -1,5 +1,10 @@
-"""The ledger's database: opened, brought up to date, read and written in transactions."""
+"""The ledger's database: opened, brought up to date, read and written in transactions.
 
+Writers take turns on both databases, since each record of the history carries the hash of the one before: on SQLite by
+`begin immediate`, on PostgreSQL by an advisory lock for the length of the transaction. Readers wait for nobody.
+"""
+
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,41 +12,78 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from data.errors import LedgerError
 from decisions.ledger.schema import HEAD
 
 BUSY_TIMEOUT_MILLISECONDS = 30_000
 WRITER_LOCK = 4_021_963
-"""PostgreSQL's advisory lock that makes writers take turns, as `begin immediate` does on SQLite."""
+"""PostgreSQL's advisory lock of writers."""
+_WRITES = f"""
+set local lock_timeout = {BUSY_TIMEOUT_MILLISECONDS};
+set local idle_in_transaction_session_timeout = {BUSY_TIMEOUT_MILLISECONDS};
+select pg_advisory_xact_lock({WRITER_LOCK})"""
+"""How a writing transaction begins on PostgreSQL; the holder of the lock that falls silent meanwhile is thrown out."""
+_ALIVE = "set tcp_keepalives_idle = 15; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3"
+"""PostgreSQL ends the session of a machine that has been gone for half a minute, and frees its locks."""
+_FORMS = "Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
 
 
-def open_engine(url: str) -> Engine:
-    """An engine on an up-to-date ledger at the SQLAlchemy URL, which is made if it is not there.
+def open_engine(url: str, *, make: bool = True) -> Engine:
+    """An engine on an up-to-date ledger at the SQLAlchemy URL, which is made if it is not there and need be.
 
     Raises:
-        LedgerError: The URL makes no sense, or the database cannot be reached or is newer than this program.
+        LedgerError: The URL makes no sense, or the database cannot be reached, or is newer than this program; or is
+            older or not there, where nothing may be made.
     """
+    with _opening(url) as engine:
+        with reading(engine) as con:
+            held = _version(con)
+        if held != HEAD and not make:
+            msg = f"Ledger {shown(url)} is at version {held}, and this program reads {HEAD}: run one cycle with it."
+            raise LedgerError(msg)
+        if held != HEAD:
+            with writing(engine) as con:
+                _upgrade(con)
+        return engine
+
+
+def is_there(url: str) -> bool:
+    """Whether there is a ledger of any version; nothing is made.
+
+    Raises:
+        LedgerError: The URL makes no sense, or the database cannot be reached.
+    """
+    with _opening(url) as engine, reading(engine) as con:
+        return _version(con) is not None
+
+
+@contextmanager
+def _opening(url: str) -> Iterator[Engine]:
     try:
-        engine = _create(url)
-        with writing(engine) as con:
-            _upgrade(con)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        forms = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        msg = f"Ledger URL {_shown(url)} cannot be used: {error}. Use {forms}."
+        yield _create(url)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+        msg = f"Ledger URL {shown(url)} cannot be used: {error}. {_FORMS}"
         raise LedgerError(msg) from error
-    except (DBAPIError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        msg = f"Ledger {_shown(url)} cannot be opened: {cause}. Check the URL and who may write there."
+    except (DBAPIError, OSError, _Unreachable) as error:
+        cause = " ".join(str(getattr(error, "orig", error.__cause__) or error).split())
+        msg = f"Ledger {shown(url)} cannot be opened: {cause}. Check the URL and who may write there."
         raise LedgerError(msg) from error
-    return engine
+
+
+class _Unreachable(LedgerError):
+    """The database is not there, or no longer."""
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that no other writer shares; committed at the end, undone on an exception."""
-    with engine.execution_options(writes=True).connect() as con:
+    """A connection in a transaction that no other writer shares; committed at the end, undone on an exception.
+
+    Raises:
+        LedgerError: Another process has been writing for too long, or the database went away.
+    """
+    with _reached(), _connected(engine, "READ COMMITTED", writes=True) as con:
         try:
             transaction = con.begin()
         except DBAPIError as error:
@@ -53,10 +95,37 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one state of the ledger for as long as it is held, and keeps no writer waiting."""
-    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-    with engine.execution_options(**level).connect() as con, con.begin():
+    """A connection that sees one state of the ledger for as long as it is held, and keeps no writer waiting.
+
+    Raises:
+        LedgerError: The database went away.
+    """
+    with _reached(), _connected(engine, "REPEATABLE READ") as con, con.begin():
         yield con
+
+
+def shown(url: str) -> str:
+    """The URL without its passwords, however badly it is written."""
+    hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)((?:pass|secret)\w*=)[^&]*", r"\1***", hidden)
+
+
+def _connected(engine: Engine, level: str, *, writes: bool = False) -> Connection:
+    """A connection whose transactions are isolated so on PostgreSQL, whatever the server's own default is."""
+    options: dict[str, Any] = {} if engine.dialect.name == "sqlite" else {"isolation_level": level}
+    return engine.execution_options(writes=writes, **options).connect()
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            raise
+        cause = " ".join(str(error.orig).split())
+        msg = f"The ledger's database cannot be used: {cause}. Repeat once it can: nothing is written twice."
+        raise _Unreachable(msg) from error.orig
 
 
 def _create(url: str) -> Engine:
@@ -70,7 +139,11 @@ def _create(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(parsed)
+        if "@" in (parsed.host or ""):
+            msg = "an @ in a password is written %40"
+            raise ArgumentError(msg)
+        engine = create_engine(parsed, pool_pre_ping=True)
+        event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _begin_postgresql)
     return engine
 
@@ -90,21 +163,33 @@ def _begin_sqlite(con: Connection) -> None:
     con.exec_driver_sql("begin immediate" if con.get_execution_options().get("writes") else "begin")
 
 
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    connection.execute(_ALIVE)
+    connection.commit()
+
+
 def _begin_postgresql(con: Connection) -> None:
     if con.get_execution_options().get("writes"):
-        con.exec_driver_sql(f"select pg_advisory_xact_lock({WRITER_LOCK})")
+        con.exec_driver_sql(_WRITES)
+
+
+def _version(con: Connection) -> str | None:
+    """The newest migration that the ledger has had; null: none."""
+    if not inspect(con).has_table("alembic_version"):
+        return None
+    held: str | None = con.execute(text("select version_num from alembic_version")).scalar()
+    return held
 
 
 def _upgrade(con: Connection) -> None:
     """Run the migrations that the ledger has not had; Alembic is loaded only when there are any."""
-    held = None
-    if inspect(con).has_table("alembic_version"):
-        held = con.execute(text("select version_num from alembic_version")).scalar()
+    held = _version(con)
     if held == HEAD:
         return
     if held is not None and held > HEAD:
         msg = f"The ledger is at version {held}, and this program knows {HEAD} at most. Use the newer program."
         raise LedgerError(msg)
+    _refuse_encoding(con)
     from alembic import command
     from alembic.config import Config
 
@@ -115,8 +200,10 @@ def _upgrade(con: Connection) -> None:
     command.upgrade(config, HEAD)
 
 
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return repr(url)
+def _refuse_encoding(con: Connection) -> None:
+    if con.dialect.name == "sqlite":
+        return
+    encoding = con.exec_driver_sql("show server_encoding").scalar()
+    if encoding != "UTF8":
+        msg = f"The database keeps texts as {encoding}, and the ledger needs UTF8: create database ... encoding 'UTF8'."
+        raise LedgerError(msg)

@@ -140,12 +140,12 @@ def promote(component: str, version: str, *, common: Common = COMMON) -> Output:
     from pipelines.steps import promote as step
 
     settings = common.settings()
-    home = settings.home
     try:
         done = step.promote(settings, component, version)
     except Refused as refused:
         gates = step.gates(settings, component, version)
-        standing = next((one.version for one in registry.versions(home, component) if "champion" in one.aliases), None)
+        held = registry.versions(settings.model_store, component)
+        standing = next((one.version for one in held if "champion" in one.aliases), None)
         data = {"component": component, "champion": standing, "gates": gates, "error": str(refused), "exit_code": 3}
         return Output(data, text=f"Refused: {refused}", exit_code=Refused.exit_code)
     return Output(asdict(done))
@@ -160,4 +160,4 @@ def rollback(component: str, *, common: Common = COMMON) -> Output:
     """
     from models import registry
 
-    return Output(asdict(registry.rollback(common.settings().home, component)))
+    return Output(asdict(registry.rollback(common.settings().model_store, component)))

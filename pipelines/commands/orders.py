@@ -1,10 +1,11 @@
-"""Commands about orders and the ledger: list, show, retry, cancel, start-vm, verify.
+"""Commands about orders and the ledger: list, show, retry, cancel, start-vm, verify, import.
 
 With `review.url` or `--server`, and a token in `FORESHOCK_TOKEN`, what calls back or starts goes by the API.
 """
 
 import getpass
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.commands.common import COMMON, Common
@@ -129,6 +130,21 @@ def verify(*, common: Common = COMMON) -> Output:
     with copied(common.settings()) as ledger:
         found = ledger.verify()
     return Output({"verified": found.ok, **asdict(found)}, exit_code=0 if found.ok else 1)
+
+
+def import_(file: Path, *, common: Common = COMMON) -> Output:
+    """Take an SQLite ledger over into the database that the settings name, which must hold none yet.
+
+    Nothing may write to the file meanwhile; it stays as it was. All is taken over, or nothing.
+
+    Args:
+        file: The ledger until now, such as `.foreshock/ledger.db`.
+        common: See every command.
+    """
+    from pipelines.ledgers import taken_over
+
+    found = taken_over(common.settings(), file)
+    return Output({"verified": found.ok, "records": found.records, "head": found.head})
 
 
 def _line(listed: "ListedOrder") -> dict[str, object]:

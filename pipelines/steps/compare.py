@@ -31,7 +31,7 @@ def compare(
     from models import registry
     from models.compare import compare as side_by_side
 
-    first, second = (registry.load(settings.home, component, which) for which in (one, other))
+    first, second = (registry.load(settings.model_store, component, which) for which in (one, other))
     start = from_ or max(date.fromisoformat(model.until) for model in (first, second)) + timedelta(days=1)
     with snapshot(settings) as con:
         return side_by_side(con, first, second, start, to or start + timedelta(days=DAYS)).as_mapping()

@@ -4,12 +4,11 @@ The executor takes an order once, however often it is handed over, and the ledge
 any point is made good by handing the order over again.
 """
 
-import fcntl
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,6 +20,7 @@ from decisions.actions import MOVES
 from decisions.breakers import Scope, usable
 from decisions.domain import UNDER_WAY, Action, Host, HostRisk, Order, OrderState, Proposal, Vm
 from decisions.ledger import Ledger
+from decisions.ledger.turns import Still
 from decisions.policy import Policy
 from decisions.policy import load as load_policy
 from decisions.preconditions import Present
@@ -36,7 +36,6 @@ from pipelines.steps.recall import recall
 
 BATCH: Final = 50
 """Orders leased at a time."""
-LOCK: Final = "dispatch.lock"
 _FATES: Final = {OrderState.REFUSED: "refused", OrderState.EXPIRED: "expired"}
 
 
@@ -87,13 +86,13 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
             inventory = _inventory(settings, ledger, now)
             report = drain(ledger, executor, inventory, now, settings.executor, policy=policy)
             return replace(report, dry_run=True)
-        lease = stack.enter_context(_turn(settings))
         held = stack.enter_context(ledgers.opened(settings))
+        still = stack.enter_context(held.turn())
         if not held.open_orders():
             return DispatchReport(stopped_by=_stopped_by(held))
         to = stack.enter_context(opened(settings, now))
-        limits = settings.executor.model_copy(update={"lease_seconds": lease})
-        return drain(held, to, _inventory(settings, held, now), now, limits, policy=policy)
+        inventory = _inventory(settings, held, now)
+        return drain(held, to, inventory, now, settings.executor, policy=policy, still=still)
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ def call_back(settings: Settings, now: datetime) -> CalledBack:
     """What a person's no calls back at once; nothing is handed over, and what fails now the next dispatch does."""
     try:
         with ExitStack() as stack:
-            stack.enter_context(_turn(settings))
             held = stack.enter_context(ledgers.opened(settings))
+            stack.enter_context(held.turn())
             if not held.open_orders():
                 return CalledBack(0)
             to, policy = stack.enter_context(opened(settings, now)), load_policy(settings.policy.path)
@@ -128,6 +127,7 @@ def drain(
     pause: Callable[[float], None] = time.sleep,
     *,
     policy: Policy | None = None,
+    still: Still = lambda: None,
 ) -> DispatchReport:
     """What became of the outbox, worked through in rounds: what failed in one is tried again after a pause.
 
@@ -138,9 +138,10 @@ def drain(
         executor: takes the orders.
         inventory: what preconditions are checked against.
         now: the moment of handing over; pauses are added to it.
-        limits: lease, attempts and backoff.
+        limits: attempts and backoff.
         pause: sleeps for so many seconds.
         policy: what is allowed; by default the policy that ships.
+        still: raises once the turn to hand over is another's.
     """
     count: Counter[str] = Counter(expired=len(ledger.expire(now)))
     desk = _Desk(ledger, executor, inventory, policy or load_policy(), limits.attempts)
@@ -148,7 +149,7 @@ def drain(
     put_off = 0
     for round_ in range(limits.attempts):
         seconds = _backoff(limits.backoff_seconds, round_)
-        fates = Counter(desk.hand_over(order, now, seconds) for order in _leased(ledger, now, limits.lease_seconds))
+        fates = Counter(desk.hand_over(order, now, seconds) for order in _leased(ledger, now, still))
         count, put_off = count + fates, fates["postponed"]
         if not put_off or round_ + 1 == limits.attempts:
             break
@@ -165,10 +166,12 @@ def drain(
     )
 
 
-def _leased(ledger: Ledger, now: datetime, lease_seconds: float) -> Iterator[Order]:
-    """Orders that are due at `now`, leased a batch at a time."""
-    while orders := ledger.lease(now, BATCH, lease_seconds):
-        yield from orders
+def _leased(ledger: Ledger, now: datetime, still: Still) -> Iterator[Order]:
+    """Orders that are due at `now`, leased a batch at a time; one found leased is a dead dispatcher's, and is due."""
+    while orders := ledger.lease(now, BATCH, lease_seconds=0.0):
+        for order in orders:
+            still()
+            yield order
 
 
 @dataclass(frozen=True)
@@ -265,21 +268,3 @@ def _inventory(settings: Settings, ledger: Ledger, now: datetime) -> Inventory:
         risks = host_risks(situation.newest_risks(con, now, at, versions, ordered))
         vms = situation.vms(con, at, ordered)
         return Inventory(situation.hosts(con, at), vms, risks, Rest(situation.residents(con, at, {})))
-
-
-@contextmanager
-def _turn(settings: Settings) -> Iterator[float]:
-    """The lease to ask for, in seconds, once no other dispatcher of this ledger is at work.
-
-    Dispatchers of an SQLite ledger take turns by a lock that the system frees when its holder dies. So a lease found
-    open is a dead dispatcher's, and may be taken over at once: a lease of no time says so. Dispatchers of a ledger on a
-    server may run anywhere, and rely on leases alone.
-    """
-    file = ledgers.sqlite_file(settings)
-    if file is None:
-        yield settings.executor.lease_seconds
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield 0.0

@@ -30,7 +30,7 @@ def drift(settings: Settings, component: str, on: date | None = None, which: str
     """
     from models import registry
 
-    predictor = registry.load(settings.home, component, which)
+    predictor = registry.load(settings.model_store, component, which)
     with snapshot(settings) as con:
         day = on or last_day(con) or date.today()  # noqa: DTZ011 - an empty warehouse: the error names the day
         return measured(settings, con, predictor, day).as_mapping()
@@ -42,6 +42,6 @@ def measured(settings: Settings, con: "duckdb.DuckDBPyConnection", predictor: "P
     from models.drift import drift as measure
     from models.measure import Settings as Asked
 
-    shown = registry.metrics(settings.home, predictor.component, predictor.version)
+    shown = registry.metrics(settings.model_store, predictor.component, predictor.version)
     precision = shown.get(f"precision_at_{Asked().operating_budget:g}")
     return measure(con, predictor, day, spec.load(predictor.component).drift, precision)

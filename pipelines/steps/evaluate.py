@@ -77,7 +77,7 @@ def predictors(settings: Settings, component: str) -> dict[str, "Predictor"]:
     found: dict[str, Predictor] = {}
     for alias in ALIASES:
         try:
-            predictor = registry.load(settings.home, component, alias)
+            predictor = registry.load(settings.model_store, component, alias)
         except ModelError:
             continue
         if predictor.version not in {known.version for known in found.values()}:

@@ -144,8 +144,9 @@ def _tell(settings: Settings, ledger: Ledger, channel: NotifySettings, now: date
     """How many notices the channel took, and why it could not."""
     book, wall, times = ledger.notices, datetime.now(UTC), settings.notifications
     first = timedelta(minutes=times.first_retry_minutes)
-    news = book.news(channel.name, _severities(channel))
-    if not news or not book.claim(channel.name, wall, first):
+    wanted = _severities(channel)
+    news = book.news(channel.name, wanted) and book.claim(channel.name, wanted, wall, first)
+    if not news:
         return 0, None
     error = _sent(settings, channel, news)
     if error is None:

@@ -21,14 +21,14 @@ def promote(settings: Settings, component: str, which: str) -> "Promotion":
     """
     from models import registry
 
-    return registry.promote(settings.home, component, which, seen=shadowed(settings, component, which))
+    return registry.promote(settings.model_store, component, which, seen=shadowed(settings, component, which))
 
 
 def gates(settings: Settings, component: str, which: str) -> "tuple[Gate, ...]":
     """Every gate of a version, as promotion would ask them."""
     from models import registry
 
-    return (*registry.gates_of(settings.home, component, which), *shadowed(settings, component, which))
+    return (*registry.gates_of(settings.model_store, component, which), *shadowed(settings, component, which))
 
 
 def shadowed(settings: Settings, component: str, which: str) -> "tuple[Gate, ...]":
@@ -36,9 +36,9 @@ def shadowed(settings: Settings, component: str, which: str) -> "tuple[Gate, ...
     from models import registry
     from models.shadow import gate, shadow
 
-    one = registry.load(settings.home, component, which)
+    one = registry.load(settings.model_store, component, which)
     try:
-        champion = registry.load(settings.home, component)
+        champion = registry.load(settings.model_store, component)
     except ModelError:
         return ()
     if champion.version == one.version:

@@ -131,7 +131,7 @@ def _scores(settings: Settings, con: "duckdb.DuckDBPyConnection", want: Asked, f
 
     if want.model in RETRAINED:
         return Scores(con, want.spec or specs.load(want.component), folder, months=RETRAINED[want.model])
-    model = registry.load(settings.home, want.component, want.model)
+    model = registry.load(settings.model_store, want.component, want.model)
     if date.fromisoformat(model.until) >= want.period.first:
         msg = (
             f"{want.component} model {model.version} knows what happened until {model.until}, and would be asked about "

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data.errors import ModelError, UsageError
 from pipelines.clock import asked, moment
+from pipelines.engine import facts
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
@@ -72,7 +73,7 @@ def score(
     if component not in components():
         msg = f"There is no component {component!r} to score. Known: {', '.join(components())}."
         raise UsageError(msg)
-    predictor = registry.load(settings.home, component, which)
+    predictor = registry.load(settings.model_store, component, which)
     with snapshot(settings) as con:
         moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
     return score_with(settings, predictor, moments, out=out)
@@ -88,11 +89,11 @@ def score_with(
     shadow: bool = False,
 ) -> ScoreReport:
     """The same for a predictor and moments that are known; the riskiest `reasons` entities get reasons."""
-    from models.score import score as judge
+    from models.score import asked_day
 
     started = time.monotonic()
-    with snapshot(settings) as con:
-        tables = [judge(con, predictor.component, predictor, asof_at, reasons) for asof_at in moments]
+    with snapshot(settings) as con, facts(settings.engine, con, predictor.component) as source:
+        tables = [source.score(predictor, asked_day(asof_at), reasons) for asof_at in moments]
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:
         warehouse.put_risks(risks)
@@ -120,7 +121,7 @@ def challengers(settings: Settings, believed: Mapping[str, "Predictor"]) -> tupl
     found = []
     for component, trusted in believed.items():
         try:
-            one = registry.load(settings.home, component, registry.CHALLENGER)
+            one = registry.load(settings.model_store, component, registry.CHALLENGER)
         except ModelError as error:
             logger.warning("no challenger of %s is scored in the shadow: %s", component, error)
             continue

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from data.errors import ModelError
+from data.errors import ModelError, UsageError
 from pipelines.clock import is_simulated, moment
+from pipelines.engine import facts
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 
@@ -61,19 +62,26 @@ def train(
     Raises:
         UsageError: there is nothing to tune, or not by so many trials.
         ModelError: too little history, or no failure to learn from.
+        EngineError: the cluster that is set cannot be reached, or lost its workers.
     """
     from models import registry, spec
     from models.train import fit
     from models.tune import tune as search
 
     started = time.monotonic()
-    with snapshot(settings) as con:
+    if tune and settings.engine.kind != "local":
+        msg = (
+            "cannot tune on a cluster: the search holds all its rows on one machine. Tune there, with "
+            'engine.kind = "local", or train without --tune'
+        )
+        raise UsageError(msg)
+    with snapshot(settings) as con, facts(settings.engine, con, component) as source:
         known_until = until or moment(settings, con, None).date() - timedelta(days=1)
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
-        trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component))
+        trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component), source)
         simulated = is_simulated(con)
-    logged = registry.log(settings.home, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
+    logged = registry.log(settings.model_store, replace(trained, tuned=tuned), simulated=simulated, trigger=trigger)
     return TrainReport(
         component=component,
         run_id=logged.run_id,
@@ -94,6 +102,6 @@ def champion(settings: Settings, component: str) -> "Predictor | None":
     from models import registry
 
     try:
-        return registry.load(settings.home, component)
+        return registry.load(settings.model_store, component)
     except ModelError:
         return None

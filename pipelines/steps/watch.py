@@ -85,7 +85,7 @@ def _answer(settings: Settings, seen: Watched, day: date) -> Watched:
     rest = spec.load(seen.component).drift.cooldown_days
     young = [
         one
-        for one in registry.versions(settings.home, seen.component)
+        for one in registry.versions(settings.model_store, seen.component)
         if one.until and date.fromisoformat(one.until) > day - timedelta(days=rest)
     ]
     if young:

@@ -30,8 +30,10 @@ from decisions.domain import (
 )
 from decisions.incidents.values import Incident
 from decisions.ledger import Ledger
+from decisions.ledger.moving import take_over
 from models.earned import Earned
 from tests.decisions.populations import feed_incident
+from tests.postgres import ON_POSTGRESQL, Postgres
 
 ASOF = datetime(2026, 3, 3, tzinfo=UTC)
 GIB = 1024**3
@@ -44,11 +46,13 @@ class Night:
     """Where a night is kept."""
 
     home: Path
+    elsewhere: str = ""
+    """The URL of a ledger that is not in the home."""
 
     @property
     def url(self) -> str:
         """The ledger's URL."""
-        return f"sqlite:///{self.home / 'ledger.db'}"
+        return self.elsewhere or f"sqlite:///{self.home / 'ledger.db'}"
 
     def ledger(self) -> Ledger:
         """The ledger, to write in."""
@@ -257,13 +261,41 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Night:
     return make_night(tmp_path_factory.mktemp("night"))
 
 
+@pytest.fixture(scope="session")
+def made_on_postgres(made: Night, postgres: Postgres, empty_ledger: str) -> Night:
+    """The same night with its ledger taken over into PostgreSQL, to copy."""
+    night = replace(made, elsewhere=postgres.copy(empty_ledger))
+    take_over(made.url, night.url)
+    return night
+
+
 @pytest.fixture
 def night(made: Night, home: Path) -> Night:
     """A copy of the night, for tests that write."""
+    return copied(made, home)
+
+
+def copied(made: Night, home: Path) -> Night:
+    """A copy of the night in `home`."""
     home.mkdir()
     for name in ("ledger.db", PUBLISHED):
         shutil.copyfile(made.home / name, home / name)
     return Night(home)
+
+
+@pytest.fixture(params=["sqlite", ON_POSTGRESQL])
+def night_on_each(request: pytest.FixtureRequest, made: Night, home: Path) -> Iterator[Night]:
+    """A copy of the night with its ledger on each of the databases that can hold one."""
+    night = copied(made, home)
+    if request.param == "sqlite":
+        yield night
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    url = postgres.copy(request.getfixturevalue("made_on_postgres").url)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FORESHOCK__LEDGER__URL", url)
+        yield replace(night, elsewhere=url)
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")

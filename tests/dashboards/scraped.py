@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from data.warehouse import Warehouse
+from decisions.ledger.notices import Notice, Severity
 from pipelines.executors import owners
 from pipelines.executors.jobs import Jobs
 from tests.dashboards.conftest import ASOF, Night, make_night
@@ -42,7 +43,9 @@ def measured(home: Path) -> Night:
         )
         warehouse.publish()
     with night.ledger() as ledger:
-        ledger.notices.claim("pager", NOW, timedelta(minutes=5))
+        ledger.notices.hold([Notice("approval", Severity.PAGE, "1 waits", "", "/", (("h1", ""),))], bool, NOW)
+        ledger.notices.claim("pager", Severity, NOW, timedelta(minutes=5))
+        ledger.notices.hold([], lambda _: False, NOW)
         ledger.notices.failed("pager", "no answer", NOW)
     return night
 

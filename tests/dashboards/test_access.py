@@ -45,6 +45,12 @@ FORMS = [path for path in changing() if path not in {*WRITES, "/login", "/logout
 DECIDE = "/v1/proposals/id-r12-08/decisions"
 
 
+@pytest.fixture
+def night(night_on_each: Night) -> Night:
+    """The night with its ledger on each database."""
+    return night_on_each
+
+
 def order_of(night: Night, host: str = "r04-11") -> str:
     """The order for the host."""
     with night.ledger() as ledger:

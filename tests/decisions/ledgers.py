@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, text
 
 from decisions.decide import decide
 from decisions.domain import Action, Answer, Autonomy, OrderState, Verdict, VmOutcome
@@ -30,6 +30,14 @@ def answer(order_id: str, state: OrderState, minutes: float = 10) -> Answer:
     """The executor's answer, with one VM's outcome when the order is completed."""
     moved = (VmOutcome("h001-v0", "moved", "h002", 0.4, interrupted=False),) if state is OrderState.COMPLETED else ()
     return Answer(order_id, state, ASOF + timedelta(minutes=minutes), None, moved)
+
+
+def change(url: str, statement: str) -> None:
+    """Change the database past the ledger."""
+    engine = create_engine(url)
+    with engine.begin() as con:
+        con.execute(text(statement))
+    engine.dispose()
 
 
 def dump(url: str) -> dict[str, list[tuple[object, ...]]]:

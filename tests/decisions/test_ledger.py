@@ -1,7 +1,6 @@
 """The ledger: what is recorded once, who may decide, how orders go their way, and what the history proves."""
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -31,16 +30,9 @@ LATE = ASOF + timedelta(hours=31)
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """The URL of an empty ledger: SQLite, or the database that FORESHOCK_TEST_LEDGER_URL names, emptied first."""
-    named = os.environ.get("FORESHOCK_TEST_LEDGER_URL")
-    if named is not None:
-        engine = create_engine(named)
-        with engine.begin() as con:
-            con.execute(text("drop schema public cascade"))
-            con.execute(text("create schema public"))
-        engine.dispose()
-    return named or f"sqlite:///{tmp_path / 'ledger.db'}"
+def url(ledger_url: str) -> str:
+    """The URL of an empty ledger."""
+    return ledger_url
 
 
 @pytest.fixture
@@ -401,9 +393,11 @@ def test_migrations_end_where_the_schema_is(ledger: Ledger, url: str) -> None:
     """The migrations and the tables in code agree, and the newest migration is the one that code expects."""
     folder = Path(store.__file__).with_name("migrations")
     assert ScriptDirectory(str(folder)).get_current_head() == schema.HEAD
+    written = {"history_by_person", "history_by_host"}  # by what a record's body says, which only the migrations know
+    options = {"include_object": lambda _object, name, *_: name not in written}
     engine = create_engine(url)
     with engine.connect() as con:
-        assert compare_metadata(MigrationContext.configure(con), schema.METADATA) == []
+        assert compare_metadata(MigrationContext.configure(con, opts=options), schema.METADATA) == []
     engine.dispose()
 
 

@@ -1,9 +1,7 @@
 """Opt-outs: given with a reason and an end, respected, ended, and proved by the history."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from decisions.domain import Action, OptOut
 from decisions.ledger import Ledger
 from decisions.opt_outs import opt_out
 from tests.decisions.fleets import ASOF, fleet
-from tests.decisions.ledgers import BY_HAND, NOW, POLICY, by_hand
+from tests.decisions.ledgers import BY_HAND, NOW, POLICY, by_hand, change
 
 
 def given_out(
@@ -25,15 +23,9 @@ def given_out(
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the ledger is."""
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def ledger(file: Path) -> Iterator[Ledger]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """An empty ledger."""
-    with Ledger(f"sqlite:///{file}") as opened:
+    with Ledger(ledger_url) as opened:
         yield opened
 
 
@@ -123,25 +115,24 @@ def test_an_opt_out_is_written_once_and_ended_once(ledger: Ledger) -> None:
         "insert into opt_out select 'other', body, null from opt_out",
     ],
 )
-def test_the_history_proves_every_opt_out(ledger: Ledger, file: Path, tampering: str) -> None:
+def test_the_history_proves_every_opt_out(ledger: Ledger, ledger_url: str, tampering: str) -> None:
     """Prolonged, ended by another, revived, gone or slipped in: the check of the history finds it."""
     out = given_out()
     ledger.opt_out(out)
     ledger.remove_opt_out(out.opt_out_id, "bob", "over", NOW)
     assert ledger.verify().ok
-    with sqlite3.connect(file) as con:
-        con.execute(tampering)
+    change(ledger_url, tampering)
     assert not ledger.verify().ok
 
 
-def test_an_order_that_nobody_recorded_is_found(ledger: Ledger, file: Path) -> None:
+def test_an_order_that_nobody_recorded_is_found(ledger: Ledger, ledger_url: str) -> None:
     """A row slipped into the proposals is named, though the chain itself is whole."""
     ledger.record(by_hand(), NOW)
-    with sqlite3.connect(file) as con:
-        con.execute(
-            "insert into proposal (proposal_id, cycle_id, rank, asof_at, host_id, action, autonomy, expires_at, body) "
-            "select 'forged', cycle_id, rank, asof_at, host_id, action, autonomy, expires_at, body from proposal"
-        )
+    change(
+        ledger_url,
+        "insert into proposal (proposal_id, cycle_id, rank, asof_at, host_id, action, autonomy, expires_at, body) "
+        "select 'forged', cycle_id, rank, asof_at, host_id, action, autonomy, expires_at, body from proposal",
+    )
     found = ledger.verify()
     assert not found.ok
     assert found.reason == "forged stands in the ledger, and no record says how it came there"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +16,9 @@ LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A ledger with one proposal that waits for a person."""
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+    with Ledger(ledger_url) as opened:
         opened.record(by_hand(), NOW)
         yield opened
 

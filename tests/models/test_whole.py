@@ -95,6 +95,16 @@ def test_a_midnight_means_the_day_before(con: duckdb.DuckDBPyConnection, fitted:
         score.score(con, "disk", fitted.predictor, midnight + timedelta(hours=2))
 
 
+def test_a_fleet_scored_a_few_at_a_time_has_the_same_risks_and_reasons(
+    con: duckdb.DuckDBPyConnection, fitted: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many rows are held in memory at once changes nothing, neither whose reasons are told."""
+    day = DAY_ZERO + timedelta(days=100)
+    whole = score.score(con, "disk", fitted.predictor, day, top_reasons=20)
+    monkeypatch.setattr(score, "AT_ONCE", 37)
+    assert score.score(con, "disk", fitted.predictor, day, top_reasons=20).equals(whole)
+
+
 def test_a_young_drive_is_unknown(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:
     """On the fleet's third day nothing has enough history: all unknown, none of them low."""
     made = score.score(con, "disk", fitted.predictor, DAY_ZERO + timedelta(days=2))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from sqlalchemy import create_engine, select
 
 from data.simulator.fleet import FleetSpec
+from decisions.ledger.schema import METADATA
 from pipelines.clock import end_of
 from pipelines.settings import Settings, load
 from pipelines.steps import simulate
@@ -67,7 +69,7 @@ def command(home: Path, commands: list[list[str]], kill: str = "") -> int:
 
 def state(home: Path) -> dict[str, list[Any]]:
     """All that a night changes: the warehouse by entity name, the ledger, and what the executor's world did."""
-    return {**warehouse(home), **ledger(home), **world(home)}
+    return {**warehouse(home), **ledger(load(home / "foreshock.toml").ledger_url), **world(home)}
 
 
 def warehouse(home: Path) -> dict[str, list[Any]]:
@@ -92,18 +94,17 @@ def _rows(con: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
     return sorted(con.execute(query).fetchall(), key=repr)
 
 
-def ledger(home: Path) -> dict[str, list[Any]]:
-    """Every table of the ledger, but for how often a delivery was tried, and the order in which history was written."""
-    chosen = {
-        "outbox": "select order_id, state, next_attempt_at, last_error from outbox",
-        "history": "select at, kind, subject, body from history",
-    }
+def ledger(url: str) -> dict[str, list[Any]]:
+    """Every table of the ledger, but for what depends on kills: numbers given by the database, tries, and the chain."""
+    left_out = {"outbox": {"attempts", "lease_until"}, "history": {"record", "previous_hash", "hash"}}
     found = {}
-    con = sqlite3.connect(home / "ledger.db")
-    for (table,) in con.execute("select name from sqlite_master where type = 'table'").fetchall():
-        rows = con.execute(chosen.get(table, f"select * from {table}")).fetchall()
-        found[f"ledger.{table}"] = sorted(rows, key=repr)
-    con.close()
+    engine = create_engine(url)
+    with engine.connect() as con:
+        for table in METADATA.sorted_tables:
+            given = {table.autoincrement_column.name} if table.autoincrement_column is not None else set()
+            names = [column for column in table.c if column.name not in left_out.get(table.name, given)]
+            found[f"ledger.{table.name}"] = sorted(map(tuple, con.execute(select(*names))), key=repr)
+    engine.dispose()
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from data.errors import Refused
 from decisions.domain import Answer, OrderState
 from decisions.ledger import Ledger
-from pipelines.settings import Settings
+from pipelines.settings import LedgerSettings, Settings
 from pipelines.steps import cancel
 from tests.decisions.ledgers import NOW, answer, automatic
 
@@ -20,7 +20,7 @@ from tests.decisions.ledgers import NOW, answer, automatic
     [(OrderState.CANCELLED, False), (OrderState.STARTED, False), (OrderState.COMPLETED, True)],
 )
 def test_an_order_at_work_is_being_stopped_or_it_is_too_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: OrderState, refused: bool
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: OrderState, refused: bool
 ) -> None:
     """Aborting takes a while, so an order that is still started is no refusal; one that has ended is, and says so."""
 
@@ -35,11 +35,12 @@ def test_an_order_at_work_is_being_stopped_or_it_is_too_late(
         yield Executor()
 
     monkeypatch.setattr(cancel, "opened", opened)
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with Ledger(ledger_url) as ledger:
         ledger.record(automatic(), NOW)
         order_id = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.apply(answer(order_id, OrderState.STARTED))
-    asked = (Settings(home=tmp_path), order_id, "ada", "wrong host", NOW + timedelta(minutes=20))
+    settings = Settings(home=tmp_path, ledger=LedgerSettings(url=ledger_url))
+    asked = (settings, order_id, "ada", "wrong host", NOW + timedelta(minutes=20))
     if refused:
         with pytest.raises(Refused, match="the executor says it is completed"):
             cancel.cancel(*asked)

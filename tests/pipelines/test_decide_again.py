@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,9 +20,9 @@ AT_RISK = {"h001": 0.8, "h022": 0.6}
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """An empty ledger."""
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+    with Ledger(ledger_url) as opened:
         yield opened
 
 

@@ -1,13 +1,15 @@
 """Handing orders over: once in effect, whatever the executor does, and never without its precondition."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from data.errors import ExecutorError
+from benchmarks import executor_throughput as many
+from data.errors import ExecutorError, LedgerError
 from decisions.decide import decide
 from decisions.domain import Action, Answer, Order, OrderState
 from decisions.ledger import Ledger
@@ -19,7 +21,7 @@ from pipelines.steps.dispatch import DispatchReport, Inventory, drain
 from tests.decisions.fleets import fleet, risk
 from tests.decisions.ledgers import NOW, POLICY, automatic
 
-LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1).model_copy(update={"lease_seconds": 0.0})
+LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1)
 FLEET = fleet(50, {})
 INVENTORY = Inventory(FLEET.hosts, FLEET.vms)
 
@@ -74,11 +76,11 @@ def fine() -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A ledger with two orders to hand over."""
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    opened.record(automatic(), NOW)
-    return opened
+    with Ledger(ledger_url) as opened:
+        opened.record(automatic(), NOW)
+        yield opened
 
 
 def run(ledger: Ledger, executor: Scripted, at: datetime = NOW) -> DispatchReport:
@@ -226,11 +228,11 @@ def test_an_order_that_died_in_hand_over_is_dropped_by_the_executor_too(ledger: 
     assert executor.dropped == [taken]
 
 
-def test_orders_handed_over_late_do_not_start_together(tmp_path: Path) -> None:
+def test_orders_handed_over_late_do_not_start_together(ledger_url: str) -> None:
     """Two hosts of a rack, both overdue: one starts now, the other when that is done, and the history says so."""
     limits = replace(POLICY, breaker=replace(POLICY.breaker, floor_hosts=9))
     late = NOW + timedelta(hours=6)
-    with Ledger(f"sqlite:///{tmp_path / 'late.db'}") as ledger:
+    with Ledger(ledger_url) as ledger:
         ledger.record(decide(fleet(50, {"h001": 0.8, "h002": 0.6}), limits), NOW)
         assert drain(ledger, Scripted(), INVENTORY, late, LIMITS, policy=limits).sent == 2
         first, second = sorted((listed.order for listed in ledger.orders()), key=lambda order: order.not_before)
@@ -239,9 +241,9 @@ def test_orders_handed_over_late_do_not_start_together(tmp_path: Path) -> None:
         assert ledger.verify().ok
 
 
-def test_a_storm_hands_over_no_move_and_lets_what_helps_pass(tmp_path: Path) -> None:
+def test_a_storm_hands_over_no_move_and_lets_what_helps_pass(ledger_url: str) -> None:
     """Half the fleet flagged: hosts are closed within their share, none is emptied, and orders can be called back."""
-    with Ledger(f"sqlite:///{tmp_path / 'storm.db'}") as ledger:
+    with Ledger(ledger_url) as ledger:
         ledger.record(automatic(), NOW)
         waiting = [listed.order for listed in ledger.orders()]
         storm = decide(fleet(50, {f"h{i:03d}": 0.8 for i in range(0, 50, 2)}, asof_at=NOW), POLICY)
@@ -254,3 +256,40 @@ def test_a_storm_hands_over_no_move_and_lets_what_helps_pass(tmp_path: Path) -> 
         assert {order.action for order in sent} == {Action.BLOCK_PLACEMENTS}
         assert (report.refused, report.sent) == (1, len(sent))
         assert len(sent) <= 50 * POLICY.limits.blocked_hosts_share_per_cluster
+
+
+def test_two_dispatchers_at_once_hand_each_order_over_once(ledger_url: str) -> None:
+    """Both find forty orders due: whoever is second in turn finds nothing left, and no order goes out twice."""
+    hosts, vms, proposals = many.fleet(40)
+    handed, policy = Counter[str](), many.roomy(40)
+
+    class Counting(DryRun):
+        def submit(self, order: Order) -> Answer:
+            handed[order.order_id] += 1
+            return super().submit(order)
+
+    def dispatch(_: int) -> int:
+        with Ledger(ledger_url) as ledger, ledger.turn() as still:
+            fleet_now = Inventory(hosts, vms)
+            return drain(ledger, Counting(many.NOW), fleet_now, many.NOW, LIMITS, policy=policy, still=still).sent
+
+    with Ledger(ledger_url) as ledger:
+        ledger.record(many.verdict(proposals), many.NOW)
+    with ThreadPoolExecutor(2) as dispatchers:
+        assert sorted(dispatchers.map(dispatch, range(2))) == [0, 40]
+    assert set(handed.values()) == {1}
+
+
+def test_a_dispatcher_that_has_lost_its_turn_hands_nothing_over(ledger: Ledger) -> None:
+    """The check comes before each order; what it leaves is handed over by the next run."""
+    executor, turns = Scripted(), iter([True, False])
+
+    def still() -> None:
+        if not next(turns):
+            msg = "the turn is another's"
+            raise LedgerError(msg)
+
+    with pytest.raises(LedgerError):
+        drain(ledger, executor, INVENTORY, NOW, LIMITS, pause=lambda _: None, still=still)
+    assert len(executor.taken) == 1
+    assert run(ledger, executor).sent == 1

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from data.errors import ExecutorError
 from decisions.domain import UNDER_WAY, Answer, Order, OrderState
 from decisions.ledger import Ledger
+from decisions.ledger.moving import take_over
 from pipelines.contract import messages
 from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
@@ -30,10 +31,11 @@ from pipelines.steps.dispatch import Inventory, drain
 from tests.decisions.fleets import ASOF, fleet
 from tests.decisions.ledgers import NOW, automatic
 from tests.pipelines.cloud import Cloud
+from tests.postgres import Postgres
 
 FLEET = fleet(50, {})
 INVENTORY = Inventory(FLEET.hosts, FLEET.vms)
-LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1).model_copy(update={"lease_seconds": 0.0})
+LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1)
 ENDED = frozenset(OrderState) - {OrderState.REQUESTED, *UNDER_WAY}
 
 
@@ -148,7 +150,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         """Two orders are requested; nothing has been handed over."""
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
-        shutil.copy(template(), self.folder / "ledger.db")
+        self.url = self.new_ledger()
         self.now = NOW
         self.jobs_fuse = Fuse()
         self.cloud = Cloud({vm.vm_id: {host} for host, vms in FLEET.vms.items() for vm in vms}, self.jobs_fuse)
@@ -160,9 +162,14 @@ class Histories(RuleBasedStateMachine):
         self.orders = {listed.order.order_id: listed.order for listed in self.ledger.orders()}
         self.order_of = {vm.vm_id: order for order in self.orders.values() for vm in order.vms}
 
+    def new_ledger(self) -> str:
+        """The URL of a ledger with two orders in its outbox."""
+        shutil.copy(template(), self.folder / "ledger.db")
+        return f"sqlite:///{self.folder / 'ledger.db'}"
+
     def open_ledger(self) -> None:
         """A new dispatcher."""
-        self.ledger = Ledger(f"sqlite:///{self.folder / 'ledger.db'}")
+        self.ledger = Ledger(self.url)
 
     def revive(self) -> None:
         """A new executor process on the memory of the one that died."""
@@ -288,10 +295,33 @@ class Histories(RuleBasedStateMachine):
 )
 def test_an_order_takes_effect_once_whatever_dies_in_between(histories: int) -> None:
     """Many histories: no order takes effect twice, none is lost, none begins outside its moments."""
+    go_through(Histories, histories)
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_an_order_takes_effect_once_with_its_ledger_on_a_server(postgres: Postgres, empty_ledger: str) -> None:
+    """The same with the ledger on PostgreSQL."""
+    origin = postgres.copy(empty_ledger)
+    take_over(f"sqlite:///{template()}", origin)
+
+    class OnServer(Histories):
+        def new_ledger(self) -> str:
+            return postgres.copy(origin)
+
+        def teardown(self) -> None:
+            super().teardown()
+            postgres.drop(self.url)
+
+    go_through(OnServer, 20)
+
+
+def go_through(machine: type[RuleBasedStateMachine], histories: int) -> None:
+    """Run so many histories."""
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
-        Histories,
+        machine,
         settings=settings(
             max_examples=histories,
             stateful_step_count=25,

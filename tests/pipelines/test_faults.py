@@ -19,7 +19,7 @@ from tests.decisions.fleets import ASOF, fleet
 from tests.decisions.ledgers import NOW, automatic
 
 FLEET = fleet(50, {})
-LIMITS = ExecutorSettings(attempts=3, backoff_seconds=0).model_copy(update={"lease_seconds": 0.0})
+LIMITS = ExecutorSettings(attempts=3, backoff_seconds=0)
 LATER = ASOF + timedelta(hours=8)
 
 

@@ -1,16 +1,19 @@
 """Ledgers for a dry run: a copy to do things to, or nothing at all."""
 
-from collections.abc import Callable
+import json
 from pathlib import Path
 
 import pytest
 
-from data.errors import UsageError
-from decisions.ledger import Ledger
-from pipelines import ledgers
+from data.errors import LedgerError
+from decisions.domain import OrderState
+from decisions.ledger import Ledger, store
+from decisions.ledger.values import Standing
+from pipelines import check, ledgers
+from pipelines.cli import main
 from pipelines.settings import LedgerSettings, Settings
-from pipelines.steps import decide, dispatch
-from tests.decisions.ledgers import NOW, automatic
+from tests.decisions.ledgers import NOW, answer, automatic, by_hand, change, dump
+from tests.postgres import Postgres
 
 
 def settings_of(home: Path, url: str) -> Settings:
@@ -18,25 +21,114 @@ def settings_of(home: Path, url: str) -> Settings:
     return Settings(home=home).model_copy(update={"ledger": LedgerSettings(url=url)})
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
-def test_a_scratch_ledger_leaves_the_real_one_alone(tmp_path: Path, scheme: str) -> None:
-    """However the URL of an SQLite file is written, what is done to the scratch ledger reaches the copy only."""
-    settings = settings_of(tmp_path, f"{scheme}:///{tmp_path / 'ledger.db'}")
-    with Ledger(settings.ledger_url) as ledger:
+def test_a_scratch_ledger_leaves_the_real_one_alone(tmp_path: Path, ledger_url: str) -> None:
+    """What is done to the scratch ledger reaches the copy only, which holds all that the real one does."""
+    settings = settings_of(tmp_path, ledger_url)
+    with Ledger(ledger_url) as ledger:
         ledger.record(automatic(), NOW)
         with ledgers.scratch(settings) as copy:
+            assert copy.verify() == ledger.verify()
             assert len(copy.lease(NOW, 10, 60)) == 2
         assert {listed.outbox_state for listed in ledger.orders()} == {"pending"}
 
 
-@pytest.mark.parametrize(
-    "dry_run",
-    [
-        lambda settings: dispatch.dispatch(settings, NOW, dry_run=True),
-        lambda settings: decide.decide(settings, NOW, {}, dry_run=True),
-    ],
-)
-def test_a_dry_run_on_a_server_is_refused(tmp_path: Path, dry_run: Callable[[Settings], object]) -> None:
-    """A ledger that cannot be copied is not even opened for a dry run."""
-    with pytest.raises(UsageError, match="copy of the ledger"):
-        dry_run(settings_of(tmp_path, "postgresql+psycopg://nobody@127.0.0.1:1/none"))
+def test_an_sqlite_ledger_is_known_by_any_driver(tmp_path: Path) -> None:
+    """However the URL of an SQLite file is written, a scratch ledger is a copy of that file."""
+    settings = settings_of(tmp_path, f"sqlite+pysqlite:///{tmp_path / 'ledger.db'}")
+    assert ledgers.sqlite_file(settings) == tmp_path / "ledger.db"
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_looking_makes_no_ledger(tmp_path: Path, postgres: Postgres) -> None:
+    """On a server where there is none yet, a copy is empty, and the database stays so."""
+    url = postgres.empty()
+    for look in (ledgers.copied, ledgers.scratch):
+        with look(settings_of(tmp_path, url)) as ledger:
+            assert ledger.cycles() == []
+    assert not store.is_there(url)
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_an_older_ledger_on_a_server_is_not_changed_by_looking(tmp_path: Path, ledger_on_postgres: str) -> None:
+    """Whoever only looks is told that the next cycle brings it up to date."""
+    change(ledger_on_postgres, "update alembic_version set version_num = '0001'")
+    with pytest.raises(LedgerError, match="run one cycle"), ledgers.copied(settings_of(tmp_path, ledger_on_postgres)):
+        pass
+
+
+def taken_over(file: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """What the command that takes a file over says, and its exit code."""
+    monkeypatch.setenv("FORESHOCK_HOME", str(file.parent))
+    monkeypatch.setenv("FORESHOCK__LEDGER__URL", url)
+    code = main(["ledger", "import", str(file), "--json"])
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture
+def lived_in(tmp_path: Path) -> Path:
+    """An SQLite ledger with orders on their way, a decision, a kill switch and an episode that ended."""
+    file = tmp_path / "ledger.db"
+    with Ledger(f"sqlite:///{file}") as ledger:
+        order_id = ledger.record(automatic(), NOW).orders[0]
+        ledger.record(by_hand(), NOW)
+        ledger.stop("ana", "storm", NOW)
+        ledger.start("ana", NOW)
+        ledger.apply(answer(order_id, OrderState.COMPLETED))
+        ledger.close_episode("h001", NOW, "drive replaced")
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_a_ledger_moves_to_a_server_with_all_that_it_holds(
+    lived_in: Path, ledger_on_postgres: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row and the history arrive; the file is as it was; the ledger goes on in its new place."""
+    before, bytes_before = dump(f"sqlite:///{lived_in}"), lived_in.read_bytes()
+    code, said = taken_over(lived_in, ledger_on_postgres, monkeypatch, capsys)
+    assert (code, said["verified"]) == (0, True)
+    assert dump(ledger_on_postgres) == before
+    assert lived_in.read_bytes() == bytes_before
+    with Ledger(ledger_on_postgres) as ledger:
+        ledger.stop("ana", "again", NOW)
+        ledger.veto(ledger.proposals(NOW, standing=Standing.WAITING)[0].proposal.proposal_id, "ben", "no", NOW)
+        assert ledger.verify().ok
+    assert taken_over(lived_in, ledger_on_postgres, monkeypatch, capsys)[0] == 3, "a second time is refused"
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_a_ledger_whose_history_does_not_hold_stays_where_it_is(
+    lived_in: Path, ledger_on_postgres: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was tampered with is not carried on; the new database stays empty."""
+    change(f"sqlite:///{lived_in}", "update proposal set body = replace(body, 'h001', 'h009')")
+    code, said = taken_over(lived_in, ledger_on_postgres, monkeypatch, capsys)
+    assert (code, "history does not hold" in said["error"]) == (1, True)
+    with Ledger(ledger_on_postgres) as ledger:
+        assert ledger.cycles() == []
+
+
+def test_a_ledger_is_not_taken_over_into_itself(
+    lived_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A settings file that still names the old place is found out before anything is touched."""
+    assert taken_over(lived_in, f"sqlite:///{lived_in}", monkeypatch, capsys)[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_the_doctor_shows_where_the_ledger_is_and_no_password(
+    tmp_path: Path, ledger_on_postgres: str, postgres: Postgres
+) -> None:
+    """There, not there yet, out of reach: each is told with the URL, never with what is secret in it."""
+    secret = ledger_on_postgres.replace("://postgres@", "://postgres:hush@")
+    away = "postgresql+psycopg://me:hush@127.0.0.1:1/x?password=hush"
+    nothing_yet = postgres.empty().replace("://postgres@", "://postgres:hush@")
+    for url, state in ((secret, "ok"), (nothing_yet, "missing"), (away, "wrong")):
+        (found,) = check._ledger(settings_of(tmp_path, url))
+        assert (found.state, "hush" in found.says) == (state, False)
+        assert "postgres:***@" in found.says or state == "wrong"
+    assert not store.is_there(nothing_yet)

@@ -14,13 +14,14 @@ from sqlalchemy import create_engine, update
 
 from data.errors import ForeshockError, LedgerError, SettingsError, WarehouseError
 from decisions.domain import Action, Autonomy, Proposal, Verdict
+from decisions.ledger.moving import take_over
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
 from pipelines.cli import main
 from pipelines.notifications.settings import NotifySettings
 from pipelines.settings import Settings, load
 from pipelines.steps.notify import and_tell, notify
-from tests.dashboards.conftest import ASOF, Night, make_night, proposal
+from tests.dashboards.conftest import ASOF, Night, copied, make_night, proposal
 from tests.decisions.ledgers import dump
 from tests.pipelines import nights
 from tests.pipelines.nights import command
@@ -77,12 +78,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 
 @pytest.fixture
-def night(base: Night, home: Path) -> Night:
-    """A copy of it, to write in."""
-    home.mkdir()
-    for name in ("ledger.db", "published.duckdb"):
-        (home / name).write_bytes((base.home / name).read_bytes())
-    return Night(home)
+def night(base: Night, home: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Night:
+    """A copy of it, to write in, with its ledger on each database."""
+    night = copied(base, home)
+    if ledger_url.startswith("sqlite"):
+        return night
+    take_over(night.url, ledger_url)
+    monkeypatch.setenv("FORESHOCK__LEDGER__URL", ledger_url)
+    return replace(night, elsewhere=ledger_url)
 
 
 def settings(home: Path, *severities: str, **changes: object) -> Settings:
@@ -220,11 +223,11 @@ def test_severities_are_routed(night: Night, receiver: Receiver) -> None:
 
 def test_a_dry_run_sends_and_writes_nothing(night: Night, receiver: Receiver) -> None:
     """It says what would be sent; receiver and ledger are as they were."""
-    before = (night.home / "ledger.db").read_bytes()
+    before = (dump(night.url), (night.home / "ledger.db").read_bytes())
     report = notify(settings(night.home), NOW, dry_run=True)
     assert "Breaker open" in report.messages["pager"]
     assert receiver.heard == []
-    assert (night.home / "ledger.db").read_bytes() == before
+    assert (dump(night.url), (night.home / "ledger.db").read_bytes()) == before
 
 
 def test_a_failing_channel_is_tried_again_and_shown(night: Night, receiver: Receiver) -> None:
@@ -289,7 +292,7 @@ def test_killed_with_sigkill_there_is_at_most_one_repeat(
     night: Night, receiver: Receiver, point: str, heard: int
 ) -> None:
     """Nothing is lost; what was sent and not written down is sent once more when its claim has run out, then quiet."""
-    text = 'home = "."\n[[notify]]\nname = "pager"\nurl_from = "PAGER"\n'
+    text = f'home = "."\n[ledger]\nurl = "{night.elsewhere}"\n[[notify]]\nname = "pager"\nurl_from = "PAGER"\n'
     (night.home / "foreshock.toml").write_text(text, encoding="utf-8")
     send = [["notifications", "send"]]
     assert command(night.home, send, kill=point) == -9
@@ -353,10 +356,14 @@ def test_a_cycle_without_a_model_pages_for_the_score(home: Path, receiver: Recei
 
 
 def test_without_a_ledger_a_failing_step_is_told_all_the_same(
-    night: Night, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    night: Night, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ledger that nobody can open is itself told of, by every run."""
     (night.home / "ledger.db").write_bytes(b"no database" * 1000)
+    if night.elsewhere:
+        gone = f"{night.elsewhere}/nowhere"
+        monkeypatch.setenv("FORESHOCK__LEDGER__URL", gone)
+        night = replace(night, elsewhere=gone)
 
     def dispatch(asked: Settings, now: datetime) -> None:
         with night.ledger():

@@ -251,7 +251,7 @@ def _by_ledger(one: Run, ledger: Ledger, night: Night) -> set[str]:
         Simulated(one.world, night.at),
         Inventory(one.hosts, one.vms),
         night.at,
-        ExecutorSettings(lease_seconds=1),
+        ExecutorSettings(),
         policy=one.arm.policy,
     )
     return {order.order_id for order in ledger.open_orders()}

@@ -84,6 +84,9 @@ def test_paths_in_the_file_are_relative_to_it(bare: Path) -> None:
         ("[[sources]]\nkind = 'prometheus'\nurls = ['ftp://x']\n", ["sources.0.urls.0", "ftp://x"]),
         ("[review\n", ["foreshock.toml", "not valid TOML"]),
         ("[ledger]\nurl = 'postgresql://me:hush@db/x'\n", ["ledger.url", "FORESHOCK__LEDGER__URL"]),
+        ("[ledger]\nurl = 'postgresql://me@/x?password=hush'\n", ["ledger.url", "PGPASSWORD"]),
+        ("[mlflow]\ntracking_uri = 'https://me:hush@x'\n", ["mlflow.tracking_uri", "MLFLOW_TRACKING_PASSWORD"]),
+        ("[mlflow]\ntracking_uri = 'postgresql://x'\n", ["mlflow.tracking_uri", "postgresql://x"]),
     ],
 )
 def test_a_bad_file_is_refused_by_name_key_and_bounds(bare: Path, text: str, words: list[str]) -> None:
@@ -98,6 +101,8 @@ def test_a_bad_file_is_refused_by_name_key_and_bounds(bare: Path, text: str, wor
     "text",
     [
         "[ledger]\nurl = 'postgresql://me:hush@db/x'\n",
+        "[ledger]\nurl = 'postgresql://me@/x?password=hush'\n",
+        "[mlflow]\ntracking_uri = 'https://me:hush@x'\n",
         "[[sources]]\nkind = 'redfish'\nurls = ['https://bmc', 'https://me:hush@bmc']\n",
     ],
 )
@@ -131,3 +136,11 @@ def test_a_named_file_must_exist(bare: Path) -> None:
     """`--config` with no such file is an error, not a silent default."""
     with pytest.raises(SettingsError, match=r"gone\.toml"):
         load(bare / "gone.toml")
+
+
+def test_a_password_in_a_refused_variable_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address is refused by its variable's name, without the user and password in it."""
+    monkeypatch.setenv("FORESHOCK__MLFLOW__TRACKING_URI", "https://me:hu/sh@mlflow.test")
+    with pytest.raises(SettingsError, match="FORESHOCK__MLFLOW__TRACKING_URI") as caught:
+        load()
+    assert "sh@" not in str(caught.value)

@@ -17,7 +17,9 @@ from tests.decisions.ledgers import NOW, answer, automatic
 LATE = NOW + timedelta(days=2)
 
 
-def test_an_order_whose_answer_was_lost_becomes_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_whose_answer_was_lost_becomes_known(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Handed over, the answer lost, expired here and completed there: settling learns of it, its VMs and its host."""
     asked: list[str] = []
 
@@ -33,7 +35,7 @@ def test_an_order_whose_answer_was_lost_becomes_known(tmp_path: Path, monkeypatc
         yield Executor()
 
     monkeypatch.setattr(settle, "opened", opened)
-    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+    with Ledger(ledger_url) as ledger:
         ledger.record(automatic(), NOW)
         lost = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.expire(LATE)
