@@ -17,7 +17,8 @@ export MLFLOW_DISABLE_TELEMETRY = true
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons browser postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures bench check format docs notebooks constraints \
+.PHONY: help setup daemons browser postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures \
+	bench check format docs notebooks constraints \
 	clean
 
 help: ## list the targets
@@ -45,7 +46,7 @@ system:
 # runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
 DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
 
-daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL, Chromium
+daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL, Chromium, axe
 	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
 		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
 

@@ -378,7 +378,7 @@ class Ledger:
             return queries.episodes(con, only_open=only_open)
 
     def last_proposed(self) -> dict[str, datetime]:
-        """The newest question in which each host was proposed for anything."""
+        """The newest question in which each host with an open episode was proposed for anything."""
         with reading(self._engine) as con:
             return queries.last_proposed(con)
 
