@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import placement
+from benchmarks import curves, night, placement
 from benchmarks.bench import SCALE, Places, section
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
