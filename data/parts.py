@@ -10,6 +10,7 @@ The place is any that fsspec knows: `file:///srv/foreshock`, `s3://bucket/foresh
 
 import json
 import logging
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -219,21 +220,28 @@ def opened(
         migrate(con)
         for table, names in files.items():
             if names:
-                _attach(con, table, store.readable(con, names))
+                _attach(con, table, store, names)
         yield con
     finally:
         con.close()
 
 
-def _attach(con: duckdb.DuckDBPyConnection, table: str, paths: list[str]) -> None:
-    relation = con.read_parquet(paths, hive_partitioning=False)
-    if table.endswith("_day"):
-        con.execute(f"drop table {table}")
-        relation.create_view(table)
-        return
-    relation.create_view("arriving")
-    con.execute(f"insert into {table} by name select * from arriving")  # noqa: S608 - a name of ours
-    con.execute("drop view arriving")
+def _attach(con: duckdb.DuckDBPyConnection, table: str, store: Store, names: Sequence[str]) -> None:
+    try:
+        relation = con.read_parquet(store.readable(con, names), hive_partitioning=False)
+        if table.endswith("_day"):
+            con.execute(f"drop table {table}")
+            relation.create_view(table)
+            return
+        relation.create_view("arriving")
+        con.execute(f"insert into {table} by name select * from arriving")  # noqa: S608 - a name of ours
+        con.execute("drop view arriving")
+    except (duckdb.IOException, OSError) as error:
+        msg = (
+            f"{socket.gethostname()} cannot read {store.url}: {error}. Every worker must reach it at the same address; "
+            "if a file is gone, repeat this run"
+        )
+        raise EngineError(msg) from error
 
 
 def _key(piece: Piece) -> tuple[str, int | None, str, str, int]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from data.catalog import has_readings
-from data.errors import SettingsError
+from data.errors import EngineError, SettingsError
 from pipelines.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _cluster(engine: EngineSettings, con: "duckdb.DuckDBPyConnection", component
         from models.cluster.facts import Cluster
     store = Store(engine.storage)
     with connected(engine.scheduler, engine.timeout_seconds) as client:
-        manifest = export(con, store, component, engine.partitions, _snapshot(con), datetime.now(UTC))
+        try:
+            manifest = export(con, store, component, engine.partitions, _snapshot(con), datetime.now(UTC))
+        except OSError as error:
+            msg = f"cannot put the telemetry into {store.url}: {error}. Make it writable, or set another engine.storage"
+            raise EngineError(msg) from error
         yield Cluster(client, store, manifest, engine.training_attempts)
 
 

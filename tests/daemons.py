@@ -45,13 +45,13 @@ def running(
                 process.wait()
 
 
-def until(seen: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(seen: Callable[[], bool], what: str, seconds: float = 60, pause: float = 0.2) -> None:
     """Return once `seen` is true; an error when it still is not after so long."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         with suppress(httpx.HTTPError):
             if seen():
                 return
-        time.sleep(0.2)
+        time.sleep(pause)
     msg = f"{what}: not within {seconds:g} s"
     raise AssertionError(msg)

@@ -8,6 +8,7 @@ The same rows on as many workers, named alike, give the same text: part number p
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -23,6 +24,8 @@ from models.examples import Floats, Matrix
 
 logger = logging.getLogger(__name__)
 
+_ADDRESSES: Final = re.compile(r"^\[(machines|local_listen_port): .*\]\n", re.MULTILINE)
+"""Of the workers, in a booster's text."""
 LOOK_SECONDS: Final = 2.0
 RENEW_SECONDS: Final = 120
 CONNECT_MINUTES: Final = 5
@@ -110,7 +113,7 @@ def _once(
     values, failed, weight = columns
     model = DaskLGBMRegressor(client=cast("Client", watched), time_out=CONNECT_MINUTES, **parameters)
     model.fit(values, failed, sample_weight=weight, feature_name=list(names))
-    return str(model.booster_.model_to_string())
+    return _ADDRESSES.sub("", model.booster_.model_to_string())
 
 
 def _renew(client: Client, workers: Sequence[str]) -> None:
@@ -127,7 +130,10 @@ def _renew(client: Client, workers: Sequence[str]) -> None:
 
 
 class _Watched:
-    """A client that gives up waiting once one of the workers is gone or one of the tasks has failed."""
+    """A client that gives up waiting once one of the workers is gone or one of the tasks has failed.
+
+    Everything else is the client's own; `lightgbm.dask` takes it for one.
+    """
 
     def __init__(self, client: Client, workers: frozenset[str]) -> None:
         self._client = client
@@ -140,6 +146,11 @@ class _Watched:
         """Return the results, as the client's own `gather` does."""
         self.until_done(list(asked.values()) if isinstance(asked, dict) else list(asked))
         return self._client.gather(asked)
+
+    def who_has(self, futures: Sequence[Future[Any]]) -> dict[Any, Any]:
+        """Return where each is, in their order: LightGBM counts its machines in the order of this answer."""
+        found = self._client.who_has(futures)
+        return {future.key: found[future.key] for future in futures}
 
     def until_done(self, futures: list[Future[Any]]) -> None:
         """Return once all are done.

@@ -1,0 +1,166 @@
+"""A store in parts holds what the snapshot holds, takes only what is new, and survives a kill between two writes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+import pytest
+from drives import START, Reading, put
+
+from data import parts
+from data.errors import EngineError, UsageError
+from data.parts import KEPT_HOURS, Manifest, Store, export, opened, tables
+from data.warehouse import empty
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PARTS = 3
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing of ours catches it."""
+
+
+def readings(days: int, first: int = 0) -> list[Reading]:
+    """Seven drives, one of which fails in the end."""
+    return [
+        Reading(f"D{drive}", START + timedelta(days=day), day // 9, None, failure=int(drive == 3 and day == 39))
+        for day in range(first, days)
+        for drive in range(7)
+    ]
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Forty days of seven drives, over two months."""
+    with empty() as held:
+        put(held, readings(40))
+        yield held
+
+
+@pytest.fixture
+def store() -> Store:
+    """An empty place in memory."""
+    return Store(f"memory://{uuid4().hex}")
+
+
+def exported(con: duckdb.DuckDBPyConnection, store: Store, *, at: datetime = NOW, count: int = PARTS) -> Manifest:
+    return export(con, store, "disk", count, uuid4().hex, at)
+
+
+def held(con: duckdb.DuckDBPyConnection, table: str) -> list[tuple[object, ...]]:
+    return sorted(con.execute(f"select * from {table}").fetchall(), key=str)
+
+
+def whole(store: Store, manifest: Manifest) -> dict[str, list[tuple[object, ...]]]:
+    """Each table, put together from its parts."""
+    found: dict[str, list[tuple[object, ...]]] = {name: [] for name in tables("disk")}
+    for number in range(manifest.parts):
+        with opened(store, manifest.of(number)) as con:
+            for name in found:
+                found[name] += held(con, name)
+    return {name: sorted(rows, key=str) for name, rows in found.items()}
+
+
+def test_the_parts_make_up_the_snapshot(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Every fact of a drive is in one part, none is in two, and a drive's facts are in the same."""
+    manifest = exported(con, store)
+    assert whole(store, manifest) == {name: held(con, name) for name in tables("disk")}
+    for number in range(PARTS):
+        with opened(store, manifest.of(number)) as part:
+            keys = part.execute("select distinct entity_key from disk_day order by 1").fetchall()
+            assert keys == part.execute("select distinct entity_key from entity order by 1").fetchall()
+
+
+def test_only_what_is_new_is_written(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """A day more touches its month and nothing before; the same again touches nothing."""
+    first = exported(con, store)
+    assert exported(con, store).written == 0
+    put(con, readings(41, first=40))
+    second = exported(con, store)
+    assert 0 < second.written < first.written
+    january = [piece for piece in first.pieces if piece.month == "2020-01"]
+    assert set(january) <= set(second.pieces)
+    assert whole(store, second)["disk_day"] == held(con, "disk_day")
+
+
+def test_a_snapshot_that_is_held_is_not_read_again(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """The snapshot's name tells that nothing has changed."""
+    first = export(con, store, "disk", PARTS, "snapshot", NOW)
+    con.close()
+    assert export(con, store, "disk", PARTS, "snapshot", NOW) == first
+
+
+def test_another_number_of_parts_divides_anew(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Nothing of the old division is taken over."""
+    exported(con, store)
+    again = exported(con, store, count=2)
+    assert whole(store, again) == {name: held(con, name) for name in tables("disk")}
+
+
+@pytest.mark.parametrize("writes", [0, 1, 3])
+def test_killed_anywhere_the_store_is_the_old_one_and_a_repeat_makes_the_new(
+    con: duckdb.DuckDBPyConnection, store: Store, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """A kill after so many writes leaves what was; a repeat ends as an undisturbed export."""
+    before, was = exported(con, store), {name: held(con, name) for name in tables("disk")}
+    put(con, readings(45, first=40))
+    done: list[str] = []
+
+    def put_or_die(self: Store, local: Path, name: str) -> None:
+        if len(done) == writes:
+            raise Killed
+        done.append(name)
+        put_file(self, local, name)
+
+    put_file = Store.put
+    monkeypatch.setattr(Store, "put", put_or_die)
+    with pytest.raises(Killed):
+        exported(con, store)
+    monkeypatch.setattr(Store, "put", put_file)
+    assert store.manifest() == before
+    assert whole(store, before) == was
+    assert whole(store, exported(con, store)) == {name: held(con, name) for name in tables("disk")}
+
+
+def test_what_is_no_longer_named_is_kept_for_who_still_reads_it(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Two days later it goes."""
+    first = exported(con, store)
+    put(con, readings(41, first=40))
+    exported(con, store, at=NOW)
+    assert whole(store, first)["disk_day"]
+    put(con, readings(42, first=41))
+    exported(con, store, at=NOW + timedelta(hours=KEPT_HOURS + 1))
+    gone = {name for piece in first.pieces for name in piece.files} - set(store.names())
+    assert gone
+    assert all("2020-01" not in name for name in gone)
+
+
+def test_a_place_that_needs_another_package_says_so(con: duckdb.DuckDBPyConnection) -> None:
+    """An unknown kind of storage is named, with what to do."""
+    with pytest.raises(EngineError, match=r"gopher://x.*Install"):
+        exported(con, Store("gopher://x"))
+
+
+def test_a_worker_that_cannot_reach_the_store_says_so() -> None:
+    """With the place, and what a worker needs."""
+    unreached = pytest.raises(EngineError, match=r"cannot read file:///nowhere.*Every worker must reach it")
+    with unreached, opened(Store("file:///nowhere"), {"entity": ["entity/part=00000/all-0.parquet"]}):
+        pass
+
+
+def test_what_looks_at_its_neighbours_is_not_kept_in_parts() -> None:
+    """A GPU's evidence lies in its cage and its batch as well."""
+    with pytest.raises(UsageError, match="gpu cannot be kept in parts"):
+        tables("gpu")
+
+
+def test_a_store_of_another_format_is_written_anew(
+    con: duckdb.DuckDBPyConnection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this program cannot read counts as nothing."""
+    exported(con, store)
+    monkeypatch.setattr(parts, "FORMAT", parts.FORMAT + 1)
+    assert store.manifest() is None
+    assert exported(con, store).written > 0
