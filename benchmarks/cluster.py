@@ -139,7 +139,9 @@ def started(folder: Path, workers: int) -> Iterator[str]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    address, host = f"tcp://127.0.0.1:{port}", ["--host", "127.0.0.1", "--no-dashboard"]
+    # Without a dashboard there still is a server for health and metrics, on every interface unless told otherwise.
+    host = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    address = f"tcp://127.0.0.1:{port}"
     own = ["--nthreads", "1", "--memory-limit", "2GB"]
     commands = {"scheduler": ["scheduler", *host, "--port", str(port)]} | {
         name: ["worker", address, *host, *own, "--name", name, "--local-directory", str(folder / name)]
