@@ -17,7 +17,8 @@ export MLFLOW_DISABLE_TELEMETRY = true
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures bench check format docs notebooks constraints \
+.PHONY: help setup daemons browser postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures \
+	bench check format docs notebooks constraints \
 	clean
 
 help: ## list the targets
@@ -45,9 +46,21 @@ system:
 # runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
 DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
 
-daemons: postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL
+daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL, Chromium, axe
 	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
 		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
+
+# The review pages in Debian's Chromium, under an accessibility checker from npm; without them those tests are skipped.
+AXE_VERSION := 4.14.1
+AXE := .foreshock/axe/node_modules/axe-core/axe.min.js
+
+browser: $(AXE)
+	@[ -x /usr/bin/chromium ] || $(MAKE) --no-print-directory system PACKAGES=chromium
+
+$(AXE): Makefile
+	@command -v npm >/dev/null || $(MAKE) --no-print-directory system PACKAGES=npm
+	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@$(AXE_VERSION)
+	@touch $@
 
 # Debian makes a database of its own and starts it, unless it is told not to before PostgreSQL itself comes.
 postgresql: ## install PostgreSQL, of which nothing is started; tests run their own
@@ -86,8 +99,7 @@ test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova'
 test-heavy: setup ## minutes and gigabytes: the whole drive history
 	$(BIN)/pytest -m heavy
 
-test-pages: setup ## every page in Debian's Chromium, under an accessibility checker from npm
-	npm install --silent --no-audit --no-fund --prefix .foreshock/axe axe-core@4
+test-pages: setup browser ## every page in Debian's Chromium, under an accessibility checker from npm
 	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py
 
 bench: setup ## speed and memory beside pandas, polars and others, into docs/performance.md (an hour, idle machine)

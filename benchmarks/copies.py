@@ -21,12 +21,13 @@ from data.simulator.fleet import FleetSpec
 from data.simulator.world import World
 from data.warehouse import PUBLISHED, Warehouse, arrow
 from models import registry
+from models.predictor import Predictor
 from pipelines.clock import end_of
 from pipelines.executors.opened import world_path
 from pipelines.settings import ExecutorSettings, LedgerSettings, PolicySettings, Settings
 from pipelines.steps import simulate
 from pipelines.steps.ingest import open_warehouse
-from pipelines.steps.score import champions, score_with
+from pipelines.steps.score import score_with
 from pipelines.steps.train import train
 from pipelines.steps.world import ingest_world
 
@@ -123,11 +124,9 @@ def template(folder: Path, hosts: int, history: int, *, judged: bool = True) -> 
 
 
 def _judge(settings: Settings, made: Template) -> None:
-    """Train a champion and tell its risks of the last day, which then stand for those of the days before as well."""
-    trained = train(settings, "disk", made.night - timedelta(days=SCORED_DAYS))
-    if trained.champion is None:
-        registry.promote(settings.home, "disk", trained.version)
-    for predictor in champions(settings).values():
+    """Train a model and tell its risks of the last day, which then stand for those of the days before as well."""
+    train(settings, "disk", made.night - timedelta(days=SCORED_DAYS))
+    for predictor in believed(settings).values():
         score_with(settings, predictor, [end_of(made.night) - timedelta(days=1)], reasons=0)
     with open_warehouse(settings) as warehouse:
         warehouse.con.execute(
@@ -136,6 +135,11 @@ def _judge(settings: Settings, made: Template) -> None:
             {"days": SCORED_DAYS - 1},
         )
         warehouse.publish()
+
+
+def believed(settings: Settings) -> dict[str, Predictor]:
+    """The template's model, by component; where it is too small a fleet for the gates, also if it missed one."""
+    return {"disk": registry.load(settings.home, "disk", registry.CHALLENGER)}
 
 
 def copied(made: Template, home: Path, copies: int, *, days: int, memory_limit: str = "4GB") -> Settings:

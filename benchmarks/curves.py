@@ -216,20 +216,19 @@ def ingest(home: str, on: str) -> Job:
 
 
 def score(home: str, on: str) -> Job:
-    """The risks of that day by the champion, written down and published."""
-    from pipelines.steps.score import champions, score_with
+    """The risks of that day written down and published."""
+    from pipelines.steps.score import score_with
 
     settings = copies.settings_of(Path(home))
-    champion = champions(settings)["disk"]
-    return lambda: {"entities": score_with(settings, champion, [end_of(date.fromisoformat(on))]).entities}
+    (model,) = copies.believed(settings).values()
+    return lambda: {"entities": score_with(settings, model, [end_of(date.fromisoformat(on))]).entities}
 
 
 def decide(home: str, on: str) -> Job:
     """The decision on that day, which writes nothing."""
     from pipelines.steps.decide import decide as step
-    from pipelines.steps.score import champions
 
     settings = copies.settings_of(Path(home))
-    believed = champions(settings)
+    believed = copies.believed(settings)
     asof_at = end_of(date.fromisoformat(on))
     return lambda: {"proposals": len(step(settings, asof_at, believed, dry_run=True).listed)}

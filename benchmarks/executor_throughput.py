@@ -135,6 +135,10 @@ class Timed:
         """The executor's answer."""
         return self.behind.cancel(order_id, reason)
 
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """The executor's answer."""
+        return self.behind.start_vm(order_id, vm_id, reason)
+
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The executor's answers."""
         return self.behind.poll(order_ids, now)

@@ -21,6 +21,7 @@ import duckdb
 from benchmarks import copies
 from benchmarks.bench import Finding, Places, scaled
 from benchmarks.contest import Answer, Contestant, Job, Spent, alone, spread
+from pipelines.clock import end_of
 
 HOSTS: Final = 5_060
 """Of the template, with ten drives on most and ten VMs on each."""
@@ -134,7 +135,6 @@ def scan(file: str) -> Job:
 
 def night(home: str, on: str) -> Job:
     """`foreshock run` as of the end of that day, with what each stage took."""
-
     (Path(home) / copies.READY).unlink()  # from now on it is another home
 
     def job() -> Answer:
@@ -144,7 +144,8 @@ def night(home: str, on: str) -> Job:
 
         watch = _Watch()
         with watch.besides(Warehouse, "publish"), watch.besides(incidents, "found"):
-            report = cycle.run(copies.settings_of(Path(home)), date.fromisoformat(on), call=watch)
+            settings = copies.settings_of(Path(home))
+            report = cycle.run(settings, date.fromisoformat(on), call=watch, predictors=copies.believed(settings))
         return {
             "stages": json.dumps([(name, *spent) for name, spent in watch.spent.items()]),
             "rows": report.ingest.rows_loaded,
@@ -159,11 +160,11 @@ def decision(home: str, on: str) -> Job:
     """The decision of that moment alone, which writes nothing."""
 
     def job() -> Answer:
-        from pipelines.clock import end_of
-        from pipelines.steps.decide import decide_on
+        from pipelines.steps.decide import decide
 
-        report = decide_on(copies.settings_of(Path(home)), end_of(date.fromisoformat(on)), dry_run=True)
-        return {"proposals": len(report.listed)}
+        settings = copies.settings_of(Path(home))
+        asof_at = end_of(date.fromisoformat(on))
+        return {"proposals": len(decide(settings, asof_at, copies.believed(settings), dry_run=True).listed)}
 
     return job
 
@@ -172,10 +173,11 @@ def scoring(home: str, on: str, memory_limit: str) -> Job:
     """The risks of that day anew, with so much memory."""
 
     def job() -> Answer:
-        from pipelines.steps.score import score
+        from pipelines.steps.score import score_with
 
-        report = score(copies.settings_of(Path(home), memory_limit), "disk", [date.fromisoformat(on)])
-        return {"entities": report.entities}
+        settings = copies.settings_of(Path(home), memory_limit)
+        (model,) = copies.believed(settings).values()
+        return {"entities": score_with(settings, model, [end_of(date.fromisoformat(on))]).entities}
 
     return job
 

@@ -111,6 +111,7 @@ def main(asked: argparse.Namespace) -> None:
         with writing(home, size):
             for name in names:
                 show(f"{name}, while a cycle writes", read(url, process, asked, size, name))
+        print(f"\nThe server held {psutil.Process(process).memory_info().rss / 2**30:.1f} GiB in the end.")
 
 
 def newest_night(home: Path) -> int:

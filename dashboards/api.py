@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 
 from starlette.exceptions import HTTPException
 
 from dashboards.queue import Look
 from dashboards.views import ProposalView, StandingView
+from data.errors import LedgerError
+from decisions.ledger.listing import Selection
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,29 @@ class Health:
 
 @dataclass(frozen=True)
 class ProposalPage:
-    """Proposals of one cycle, and where the next page begins (null: this was the last)."""
+    """Proposals, and where the next page begins (null: this was the last)."""
 
     standing: StandingView
     proposals: tuple[ProposalView, ...]
     next: str | None
+
+
+def every(look: Look, wanted: Selection, after: str | None, limit: int) -> ProposalPage:
+    """At most `limit` proposals of all cycles that are wanted, after the one that the cursor names.
+
+    Raises:
+        HTTPException: 404, the cursor names no proposal.
+    """
+    try:
+        listed = look.book.listed(look.now, wanted, after, limit + 1) if look.book else []
+    except LedgerError as error:
+        raise HTTPException(404, str(error)) from error
+    nights = groupby(listed[:limit], key=lambda each: each.proposal.asof_at)
+    return ProposalPage(
+        standing=look.standing(look.cycle(None)),
+        proposals=tuple(view for _, night in nights for view in look.views(list(night))),
+        next=listed[limit - 1].proposal.proposal_id if len(listed) > limit else None,
+    )
 
 
 def page(look: Look, on: date | None, after: str | None, limit: int) -> ProposalPage:

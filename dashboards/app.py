@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import FastAPI, Query, Request
@@ -19,15 +19,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from dashboards import looking
-from dashboards.access import login, oidc
-from dashboards.access.gate import ComeBack, Gate, LoginNeeded
+from dashboards.access import kept, login, oidc
+from dashboards.access.gate import ComeBack, Gate, LoginNeeded, SentInVain, asked
 from dashboards.access.login import Door
-from dashboards.api import Health, ProposalPage, page
-from dashboards.deciding import Desk, api, forms, found
+from dashboards.api import Health, ProposalPage, every, page
+from dashboards.deciding import Desk, api, forms, found, windows
 from dashboards.ledger_view import LedgerView
 from dashboards.measures import measure
 from dashboards.metrics import CONTENT_TYPE, exposition
-from dashboards.pages import Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
+from dashboards.pages import SHOWN_BESIDES, Sheet, incident_sheet, passing_page, queue_sheet, refusal_page
 from dashboards.picking import Wanted
 from dashboards.problem import PROBLEM, Problem, described
 from dashboards.queue import Clock, Look, Room
@@ -38,6 +38,8 @@ from dashboards.views import ProposalView
 from dashboards.words import Section
 from data.errors import ForeshockError
 from decisions.incidents.values import Incident
+from decisions.ledger.listing import Selection
+from decisions.ledger.values import Standing
 from decisions.policy import load as load_policy
 from pipelines.settings import LedgerSettings, Settings
 
@@ -59,7 +61,7 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     """
     settings = (settings or Settings()).model_copy(update={"home": home, "ledger": LedgerSettings(url=ledger_url)})
     view = LedgerView(ledger_url)
-    room = Room(home, view, clock, settings.policy.path, make_ready)
+    room = Room(home, view, clock, settings.policy.path, make_ready, memory_limit=settings.warehouse.memory_limit)
     gate = Gate(view, required=settings.review.authentication == "required")
     app = FastAPI(
         title="Foreshock review",
@@ -79,12 +81,13 @@ def create_app(home: Path, ledger_url: str, *, clock: Clock | None = None, setti
     if settings.review.proxy_addresses:
         app.add_middleware(ByTlsOnly)
     app.add_middleware(SecurityHeaders)
-    kept = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
-    app.mount("/static", kept, name="static")
-    _refusals(app)
+    files = StaticFiles(directory=Path(__file__).parent / "static", packages=[("plotly", "package_data")])
+    app.mount("/static", files, name="static")
+    _refusals(app, door)
     _pages(app, room)
     looking.routes(app, room)
     forms.routes(app, desk)
+    windows.routes(app, desk)
     _api(app, room)
     api.routes(app, desk)
     _metrics(app, room, settings.policy.path)
@@ -109,7 +112,8 @@ def _pages(app: FastAPI, room: Room) -> None:
     @app.get("/incidents/{incident_id}", response_class=HTMLResponse, include_in_schema=False)
     def incident(incident_id: str) -> HTMLResponse:
         def made(look: Look) -> Sheet:
-            return incident_sheet(_incident(look, incident_id), look.now)
+            listed = look.book.sharing(incident_id, look.now, SHOWN_BESIDES) if look.book else []
+            return incident_sheet(_incident(look, incident_id), look.views(listed), look.now)
 
         return HTMLResponse(room.shared(("incident", incident_id), made).filled({}))
 
@@ -134,12 +138,24 @@ def _api(app: FastAPI, room: Room) -> None:
         on: Annotated[date | None, Query(description="The day asked about; by default the newest cycle.")] = None,
         after: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        cycle: Annotated[Literal["one", "all"], Query(description="All: whichever cycle made them.")] = "one",
+        host: Annotated[str | None, Query(description="Only of that host; with `cycle=all`.", max_length=200)] = None,
+        standing: Annotated[Standing | None, Query(description="Only those; with `cycle=all`.")] = None,
     ) -> Response:
         """Proposals of one cycle in the order of its verdict: the most interruptions to avoid first.
 
         A cursor stays with its cycle, so paging gives each proposal once even when a newer cycle comes in between.
+        With `cycle=all` those of all cycles, the newest first; `standing=waiting` is what waits for a person.
         """
-        return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
+        if cycle == "one":
+            if host is not None or standing is not None:
+                raise HTTPException(422, "`host` and `standing` go with `cycle=all`. Add that, or leave them out.")
+            return told(room, ("proposals", on, after, limit), ProposalPage, lambda look: page(look, on, after, limit))
+        if on is not None:
+            raise HTTPException(422, "`on` names one cycle, and `cycle=all` asks for all. Leave one of them out.")
+        wanted = Selection(host, standing)
+        question = ("proposals of all cycles", wanted, after, limit)
+        return told(room, question, ProposalPage, lambda look: every(look, wanted, after, limit))
 
     @app.get("/v1/incidents", tags=["incidents"], response_model=list[Incident])
     def incidents(
@@ -171,21 +187,26 @@ def _incident(look: Look, incident_id: str) -> Incident:
     return found
 
 
-def _refusals(app: FastAPI) -> None:
+def _refusals(app: FastAPI, door: Door) -> None:
     """Errors as problem+json under /v1, as a page elsewhere."""
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         more = error.more if isinstance(error, Problem) else {}
-        return _refusal(request, error.status_code, str(error.detail), error.headers, more)
+        said = str(error.detail) if error.detail not in _UNSAID else _UNSAID[error.detail].format(asked(request))
+        return _refusal(request, error.status_code, said, error.headers, more)
+
+    @app.exception_handler(SentInVain)
+    async def _in_vain(request: Request, error: SentInVain) -> Response:
+        return await kept.answer(door, request, error)
 
     @app.exception_handler(LoginNeeded)
     def _login(request: Request, _error: LoginNeeded) -> Response:
-        return RedirectResponse(f"/login?{urlencode({'next': _asked(request)})}", 303)
+        return RedirectResponse(f"/login?{urlencode({'next': asked(request)})}", 303)
 
     @app.exception_handler(ComeBack)
     def _come_back(request: Request, _error: ComeBack) -> Response:
-        return HTMLResponse(passing_page(_asked(request)))
+        return HTMLResponse(passing_page(asked(request)))
 
     @app.exception_handler(RequestValidationError)
     def _nonsense(request: Request, error: RequestValidationError) -> Response:
@@ -197,16 +218,21 @@ def _refusals(app: FastAPI) -> None:
         return _refusal(request, 503, str(error))
 
 
+_UNSAID: Final = {
+    "Not Found": "There is nothing at {}. /openapi.json lists what programs find here, the links above what people do.",
+    "Method Not Allowed": "{} cannot be asked like this. /openapi.json says how.",
+}
+"""What the framework says of addresses that it does not know, in our words."""
 _TITLES: Final = {
     401: "Log in first",
     403: "You may not",
     404: "Not found",
-    405: "Reads only",
+    405: "Not like this",
     409: "That cannot be done now",
     412: "Somebody was first",
     422: "That makes no sense",
     428: "Say what you have seen",
-    503: "Cannot be read now",
+    503: "Not available now",
 }
 
 
@@ -218,13 +244,7 @@ def _refusal(
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Response:
     title = _TITLES.get(status, "Refused")
-    if not request.url.path.startswith(("/v1/", "/healthz")):
+    if not request.scope["path"].startswith(("/v1/", "/healthz")):
         return HTMLResponse(refusal_page(title, detail), status, headers)
-    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": _asked(request)}
+    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": asked(request)}
     return JSONResponse({**told, **more}, status, headers, media_type=PROBLEM)
-
-
-def _asked(request: Request) -> str:
-    """The path that was asked for, with its query."""
-    told = request.query_params.multi_items()
-    return request.url.path + (f"?{urlencode(told)}" if told else "")

@@ -20,8 +20,9 @@ from dashboards.answers import Answers
 from data.errors import LedgerError
 from decisions.domain import Proposal, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import notices, queries
+from decisions.ledger import listing, notices, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.listing import Selection
 from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
@@ -160,6 +161,15 @@ class Reader:
         found = queries.incidents(self.con, [tables.incident.c.incident_id == incident_id], 1)
         return found[0] if found else None
 
+    def sharing(self, incident_id: str, now: datetime, limit: int) -> list[ListedProposal]:
+        """Proposals of the newest cycle whose hosts share the incident's cause, in the order of the verdict."""
+        cycle = self.cycle()
+        if cycle is None:
+            return []
+        named = f'"incident_id":{json.dumps(incident_id)}'
+        where = [tables.proposal.c.cycle_id == cycle.cycle_id, tables.proposal.c.body.contains(named, autoescape=True)]
+        return queries.proposals(self.con, now, where, limit)
+
     def nights(self, limit: int) -> list[datetime]:
         """The moments that the newest cycles asked about, the newest first."""
         asked = tables.cycle.c.asof_at
@@ -182,6 +192,10 @@ class Reader:
         query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
         for body in self.con.execute(query).scalars():
             yield load_proposal.__wrapped__(body)
+
+    def listed(self, now: datetime, wanted: Selection, after: str | None, limit: int) -> list[ListedProposal]:
+        """Proposals of all cycles that are wanted, as they stand `now`; raises as `listing.page`."""
+        return listing.page(self.con, now, wanted, after, limit)
 
     def briefs(self, cycle_id: str, now: datetime) -> dict[str, Brief]:
         """Where those of the cycle's proposals stand `now` that have an order or a decision."""

@@ -15,7 +15,7 @@ from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
 from dashboards.pages import Sheet, sheet
 from dashboards.queue import Look, Room
-from dashboards.told import told
+from dashboards.told import Written, told, written
 from decisions.ledger.audit import Filter
 from pipelines.maintenance import Maintenance, OwnerMaintenance
 
@@ -24,6 +24,7 @@ AUDIT_SHOWN: Final = 100
 
 _Owner = Annotated[str | None, Query(max_length=200)]
 _HostId = Annotated[str | None, Query(max_length=200)]
+_Text = Annotated[str, Query(max_length=200)]
 _Blank = BeforeValidator(lambda value: None if value == "" else value)
 _Day = Annotated[date | None, _Blank]
 
@@ -41,14 +42,14 @@ def _hosts(app: FastAPI, room: Room) -> None:
     def find(id: Annotated[str, Query(max_length=200)]) -> RedirectResponse:  # noqa: A002 - the name in the URL
         return RedirectResponse(f"/hosts/{quote(id.strip(), safe='')}", 303)
 
-    @app.get("/hosts/{host_id}", response_class=HTMLResponse, include_in_schema=False)
+    @app.get("/hosts/{host_id:path}", response_class=HTMLResponse, include_in_schema=False)
     def host_page(host_id: str) -> HTMLResponse:
         def made(look: Look) -> Sheet:
             return sheet("host.html", host=host(look, host_id), now=look.now)
 
         return HTMLResponse(room.shared(("host", host_id), made).filled({}))
 
-    @app.get("/v1/hosts/{host_id}", tags=["hosts"], response_model=HostView)
+    @app.get("/v1/hosts/{host_id:path}", tags=["hosts"], response_model=HostView)
     def host_json(host_id: str) -> Response:
         """One host: where it stands, the risk of its parts over time and why, what happened to it, its VMs now."""
         return told(room, ("host", host_id), HostView, lambda look: host(look, host_id))
@@ -72,15 +73,18 @@ def _maintenance(app: FastAPI, room: Room) -> None:
     After = Annotated[str | None, Query(description="`next` of the page before.", max_length=500)]  # noqa: N806
 
     @app.get("/maintenance", response_class=HTMLResponse, include_in_schema=False)
-    def maintenance_page(owner: _Owner = None, host: _HostId = None, after: After = None) -> HTMLResponse:
-        def made(look: Look) -> Sheet:
-            found = maintenance.vms(look, owner or None, host or None, after, maintenance.SHOWN)
-            counts = maintenance.owners(look) if not (owner or host or after) else None
-            shown = {"found": found, "counts": counts, "owner": owner or "", "host": host or "", "now": look.now}
-            return sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
-
-        question = ("maintenance", owner, host, after, maintenance.wishes(room.home))
-        return HTMLResponse(room.shared(question, made).filled({}))
+    def maintenance_page(
+        owner: _Owner = None,
+        host: _HostId = None,
+        after: After = None,
+        started: _Text = "",
+        order_id: _Text = "",
+        vm_id: _Text = "",
+        reason: Annotated[str, Query(max_length=4_000)] = "",
+    ) -> HTMLResponse:
+        told = maintenance.told(room, owner or "", host or "", after)
+        typed = maintenance.Typed(order_id, vm_id, reason)
+        return HTMLResponse(maintenance.page_of(told, started=started, typed=typed))
 
     @app.get("/v1/vms", tags=["maintenance"], response_model=Maintenance)
     def vms_json(
@@ -95,8 +99,16 @@ def _maintenance(app: FastAPI, room: Room) -> None:
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:
-        """How the VMs of each owner stand with their newest orders, those with the most to come first."""
-        return told(room, "owners", list[OwnerMaintenance], lambda look: list(maintenance.owners(look).owners))
+        """How the VMs of each owner stand with their newest orders, those with the most to come first.
+
+        Counted every half minute; `Last-Modified` says when.
+        """
+
+        def made(look: Look) -> Written:
+            counts = maintenance.owners(look)
+            return written(list[OwnerMaintenance], list(counts.owners), as_of=counts.counted_at)
+
+        return room.shared("v1 owners", made).response()
 
 
 def _audit(app: FastAPI, room: Room) -> None:
@@ -110,10 +122,11 @@ def _audit(app: FastAPI, room: Room) -> None:
     def audit_page(only: Wanted, after: After = None, verify: bool = False) -> HTMLResponse:
         def made(look: Look) -> Sheet:
             found = audit.page(look, only, after, AUDIT_SHOWN, verify=verify)
-            shown = {"found": found, "only": only, "after": after, "now": look.now}
-            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **shown)
+            facts = {"found": found, "only": only, "after": after, "now": look.now}
+            return sheet("audit.html", here="/audit", simulated=look.freshness.simulated, **facts)
 
-        return HTMLResponse(room.shared(("audit", only, after, verify), made).filled({}))
+        shown = room.apart(made) if verify else room.shared(("audit", only, after), made)
+        return HTMLResponse(shown.filled({}))
 
     @app.get("/v1/audit", tags=["audit"], response_model=AuditPage)
     def audit_json(
@@ -123,8 +136,12 @@ def _audit(app: FastAPI, room: Room) -> None:
         verify: Annotated[bool, Query(description="Check the whole chain, which takes a while.")] = False,
     ) -> Response:
         """The history, the newest record first: who, what, why, when, and whether the chain verifies."""
-        question = ("audit", only, after, limit, verify)
-        return told(room, question, AuditPage, lambda look: audit.page(look, only, after, limit, verify=verify))
+
+        def made(look: Look) -> Written:
+            return written(AuditPage, audit.page(look, only, after, limit, verify=verify))
+
+        shown = room.apart(made) if verify else room.shared(("v1 audit", only, after, limit), made)
+        return shown.response()
 
     @app.get("/v1/audit.csv", tags=["audit"], response_class=StreamingResponse)
     def audit_csv(only: Wanted) -> StreamingResponse:

@@ -8,14 +8,66 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
-from dashboards.queue import Look
+from dashboards.pages import Sheet, fill, sheet
+from dashboards.queue import Look, Room
 from data.errors import UsageError
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
 from pipelines.executors.jobs import MEMORY
-from pipelines.maintenance import Maintenance, OwnerMaintenance
+from pipelines.maintenance import Maintenance, OwnerMaintenance, VmMaintenance
 
 SHOWN: Final = 100
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a person has typed into the form of one VM."""
+
+    order_id: str = ""
+    vm_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The page that everybody is shown alike, and the VMs on it, for the parts that are each asker's own."""
+
+    sheet: Sheet
+    owner: str
+    host_id: str
+    vms: tuple[VmMaintenance, ...]
+
+    def __len__(self) -> int:
+        """In bytes, or so: the VMs take about as much as the page."""
+        return 2 * len(self.sheet)
+
+
+def told(room: Room, owner: str, host_id: str, after: str | None = None) -> Told:
+    """The page of an owner's VMs, of a host's, or of all.
+
+    Raises:
+        HTTPException: 422, the cursor is none.
+    """
+
+    def made(look: Look) -> Told:
+        found = vms(look, owner or None, host_id or None, after, SHOWN)
+        counts = owners(look) if not (owner or host_id or after) else None
+        shown = {"found": found, "counts": counts, "owner": owner, "host": host_id, "now": look.now}
+        page = sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
+        return Told(page, owner, host_id, found.vms)
+
+    return room.shared(("maintenance", owner, host_id, after, wishes(room.home)), made)
+
+
+def page_of(told: Told, *, started: str = "", refused: str = "", typed: Typed | None = None) -> bytes:
+    """The page of somebody as HTML; after a start with a sentence of what was done, or of why not."""
+    done = next((vm for vm in told.vms if started and vm.vm_id == started and vm.started_by), None)
+    own = {"outcome": fill("started.html", done=done, refused=refused)}
+    for at, vm in enumerate(told.vms, 1):
+        if vm.startable:
+            told_of = {"owner": told.owner, "host": told.host_id, "typed": typed or Typed()}
+            own[f"start_{at}"] = fill("start.html", vm=vm, name=at, **told_of)
+    return told.sheet.filled(own)
 
 
 def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, limit: int) -> Maintenance:

@@ -9,6 +9,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -17,7 +18,7 @@ from dashboards import charts, words
 from dashboards.asker import ASKER
 from dashboards.evidence import Exhibit
 from dashboards.picking import BRIEF, PAGE, Wanted
-from dashboards.views import DeskView, FactorView, Queue
+from dashboards.views import DeskView, FactorView, ProposalView, Queue
 from decisions.incidents.values import Incident
 
 GIB: Final = 1024**3
@@ -61,6 +62,11 @@ def sheet(template: str, **told: object) -> Sheet:
     return Sheet(tuple(part.encode() for part in parts[::2]), tuple(parts[1::2]))
 
 
+def fill(template: str, **told: object) -> str:
+    """A part of somebody's page from its template and what it tells."""
+    return _template(template).render(**told)
+
+
 def page(template: str, **told: object) -> str:
     """A page of somebody from its template and what it tells."""
     return sheet(template, **told).filled({}).decode()
@@ -85,15 +91,16 @@ def queue_sheet(queue: Queue, home: Path, wanted: Wanted) -> Sheet:
     )
 
 
-def incident_sheet(incident: Incident, now: datetime) -> Sheet:
-    """An incident with its ranked factors, evidence, and whom it is about, as HTML."""
+def incident_sheet(incident: Incident, proposals: Sequence[ProposalView], now: datetime) -> Sheet:
+    """An incident with what is proposed for it, its ranked factors, evidence, and whom it is about, as HTML."""
     groups = (
         ("Hosts affected", incident.hosts_affected),
         ("Hosts that share it and are well", incident.hosts_at_stake),
         ("Parts at risk now", incident.parts_at_risk),
         ("Parts that failed", incident.parts_failed),
     )
-    return sheet("incident.html", incident=incident, now=now, groups=groups, shown=SHOWN_NAMES)
+    told = {"incident": incident, "proposals": proposals, "groups": groups}
+    return sheet("incident.html", now=now, shown=SHOWN_NAMES, besides_most=SHOWN_BESIDES, **told)
 
 
 @dataclass(frozen=True)
@@ -159,9 +166,9 @@ def passing_page(ahead: str) -> str:
     return _template("passing.html").render(ahead=ahead)
 
 
-def refusal_page(title: str, detail: str) -> str:
-    """An error as HTML."""
-    return _template("refusal.html").render(title=title, detail=detail)
+def refusal_page(title: str, detail: str, back: tuple[str, str] = ("/", "Back to the queue")) -> str:
+    """An error as HTML, with a link, by address and words, to where it goes on."""
+    return page("refusal.html", title=title, detail=detail, back=back)
 
 
 def day_of(asof_at: datetime) -> date:
@@ -183,6 +190,16 @@ def _bar(factor: FactorView, factors: Sequence[FactorView]) -> float:
     """The bar's length, 0 to 50: a share of the longest one of the same entity."""
     longest = max((abs(each.contribution) for each in factors), default=0.0)
     return round(50 * abs(factor.contribution) / longest, 2) if longest else 0.0
+
+
+def _quoted(text: object) -> str:
+    """Any id as one segment of a path, or a value in a query: unlike Jinja's own it quotes slashes too."""
+    return quote(str(text), safe="")
+
+
+def _upright(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def _seconds(seconds: float) -> str:
@@ -214,6 +231,8 @@ def _environment() -> Environment:
         "picture": charts.picture,
         "plural": words.plural,
         "seconds": _seconds,
+        "upright": _upright,
+        "urlencode": _quoted,
     }
     return made
 

@@ -69,7 +69,7 @@ def card(listed: ListedProposal, around: Surroundings) -> Card:
         earned_said=words.earned(proposal.earned),
         guardrails=tuple(_guardrail(line) for line in proposal.blocked),
         reasons=proposal.reasons,
-        steps=tuple(words.step(each, around.now) for each in proposal.steps),
+        steps=tuple(words.step(each, around.now, waits=order is None) for each in proposal.steps),
         order_id=listed.order_id,
         order_state=listed.order_state.value if listed.order_state else None,
         incident_id=proposal.incident_id,

@@ -62,6 +62,7 @@ class Room:
         policy: Path | None = None,
         prepare: Callable[["Look"], None] = lambda _look: None,
         at_once_bytes: int = AT_ONCE_BYTES,
+        memory_limit: str | None = None,
     ) -> None:
         """Nothing is opened before somebody looks.
 
@@ -72,10 +73,11 @@ class Room:
             policy: The policy file; None: the policy that ships.
             prepare: What to look at before a large new snapshot is shown in place of another.
             at_once_bytes: How large a snapshot may be to be shown without that.
+            memory_limit: How much memory questions to one snapshot may use, such as `4GB`.
         """
         self.home, self.ledger, self.clock, self._policy_file = home, ledger, clock, policy
         self._prepare = prepare
-        self._window = Window(home, self._make_ready, at_once_bytes)
+        self._window = Window(home, self._make_ready, at_once_bytes, memory_limit)
         self._told = Answers(TOLD_MOST_BYTES, _size)
         self._policies = Answers(1)
         self._preparing = Lock()
@@ -101,6 +103,11 @@ class Room:
             make: Makes the answer.
         """
         return self._told.current(question, self._version, lambda: self.asked(make))
+
+    def apart(self, ask: Callable[["Look"], T]) -> T:
+        """The answer of a look that takes long: it is not kept, and nobody else waits for it."""
+        with self.look() as look:
+            return ask(look)
 
     def asked(self, ask: Callable[["Look"], T]) -> T:
         """The answer, from a look of its own."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
@@ -14,10 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """An answer as JSON, and what its ETag is, where it has one."""
+    """An answer as JSON, what its ETag is, where it has one, and as of when it is, where that is not now."""
 
     body: bytes
     etag: str | None = None
+    as_of: datetime | None = None
 
     def __len__(self) -> int:
         """In bytes."""
@@ -25,7 +28,8 @@ class Written:
 
     def response(self) -> Response:
         """The answer as it is sent."""
-        headers = {"etag": f'"{self.etag}"'} if self.etag is not None else None
+        headers = {"etag": f'"{self.etag}"'} if self.etag is not None else {}
+        headers |= {"last-modified": format_datetime(self.as_of, usegmt=True)} if self.as_of is not None else {}
         return Response(self.body, headers=headers, media_type="application/json")
 
 
@@ -41,9 +45,9 @@ def told(room: Room, question: Hashable, kind: type[T], make: Callable[[Look], T
     return room.shared(("v1", question), lambda look: written(kind, make(look))).response()
 
 
-def written(kind: type[T], value: T, etag: str | None = None) -> Written:
+def written(kind: type[T], value: T, etag: str | None = None, as_of: datetime | None = None) -> Written:
     """The value of that type as JSON."""
-    return Written(_adapter(kind).dump_json(value), etag)
+    return Written(_adapter(kind).dump_json(value), etag, as_of)
 
 
 _ADAPTERS: Final[dict[Any, TypeAdapter[Any]]] = {}

@@ -63,15 +63,22 @@ class _Named:
 class Window:
     """The snapshots of a home, one after another; whoever looks waits for none to be made ready."""
 
-    def __init__(self, home: Path, prepare: Callable[[Pane], None], at_once_bytes: int = AT_ONCE_BYTES) -> None:
+    def __init__(
+        self,
+        home: Path,
+        prepare: Callable[[Pane], None],
+        at_once_bytes: int = AT_ONCE_BYTES,
+        memory_limit: str | None = None,
+    ) -> None:
         """Look at the home's snapshots.
 
         Args:
             home: State folder; nothing has to be published there yet.
             prepare: Works out what a snapshot will be asked, before it is shown in place of another.
             at_once_bytes: How large a snapshot may be to be shown without that.
+            memory_limit: How much memory questions to one snapshot may use, such as `4GB`.
         """
-        self.home, self._prepare, self._at_once = home, prepare, at_once_bytes
+        self.home, self._prepare, self._at_once, self._memory_limit = home, prepare, at_once_bytes, memory_limit
         self._pane: Pane | None = None
         self._preparing = False
         self._lock = Lock()
@@ -115,7 +122,8 @@ class Window:
         return _Named(path, f"{path} {told.st_ino} {told.st_mtime_ns}", told.st_size, at)
 
     def _open(self, named: _Named) -> Pane:
-        return Pane(named.name, named.at, named.bytes > self._at_once, open_snapshot(self.home, named.path))
+        con = open_snapshot(self.home, named.path, memory_limit=self._memory_limit)
+        return Pane(named.name, named.at, named.bytes > self._at_once, con)
 
     def _change(self, named: _Named) -> None:
         """Make the snapshot ready, and show it; where that fails, whoever looks next is told why."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from decisions.actions import ladder
 from decisions.domain import Action, Autonomy, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
+from decisions.plans import ONCE_APPROVED
 from features.wording import reason
 from models.earned import Earned
 
@@ -130,7 +131,8 @@ def _order_state(listed: ListedProposal, order: ListedOrder, stop: Stop | None, 
         tried = f"Could not be handed to the executor in {order.attempts} attempts"
         return "not delivered", f"{tried}: {order.last_error or 'no reason given'}"
     if order.state is OrderState.STARTED:
-        return "under way", f"Started {ago(order.updated_at, now)}; the executor is at work."
+        began = ago(order.updated_at, now) if order.updated_at <= now else f"at {clock(order.updated_at, now)}"
+        return "under way", f"Started {began}; the executor is at work."
     start = f"{clock(order.order.not_before, now)} ({ago(order.order.not_before, now)})"
     who = "Policy lets this happen by itself" if listed.decision is None else _approved(listed)
     if order.state is OrderState.ACCEPTED or order.outbox_state == "sent":
@@ -256,11 +258,12 @@ def plan(one: VmPlan) -> str:
     return ladder()[one.technique].vm_impact
 
 
-def step(one: Step, now: datetime) -> str:
-    """One step of the plan: when, what, with how many VMs."""
+def step(one: Step, now: datetime, *, waits: bool) -> str:
+    """One step of the plan: when, what, with how many VMs; `waits`: nobody has approved it yet."""
     at = f"{clock(one.at, now)}: " if one.at is not None else ""
     about = f" ({plural(one.vms, 'VM')})" if one.vms else ""
-    return f"{at}{ACTIONS[one.action]}{about}, {one.when}"
+    when = f", {one.when}" if waits or one.when != ONCE_APPROVED else ""
+    return f"{at}{ACTIONS[one.action]}{about}{when}"
 
 
 def earned(bands: Sequence[Earned]) -> tuple[str, ...]:

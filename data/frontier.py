@@ -6,7 +6,7 @@ held already or passed over, a late arrival, an entity twice, an impossible valu
 `data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -139,11 +139,11 @@ class Frontier:
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
         said = [_said(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
-        moved = known.first_day[places] == _NEVER
+        moved = known.since[places] == _NEVER
         for now, before in zip(said, known.totals["raw"], strict=True):
             moved |= before[places] != now
         if moved.any():
-            self._insert("change", known.moved(places[moved], np.stack([now[moved] for now in said]), batch.day))
+            self._insert("change", known.moved(places[moved], [now[moved] for now in said], batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
         into = f"{self._component}_{table}"
@@ -153,10 +153,11 @@ class Frontier:
 
 
 class _Known:
-    """The entities in order of key, with room for those to come: `count` of them are there.
+    """The entities, each at its place, with room for those to come: `count` of them are there.
 
     Attributes are arrays by place: `first_seen` is the day since which an entity is known to report, `unnamed` whether
-    its model is not known; `totals` have, by kind of column, a row for each counter.
+    its model is not known, `since` the day of its last change. `totals` have, by kind of column, a row for each
+    counter; but for the values themselves they are recalled from the warehouse when an entity moves.
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, component: str) -> None:
@@ -165,12 +166,14 @@ class _Known:
         self.count, self.ids = len(table), whole(table["entity_id"])
         self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
         self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
-        self.first_day = numbers(table["first_day"], _NEVER)
+        self.since = numbers(table["from_day"], _NEVER)
+        self.first_day, self.recalled = np.full_like(self.since, _NEVER), self.since == _NEVER
         stems = catalog(component).counters
         self.totals = {
-            kind: np.stack([numbers(table[f"{stem}_{kind}"], none_yet) for stem in stems])
-            for kind, (_, none_yet) in _KINDS.items()
+            kind: np.full((len(stems), self.count), none_yet, f"i{typed.bit_width // 8}")
+            for kind, (typed, none_yet) in _KINDS.items()
         }
+        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], _UNKNOWN) for stem in stems])
 
     def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
         """The places of the entities in `first`, who get a key in order of their ids."""
@@ -193,27 +196,37 @@ class _Known:
     def _make_room(self, count: int) -> None:
         if count <= len(self.keys):
             return
-        room = count + count // 4
+        room = count + count // 8
         self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
         self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
-        self.first_day = _widened(self.first_day, room, _NEVER)
+        self.since, self.first_day = _widened(self.since, room, _NEVER), _widened(self.first_day, room, _NEVER)
+        self.recalled = _widened(self.recalled, room, none_yet=True)
         self.totals = {kind: _widened(held, room, _KINDS[kind][1]) for kind, held in self.totals.items()}
 
-    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
-        """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
-        today, before = number(day), {kind: held[:, places] for kind, held in self.totals.items()}
-        rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
-        first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
-        after = {
-            "raw": now,
-            "changes": before["changes"] + (rise != 0),
-            "changed_on": np.where(rise != 0, today, before["changed_on"]),
-            "nonzero_on": np.where(first_above, today, before["nonzero_on"]),
-            "max_rise": np.maximum(before["max_rise"], rise),
+    def _recall(self, places: Numbers) -> None:
+        """Read the totals of the entities at `places`."""
+        if not len(places):
+            return
+        sought = {
+            "place": arrow(places, pa.int64()),
+            "entity_key": arrow(self.keys[places], pa.int32()),
+            "version": arrow(self.version[places], pa.int32()),
+            "from_day": arrow(self.since[places], pa.date32()),
         }
-        for kind, values in after.items():
-            self.totals[kind][:, places] = values
+        with _shown(self._con, "sought", pa.table(sought)):
+            found = self._con.sql(statement("totals", self._component)).to_arrow_table()
+        there = numbers(found["place"])
+        self.recalled[there], self.first_day[there] = True, numbers(found["first_day"])
+        for row, stem in enumerate(catalog(self._component).counters):
+            for kind, (_, none_yet) in _KINDS.items():
+                self.totals[kind][row, there] = numbers(found[f"{stem}_{kind}"], none_yet)
+
+    def moved(self, places: Numbers, now: Sequence[Numbers], day: date) -> dict[str, Column]:
+        """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
+        self._recall(places[~self.recalled[places]])
+        today = number(day)
         self.first_day[places] = np.where(self.first_day[places] == _NEVER, today, self.first_day[places])
+        self.since[places] = today
         columns: dict[str, Column] = {
             "entity_key": arrow(self.keys[places], pa.int32()),
             "version": arrow(self.version[places], pa.int32()),
@@ -221,9 +234,25 @@ class _Known:
             "first_day": arrow(self.first_day[places], pa.date32()),
         }
         for row, stem in enumerate(catalog(self._component).counters):
-            for kind, (typed, none_yet) in _KINDS.items():
-                columns[f"{stem}_{kind}"] = arrow(after[kind][row], typed, none_yet if none_yet < 0 else None)
+            before = {kind: held[row, places] for kind, held in self.totals.items()}
+            for kind, values in _gone_on(before, now[row], today).items():
+                typed, none_yet = _KINDS[kind]
+                self.totals[kind][row, places] = values
+                columns[f"{stem}_{kind}"] = arrow(values, typed, none_yet if none_yet < 0 else None)
         return columns
+
+
+def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
+    """A counter's totals `before`, gone on by a reading `now` of `today`."""
+    rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
+    first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
+    return {
+        "raw": now,
+        "changes": before["changes"] + (rise != 0),
+        "changed_on": np.where(rise != 0, today, before["changed_on"]),
+        "nonzero_on": np.where(first_above, today, before["nonzero_on"]),
+        "max_rise": np.maximum(before["max_rise"], rise),
+    }
 
 
 def _sound(readings: pa.Table, component: str) -> bool:

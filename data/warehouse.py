@@ -104,8 +104,13 @@ def published(home: Path) -> Path:
     return (home.absolute() / PUBLISHED).resolve()
 
 
-def open_snapshot(home: Path, path: Path) -> duckdb.DuckDBPyConnection:
+def open_snapshot(home: Path, path: Path, *, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
     """The snapshot in the file, to be read; it stays what it is, also when the file is taken away.
+
+    Args:
+        home: where the warehouse is.
+        path: the file.
+        memory_limit: how much memory all questions to it may use, such as `4GB`.
 
     Raises:
         WarehouseError: it is there, and cannot be read.
@@ -119,6 +124,8 @@ def open_snapshot(home: Path, path: Path) -> duckdb.DuckDBPyConnection:
         msg = f"The snapshot {path} cannot be read: {error}. Publish a new one: foreshock ingest."
         raise WarehouseError(msg) from error
     con.execute(f"set temp_directory = '{home.absolute() / 'tmp'}'")
+    if memory_limit is not None:
+        con.execute(f"set memory_limit = '{memory_limit}'")
     return con
 
 

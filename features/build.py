@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -47,6 +49,9 @@ TOLD_DAYS: Final = 3
 
 SHORT_HISTORY_DAYS: Final = 7
 """A risk is unknown until an entity has been watched this long."""
+
+ROWS_AT_ONCE: Final = 262_144
+"""Features are made for about so many rows at a time, which bounds what is held besides the answer."""
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _KEYS: Final = ("entity_key", "asof_at")
@@ -164,6 +169,28 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     """
     if has_readings(component):
         _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
+    ordered = rows.sort_by([(key, "ascending") for key in reversed(_KEYS)])
+    parts = [_features(con, component, part) for part in _parts(ordered)]
+    features = pa.concat_tables(parts)
+    for name in features.column_names:
+        if name not in _KEYS:
+            ordered = ordered.append_column(name, features[name])
+    return ordered
+
+
+def _parts(rows: pa.Table) -> list[pa.Table]:
+    """Ordered rows in parts of about `ROWS_AT_ONCE`, cut between moments, since some features cost by moment."""
+    moments = rows["asof_at"].to_numpy()
+    firsts = np.flatnonzero(np.r_[True, moments[1:] != moments[:-1]]) if rows.num_rows else np.zeros(1, np.int64)
+    cuts = [0]
+    for first, after in pairwise([*firsts.tolist(), rows.num_rows]):
+        if after - cuts[-1] > ROWS_AT_ONCE and first > cuts[-1]:
+            cuts.append(first)
+    return [rows.slice(begin, end - begin) for begin, end in pairwise([*cuts, rows.num_rows])]
+
+
+def _features(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+    """The features of ordered rows, in their order."""
     features = _over_spine(con, sql(component), rows, _extent(rows))
     if features.num_rows != rows.num_rows:
         msg = (
@@ -171,11 +198,8 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
             "each other. foreshock doctor says where."
         )
         raise WarehouseError(msg)
-    ordered = rows.sort_by([(key, "ascending") for key in reversed(_KEYS)])
-    for name in features.column_names:
-        if name not in _KEYS:
-            ordered = ordered.append_column(name, features[name])
-    return ordered
+    order = pc.sort_indices(features, [(key, "ascending") for key in reversed(_KEYS)])
+    return pa.table([column.combine_chunks().take(order) for column in features.columns], features.column_names)
 
 
 def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:

@@ -1,5 +1,5 @@
 -- disk: what a drive's own readings say about it
--- grain: one row per row of `spine` (entity_key, asof_at, last_day)
+-- grain: one row per row of `spine` (entity_key, asof_at, last_day), in no order: sorting rows this wide costs more than making them
 -- sees:  readings up to last_day, and of the change log the version that was believed at asof_at; of other drives of its
 --        model, what readings/fleet.sql sees
 -- needs: fleet, which readings/fleet.sql makes
@@ -44,11 +44,16 @@ before_{{ days }}d as (
     where held.row_{{ days }}d <> held.newest_row
 ),
 {% endfor %}
-gauges as (
-    select spine.entity_key, spine.asof_at, disk_day.* exclude (day, entity_key, ingested_at)
+-- Only the days asked about are read, not all between the first and the last of them; and they are written out, so that
+-- no plan puts the wide changes into the table that these are looked up in.
+last_read as materialized (
+    select distinct last_day as day from spine
+),
+gauges as materialized (
+    select spine.entity_key, spine.asof_at, read_then.* exclude (day, entity_key, ingested_at)
     from spine
-    join disk_day on disk_day.entity_key = spine.entity_key and disk_day.day = spine.last_day
-    where disk_day.day between $first_day::date and $last_day::date
+    join (select * from disk_day semi join last_read using (day) where day between $first_day::date and $last_day::date) read_then
+      on read_then.entity_key = spine.entity_key and read_then.day = spine.last_day
 )
 select newest.entity_key,
        newest.asof_at,
@@ -97,4 +102,3 @@ left join fleet on fleet.asof_at = newest.asof_at and fleet.model is not distinc
 {% for days in windows %}
 left join before_{{ days }}d using (entity_key, asof_at)
 {% endfor %}
-order by newest.asof_at, newest.entity_key

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+_ROWS_TURNED: Final = 1024
+
+
 def matrix(table: pa.Table, names: Sequence[str]) -> Matrix:
     """Return the named columns as an array of shape (rows, names); null and infinite values become NaN.
 
@@ -27,17 +31,20 @@ def matrix(table: pa.Table, names: Sequence[str]) -> Matrix:
     if missing:
         msg = f"the feature table has no column {missing[0]!r} ({len(missing)} missing); train again"
         raise ModelError(msg)
-    values = _float32(table.select(list(names)))
-    values[~np.isfinite(values)] = np.nan
+    values = np.empty((table.num_rows, len(names)), np.float32)
+    columns = [_float32(table.column(name)) for name in names]
+    for first in range(0, table.num_rows, _ROWS_TURNED):
+        # A block at a time: a column laid into the whole array would touch each of its memory pages anew.
+        block = np.stack([column[first : first + _ROWS_TURNED] for column in columns], axis=1)
+        block[~np.isfinite(block)] = np.nan
+        values[first : first + _ROWS_TURNED] = block
     return values
 
 
-def _float32(table: pa.Table) -> Matrix:
-    if all(kind == pa.float32() for kind in table.schema.types) and table.num_rows:
-        batch = table.combine_chunks().to_batches()[0]
-        return np.array(batch.to_tensor(null_to_nan=True, row_major=True).to_numpy(), dtype=np.float32)
-    columns = [doubles(table, name) for name in table.column_names]
-    return np.column_stack(columns).astype(np.float32) if columns else np.empty((table.num_rows, 0), np.float32)
+def _float32(column: "pa.ChunkedArray[Any]") -> Matrix:
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan, np.float32)
+    return np.asarray(pc.cast(column, pa.float32(), safe=False).to_numpy(), dtype=np.float32)
 
 
 def doubles(table: pa.Table, name: str) -> Floats:

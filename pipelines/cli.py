@@ -89,6 +89,7 @@ _GROUPS: Final = (
         ("show", "orders:show", "One order with its history."),
         ("retry", "orders:retry", "Send a dead order again."),
         ("cancel", "orders:cancel", "Call an order back."),
+        ("start-vm", "orders:start_vm", "Let a VM begin whose owner was offered a window."),
     )),
     (_PEOPLE, "hosts", "Real hosts that orders have closed to new VMs.", (
         ("list", "hosts:list_", "Which, by which order, and how they were left."),

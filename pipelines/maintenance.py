@@ -72,7 +72,7 @@ class Event:
     """`Freeze` or `Redeploy`."""
     not_before: datetime
     asked_at: datetime | None
-    """When the owner asked for it to start; null: not yet, or the executor keeps its memory elsewhere."""
+    """When it was asked to start; null: not yet, or the executor keeps its memory elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ class VmMaintenance:
     pause_seconds: float
     event: Event | None
     """Null: nothing is to come for this VM."""
+    startable: bool
+    """Whether it can be started now: its window is open, the executor has the order, and nobody has asked yet."""
+    started_by: str | None
+    """Who let it begin here, at the owner's word; null: nobody did."""
     order_id: str
     proposal_id: str
     simulated: bool
@@ -168,7 +172,7 @@ def _views(
     for one in found:
         owner, series, simulated = kinds.get(one.vm_id, (None, None, False))
         stands, said = _stands(one, now)
-        wish = asked.get((one.order_id, one.vm_id))
+        wish = asked.get((one.order_id, one.vm_id), one.start.at if one.start else None)
         coming = stands in {Stands.OFFERED, Stands.WAITING, Stands.UNDER_WAY}
         yield VmMaintenance(
             vm_id=one.vm_id,
@@ -187,6 +191,8 @@ def _views(
             interrupted=one.interrupted,
             pause_seconds=one.pause_seconds,
             event=_event(one, wish) if coming else None,
+            startable=stands is Stands.OFFERED and wish is None and one.order_state in UNDER_WAY,
+            started_by=one.start.by if one.start else None,
             order_id=one.order_id,
             proposal_id=one.proposal_id,
             simulated=simulated,
@@ -209,10 +215,11 @@ def _stands(one: VmService, now: datetime) -> tuple[Stands, str]:
 def _chose(one: VmService, stands: Stands, wish: datetime | None) -> str | None:
     if one.technique is not Action.SELF_SERVICE:
         return None
+    by = f" ({one.start.by}: {one.start.reason})" if one.start else ""
     if one.result == "chosen":
-        return "a moment of its own"
+        return f"a moment of its own{by}"
     if wish is not None:
-        return f"to start it, at {wish:%Y-%m-%d %H:%M} UTC"
+        return f"to start it, at {wish:%Y-%m-%d %H:%M} UTC{by}"
     return "nothing yet" if stands is Stands.OFFERED else "nothing while it was offered"
 
 

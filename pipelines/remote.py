@@ -40,16 +40,16 @@ class Remote:
         self.client.close()
 
     def proposals(self, limit: int, **wanted: str | None) -> list[dict[str, Any]]:
-        """Proposals of the newest cycle whose fields are as wanted, at most so many."""
+        """Proposals of all cycles of the `host` and `standing`, where they are given; the newest first, so many."""
+        asked = {name: value for name, value in wanted.items() if value is not None} | {"cycle": "all"}
         found: list[dict[str, Any]] = []
-        after: str | None = None
         while True:
-            page = self._ask("GET", "/v1/proposals", params={"limit": PAGE} | ({"after": after} if after else {}))
-            told = page.json()
-            found += [each for each in told["proposals"] if all(v in (None, each[k]) for k, v in wanted.items())]
-            after = told["next"]
-            if after is None or len(found) >= limit:
+            params = {**asked, "limit": str(max(1, min(PAGE, limit - len(found))))}
+            told = self._ask("GET", "/v1/proposals", params=params).json()
+            found += told["proposals"]
+            if told["next"] is None or len(found) >= limit:
                 return found[:limit]
+            asked["after"] = told["next"]
 
     def proposal(self, proposal_id: str) -> dict[str, Any]:
         """One proposal."""
@@ -67,6 +67,25 @@ class Remote:
         headers = {"if-match": etag, "idempotency-key": uuid4().hex}
         body = {name: value for name, value in asked.items() if value is not None}
         told: dict[str, Any] = self._ask("POST", f"{_path(proposal_id)}/decisions", json=body, headers=headers).json()
+        return told
+
+    def cancel(self, order_id: str, reason: str) -> dict[str, Any]:
+        """The order after it was called back.
+
+        Raises:
+            Refused: The token may not, or it is too late.
+        """
+        told: dict[str, Any] = self._ask("POST", f"{_order(order_id)}/cancellation", json={"reason": reason}).json()
+        return told
+
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> dict[str, Any]:
+        """The wish that a VM begins, as it is held.
+
+        Raises:
+            Refused: The token may not, or there is nothing to start.
+        """
+        body = {"vm_id": vm_id, "reason": reason}
+        told: dict[str, Any] = self._ask("POST", f"{_order(order_id)}/starts", json=body).json()
         return told
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -90,11 +109,12 @@ class Remote:
             return self.client.request(method, path, **more)
 
 
-def asked_for(settings: Settings, server: str | None) -> Remote | None:
+def asked_for(settings: Settings, server: str | None, by: str | None = None) -> Remote | None:
     """The review app to go by: `server`, or `review.url` where there is a token in the environment; else none.
 
     Raises:
-        UsageError: A server is named, and there is no token; or the token would go over the network in the clear.
+        UsageError: A server is named, and there is no token; the token would go over the network in the clear; or a
+            name is given, and there it is the token's.
     """
     url, token = server or settings.review.url, os.environ.get(TOKEN)
     if server and not token:
@@ -106,7 +126,14 @@ def asked_for(settings: Settings, server: str | None) -> Remote | None:
     if asked.scheme != "https" and asked.hostname not in {"127.0.0.1", "::1", "localhost"}:
         msg = f"{url} is not https, and a token does not go over the network in the clear. Name an https address."
         raise UsageError(msg)
+    if by is not None:
+        msg = "By the API the name is the token's. Leave --by out, or unset FORESHOCK_TOKEN."
+        raise UsageError(msg)
     return Remote(httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=SECONDS))
+
+
+def _order(order_id: str) -> str:
+    return f"/v1/orders/{quote(order_id, safe='')}"
 
 
 def _path(proposal_id: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, cast
+from urllib.parse import quote
 
 from fastapi import Depends, params
 from fastapi.security import HTTPBearer
@@ -28,6 +29,10 @@ class LoginNeeded(Exception):
 
 class ComeBack(Exception):
     """A browser that followed a link from another site kept our cookie back; asked from our own page it sends it."""
+
+
+class SentInVain(HTTPException):
+    """A form without a login (401), or of a page that was made for another login (403)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Gate:
 
         async def admitted(request: Request, person: Annotated[Person | None, Depends(self.identify)]) -> None:
             cookie = request.cookies.get(cookies.SESSION, "")
-            ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", request.url.path))
+            ASKER.set(Asker(person, cookies.csrf(cookie) if cookie else "", asked(request)))
             await self.admit(request, person)
 
         return [Depends(DESCRIBED), Depends(self.identify), Depends(admitted)]
@@ -80,10 +85,12 @@ class Gate:
 
         Raises:
             HTTPException: 401, nobody has shown who they are; 403, they may not, or the form is not ours.
+            SentInVain: The same, of a form that a person may have typed into.
             LoginNeeded: The same, of somebody who reads a page.
-        ComeBack: A person may have a session, and the browser has not said so.
+            ComeBack: A person may have a session, and the browser has not said so.
         """
-        path, program = request.url.path, request.url.path.startswith("/v1/")
+        path: str = request.scope["path"]
+        program = path.startswith("/v1/")
         if path in ALWAYS_OPEN:
             return
         if request.method in SAFE:
@@ -93,12 +100,15 @@ class Gate:
                 _ask(program=program)
             return
         by_token = "authorization" in request.headers
+        if person is None and not program:
+            raise SentInVain(401, "Deciding takes a login.", SHOW_TOKEN)
         if person is None or (program and not by_token):
             raise HTTPException(401, "Deciding takes a token (Authorization: Bearer ...) or a login.", SHOW_TOKEN)
         if not by_token and not cookies.matches(request.cookies[cookies.SESSION], await _field(request)):
-            raise HTTPException(403, "The form did not come from a page of yours. Load the page and send it again.")
+            raise SentInVain(403, "The form did not come from a page of yours. Load the page and send it again.")
         if not person.role.decides and path != "/logout":
-            raise HTTPException(403, f"{person.name} is a {person.role} and may look, not decide.")
+            may = f"{person.name} is a {person.role} and may look, not decide. An operator or an admin may."
+            raise HTTPException(403, may)
 
 
 def _ask(*, program: bool) -> None:
@@ -118,6 +128,13 @@ async def _field(request: Request) -> object:
     return (await request.form()).get(cookies.FIELD)
 
 
+def asked(request: Request) -> str:
+    """The path that was asked for, as it was quoted, with its query."""
+    path: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    query: bytes = request.scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
+
+
 def person_of(request: Request) -> Person | None:
     """Who asks, as the gate found."""
     return cast("Person | None", request.state.person)
@@ -134,5 +151,7 @@ def decider(request: Request, pool: str) -> Person:
         raise HTTPException(401, "Deciding takes a token or a login.", SHOW_TOKEN)
     if not person.may_decide(pool):
         held = ", ".join(person.pools)
-        raise HTTPException(403, f"{person.name} decides for {held or 'nothing'}, and this is {pool or 'of no pool'}.")
+        decides = f"{person.name} decides for {held or 'nothing'}"
+        msg = f"{decides}, and this is {pool or 'of no pool'}. Ask somebody who may."
+        raise HTTPException(403, msg)
     return person

@@ -24,6 +24,8 @@ from pipelines.settings import Settings
 LOG: Final = logging.getLogger(__name__)
 LONGEST: Final = 200
 """Characters of a token that are looked at."""
+MOST_AHEAD: Final = 30_000
+"""Characters of the address to go to after a login, which may hold a reason that was typed."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,14 @@ def routes(app: FastAPI, door: Door) -> None:
     """Put the login's routes into the app."""
 
     @app.get("/login", response_class=HTMLResponse, include_in_schema=False)
-    def form(request: Request, ahead: Annotated[str, Query(alias="next", max_length=2_000)] = "/") -> Response:
+    def form(request: Request, ahead: Annotated[str, Query(alias="next", max_length=MOST_AHEAD)] = "/") -> Response:
         return door.form(request, ahead)
 
     @app.post("/login", response_class=HTMLResponse, include_in_schema=False)
     def enter(
         request: Request,
         token: Annotated[str, Form(max_length=2_000)] = "",
-        ahead: Annotated[str, Form(alias="next", max_length=2_000)] = "/",
+        ahead: Annotated[str, Form(alias="next", max_length=MOST_AHEAD)] = "/",
         csrf: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
         if not cookies.matches(request.cookies.get(cookies.BEFORE, ""), csrf):

@@ -10,10 +10,12 @@ from starlette.exceptions import HTTPException
 from dashboards.queue import Look, Room
 from decisions.access.values import Person
 from decisions.ledger.said import Condition, Decided, Said, Say
+from decisions.ledger.starts import Start
 from decisions.ledger.values import ListedOrder, ListedProposal
 from pipelines.settings import Settings
 from pipelines.steps.cancel import cancel
 from pipelines.steps.say import say
+from pipelines.steps.start_vm import start_vm
 
 _WRITTEN: Final = r"^[^\x00]*[^\s\x00][^\x00]*$"
 """Something that is not blank, and that every database keeps."""
@@ -47,6 +49,15 @@ class DecisionRequest(BaseModel):
             msg = "hand_over names whom it is handed `to`, and nothing else does"
             raise ValueError(msg)
         return self
+
+
+class StartRequest(BaseModel):
+    """Which VM begins now that its owner was offered a window for, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vm_id: Annotated[str, Field(max_length=200, pattern=_WRITTEN)]
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,17 @@ class Desk:
         """
         return cancel(self.settings, order_id, person.name, reason.strip(), now)
 
+    def start(self, person: Person, order_id: str, asked: StartRequest) -> Start:
+        """The wish to begin with the VM within its owner's window, as it is held: whoever asked first is named.
+
+        Raises:
+            Refused: There is no open window, or nothing is left to begin with.
+            ExecutorError: The executor did not hear of it.
+        """
+        with self.room.look() as look:
+            wish = Start(order_id, asked.vm_id, person.name, asked.reason.strip(), look.now)
+        return start_vm(self.settings, wish)
+
 
 def found(look: Look, proposal_id: str) -> ListedProposal:
     """The proposal as it stands.
@@ -105,5 +127,6 @@ def found(look: Look, proposal_id: str) -> ListedProposal:
     """
     listed = look.book.proposal(proposal_id, look.now) if look.book else None
     if listed is None:
-        raise HTTPException(404, f"There is no proposal {proposal_id}. /v1/proposals lists them.")
+        msg = f"There is no proposal {proposal_id} here. The queue, and /v1/proposals, show those that there are."
+        raise HTTPException(404, msg)
     return listed

@@ -1,8 +1,6 @@
 """Deciding by the API."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 from fastapi import FastAPI, Header
@@ -12,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dashboards.access.gate import decider
-from dashboards.deciding import DecisionRequest, Desk, Reason
+from dashboards.deciding import DecisionRequest, Desk, Reason, StartRequest
 from dashboards.problem import Problem, described
 from data.errors import Changed, Refused, UsageError
-from decisions.domain import OrderState
 from decisions.ledger.said import Condition, Decided
+from decisions.ledger.starts import Start
+from decisions.ledger.values import OrderLine, in_line
 from pipelines.output import plain
 
 ANYHOW: Final = "*"
@@ -30,16 +29,6 @@ class CancellationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: Reason
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """An order after it was called back."""
-
-    order_id: str
-    state: OrderState
-    reason: str | None
-    updated_at: datetime
 
 
 def routes(app: FastAPI, desk: Desk) -> None:
@@ -77,13 +66,23 @@ def routes(app: FastAPI, desk: Desk) -> None:
     @app.post(
         "/v1/orders/{order_id}/cancellation", tags=["orders"], status_code=201, responses=described(401, 403, 409)
     )
-    def cancel(request: Request, order_id: str, asked: CancellationRequest) -> Cancelled:
+    def cancel(request: Request, order_id: str, asked: CancellationRequest) -> OrderLine:
         """Call an order back, also from the executor where it can still stop it."""
         proposal_id = desk.ordered(order_id).proposal.proposal_id
         listed, now = desk.seen(proposal_id)
         person = decider(request, listed.proposal.pool)
-        ended = _or_problem(desk, proposal_id, lambda: desk.stop(person, order_id, asked.reason, now))
-        return Cancelled(order_id, ended.state, ended.reason, ended.updated_at)
+        return in_line(_or_problem(desk, proposal_id, lambda: desk.stop(person, order_id, asked.reason, now)))
+
+    @app.post("/v1/orders/{order_id}/starts", tags=["maintenance"], status_code=201, responses=described(401, 403, 409))
+    def start(request: Request, order_id: str, asked: StartRequest) -> Start:
+        """Let a VM begin whose owner was offered a window, at the owner's word; the first who asks is named.
+
+        Asked again it changes nothing, and the executor is told again.
+        """
+        listed = desk.ordered(order_id)
+        person = decider(request, listed.proposal.pool)
+        proposal_id = listed.proposal.proposal_id
+        return _or_problem(desk, proposal_id, lambda: desk.start(person, order_id, asked))
 
 
 def _or_problem(desk: Desk, proposal_id: str, deed: Callable[[], Done]) -> Done:

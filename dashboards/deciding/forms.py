@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import FastAPI, Form
+from fastapi import FastAPI, Form, Query
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from pydantic import ValidationError
@@ -20,12 +20,13 @@ from dashboards.desk import desk_view
 from dashboards.evidence import evidence
 from dashboards.pages import Decision, Typed, decision, decision_page, drawn
 from dashboards.queue import Look
-from data.errors import Changed, Refused, UsageError
+from data.errors import Changed, ForeshockError, Refused, UsageError
 from decisions.domain import Proposal
 from decisions.ledger.said import Condition, Say
 
 _Short = Annotated[str, Form(max_length=200)]
 _Long = Annotated[str, Form(max_length=4_000)]
+_Asked = Annotated[str, Query(max_length=4_000)]
 _HELD: Final = frozenset({Say.VETO, Say.SNOOZE})
 
 
@@ -35,12 +36,12 @@ class Page:
 
     desk: Desk
 
-    def show(self, proposal_id: str, request: Request, *, done: bool) -> Response:
-        """The page; after a decision with a sentence of what was done."""
+    def show(self, proposal_id: str, request: Request, typed: Typed, *, done: bool) -> Response:
+        """The page; after a decision with a sentence of what was done, after a login with what was typed before."""
         told, person = self._told(proposal_id), person_of(request)
         view = told.desk.proposal
         said = words.done(view, person.name, told.desk.now) if done and person is not None else ""
-        page = decision_page(told, cookies.fresh(), self._now(told), said=said)
+        page = decision_page(told, cookies.fresh(), self._now(told), said=said, typed=typed)
         return HTMLResponse(page, headers=_etag(view.etag))
 
     def again(self, proposal_id: str, status: int, refused: str, typed: Typed) -> Response:
@@ -67,8 +68,22 @@ def routes(app: FastAPI, desk: Desk) -> None:
     page = Page(desk)
 
     @app.get("/proposals/{proposal_id}", response_class=HTMLResponse, include_in_schema=False)
-    def show(request: Request, proposal_id: str, *, done: bool = False) -> Response:
-        return page.show(proposal_id, request, done=done)
+    def show(
+        request: Request,
+        proposal_id: str,
+        *,
+        done: bool = False,
+        reason: _Asked = "",
+        hours: _Asked = "",
+        to: _Asked = "",
+    ) -> Response:
+        return page.show(proposal_id, request, Typed(reason, hours, to), done=done)
+
+    @app.get("/proposals/{proposal_id}/decisions", include_in_schema=False)
+    @app.get("/proposals/{proposal_id}/stop", include_in_schema=False)
+    def asked_again(proposal_id: str) -> Response:
+        """Who loads the address anew that a form went to finds the page."""
+        return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}", 303)
 
     @app.post("/proposals/{proposal_id}/decisions", response_class=HTMLResponse, include_in_schema=False)
     def decide(
@@ -87,7 +102,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
         try:
             asked = _asked(verdict, typed)
             desk.decide(person, proposal_id, now, asked, Condition(etag, key or None))
-        except (Refused, UsageError) as error:
+        except ForeshockError as error:
             return page.again(proposal_id, _status(error), str(error), typed)
         return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
 
@@ -100,8 +115,8 @@ def routes(app: FastAPI, desk: Desk) -> None:
             return page.again(proposal_id, 422, "Stopping an order needs a reason, and an order. Say why.", typed)
         try:
             desk.stop(person, listed.order_id, reason, now)
-        except Refused as error:
-            return page.again(proposal_id, 409, str(error), typed)
+        except ForeshockError as error:
+            return page.again(proposal_id, _status(error), str(error), typed)
         return RedirectResponse(f"/proposals/{quote(proposal_id, safe='')}?done=1", 303)
 
 
@@ -129,15 +144,21 @@ def _asked(verdict: str, typed: Typed) -> DecisionRequest:
     try:
         return DecisionRequest.model_validate(said)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'form'}: {each['msg']}" for each in error.errors())
-        msg = f"{told}. Correct it and send the form again."
-        raise UsageError(msg) from error
+        raise UsageError(what_is_wrong(error)) from error
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """What in a form makes no sense, as a sentence."""
+    told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'form'}: {each['msg']}" for each in error.errors())
+    return f"{told}. Correct it and send the form again."
 
 
 def _status(error: Exception) -> int:
     if isinstance(error, Changed):
         return 412
-    return 409 if isinstance(error, Refused) else 422
+    if isinstance(error, Refused):
+        return 409
+    return 422 if isinstance(error, UsageError) else 503
 
 
 def _etag(etag: str) -> dict[str, str]:

@@ -258,6 +258,27 @@ def move(con: sqlite3.Connection, spec: WorldSpec, seed: int, order_id: str, vm_
         _unmove(con, row, vm)
 
 
+def hasten(con: sqlite3.Connection, order_id: str, vm_id: str, at: int) -> str | None:
+    """Why a VM's move cannot be made now, or null: it is planned for now, and the order's end after its last move."""
+    order = one(con, "select * from work where order_id = ?", order_id)
+    query = "select * from work_vm where order_id = ? and vm_id = ? and result is null"
+    row = con.execute(query, (order_id, vm_id)).fetchone()
+    if row is None or order["state"] not in {"accepted", "started"}:
+        return f"VM {vm_id} has nothing left to start in order {order_id}: it is done, or was called back"
+    target = one(con, "select state from host where host_id = ?", row["target_host_id"])["state"]
+    if one(con, "select host_id from vm where vm_id = ?", vm_id)["host_id"] != order["host_id"]:
+        return f"VM {vm_id} is no longer on host {order['host_id']}"
+    if target != "in_service":
+        return f"target {row['target_host_id']} of VM {vm_id} takes no VMs: {target}"
+    con.execute("delete from agenda where kind = 'move' and a = ? and b = ?", (order_id, vm_id))
+    plan(con, at, "move", order_id, vm_id)
+    if order["state"] == "started":
+        last = one(con, "select max(at) as at from agenda where kind = 'move' and a = ?", order_id)["at"]
+        con.execute("delete from agenda where kind = 'finish' and a = ?", (order_id,))
+        plan(con, int(last), "finish", order_id)
+    return None
+
+
 def finish(con: sqlite3.Connection, spec: WorldSpec, order_id: str, at: int) -> None:
     """The last move has ended: the host is empty and held, or keeps VMs and takes no more."""
     order = one(con, "select * from work where order_id = ?", order_id)

@@ -220,11 +220,22 @@ class World:
             UsageError: no such order was ever submitted.
         """
         with self._transaction():
-            if self._con.execute("select 1 from work where order_id = ?", (order_id,)).fetchone() is None:
-                msg = f"order {order_id} was never submitted here: check its id"
-                raise UsageError(msg)
+            self._require(order_id)
             work.cancel(self._con, self.spec, order_id, reason, micros(self.now))
         return self.answers([order_id])[0]
+
+    def start_vm(self, order_id: str, vm_id: str, at: datetime) -> tuple[OrderAnswer, str | None]:
+        """Where the order stands after a VM's move was made at `at`, and why it was not, or null.
+
+        Raises:
+            UsageError: no such order was ever submitted.
+        """
+        with self._transaction():
+            self._run(micros(at))
+            self._require(order_id)
+            why = work.hasten(self._con, order_id, vm_id, micros(self.now))
+            self._run(micros(self.now))
+        return self.answers([order_id])[0], why
 
     def answers(self, order_ids: Sequence[str]) -> list[OrderAnswer]:
         """The latest answer of each order that was submitted, in the order asked; unknown ones are left out."""
@@ -326,6 +337,11 @@ class World:
             )
         row: sqlite3.Row = con.execute("select * from work where order_id = ?", (order_id,)).fetchone()
         return row
+
+    def _require(self, order_id: str) -> None:
+        if self._con.execute("select 1 from work where order_id = ?", (order_id,)).fetchone() is None:
+            msg = f"order {order_id} was never submitted here: check its id"
+            raise UsageError(msg)
 
     def _run(self, to: int) -> int:
         """Carry out the agenda up to `to`, and set the clock."""

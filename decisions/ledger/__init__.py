@@ -17,12 +17,14 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, opt_outs, orders, queries, record, said, services
+from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
+from decisions.ledger.listing import Selection
 from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
+from decisions.ledger.starts import Start
 from decisions.ledger.store import open_engine, reading, writing
 from decisions.ledger.turns import Still, turn
 from decisions.ledger.values import (
@@ -123,6 +125,11 @@ class Ledger:
         with reading(self._engine) as con:
             found = queries.proposals(con, now, where, None if standing is not None else limit)
         return [each for each in found if standing in (None, each.standing)][:limit]
+
+    def listed(self, now: datetime, wanted: Selection, limit: int) -> list[ListedProposal]:
+        """Proposals of all cycles that are wanted, as they stand `now`: of the newest cycle first."""
+        with reading(self._engine) as con:
+            return listing.page(con, now, wanted, None, limit)
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal:
         """The proposal as it stands `now`.
@@ -244,6 +251,25 @@ class Ledger:
         with writing(self._engine) as con:
             orders.cancel(con, order_id, by, reason, at)
 
+    def call_back(self, order_id: str, by: str, reason: str, at: datetime) -> None:
+        """Write down who wants an order called back that the executor has, before it is asked.
+
+        Raises:
+            LedgerError: There is no such order.
+        """
+        with writing(self._engine) as con:
+            orders.call_back(con, order_id, by, reason, at)
+
+    def start_vm(self, wish: Start) -> tuple[Start, bool]:
+        """The wish to begin with a VM within its owner's window; tells and raises what `starts.ask` does."""
+        with writing(self._engine) as con:
+            return starts.ask(con, wish)
+
+    def start_vm_failed(self, wish: Start, error: str, at: datetime) -> None:
+        """The executor did not begin with the VM."""
+        with writing(self._engine) as con:
+            starts.fail(con, wish, error, at)
+
     def retry(self, order_id: str, by: str, at: datetime) -> None:
         """Put a dead letter back into the queue.
 
@@ -361,7 +387,7 @@ class Ledger:
             return queries.episodes(con, only_open=only_open)
 
     def last_proposed(self) -> dict[str, datetime]:
-        """The newest question in which each host was proposed for anything."""
+        """The newest question in which each host with an open episode was proposed for anything."""
         with reading(self._engine) as con:
             return queries.last_proposed(con)
 

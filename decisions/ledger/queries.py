@@ -348,9 +348,11 @@ def episodes(con: Connection, *, only_open: bool) -> list[Episode]:
 
 
 def last_proposed(con: Connection) -> dict[str, datetime]:
-    """The newest question in which each host was proposed for anything."""
-    asked = tables.proposal.c
-    query = select(asked.host_id, func.max(asked.asof_at).label("at")).group_by(asked.host_id)
+    """The newest question in which each host with an open episode was proposed for anything."""
+    asked, spell = tables.proposal.c, tables.episode.c
+    watched = select(spell.host_id).where(spell.closed_at.is_(None))
+    query = select(asked.host_id, func.max(asked.asof_at).label("at")).where(asked.host_id.in_(watched))
+    query = query.group_by(asked.host_id)
     return {row.host_id: row.at for row in con.execute(query)}
 
 

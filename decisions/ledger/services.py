@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 from decisions.domain import Action, OrderState
 from decisions.ledger import schema as tables
 from decisions.ledger.record import OPEN
+from decisions.ledger.starts import Start, asked
 
 CHUNK: Final = 100
 """Orders read at a time."""
@@ -42,6 +43,8 @@ class VmService:
     interrupted: bool
     pause_seconds: float
     ended_at: datetime | None
+    start: Start | None
+    """Who let it begin within the owner's window, if anybody did here."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def services(
     where = [or_(tables.orders.c.state.in_(OPEN), tables.orders.c.updated_at >= since), *_about(host_id, vms)]
     while rows := _orders(con, where, seen, inclusive=seen is not None and seen is after):
         fates = _fates(con, [row.order_id for row in rows])
+        wishes = asked(con, [row.order_id for row in rows if row.action == Action.SELF_SERVICE])
         for row in rows:
-            for one in _of_order(row, fates):
+            for one in _of_order(row, fates, wishes):
                 passed = after is not None and row.order_id == after.order_id and one.vm_id <= after.vm_id
                 if not passed and (vms is None or one.vm_id in vms):
                     yield one
@@ -115,7 +119,9 @@ def _fates(con: Connection, order_ids: list[str]) -> dict[tuple[str, str], Row[A
     return {(row.order_id, row.vm_id): row for row in rows}
 
 
-def _of_order(row: Row[Any], fates: dict[tuple[str, str], Row[Any]]) -> Iterator[VmService]:
+def _of_order(
+    row: Row[Any], fates: dict[tuple[str, str], Row[Any]], wishes: dict[tuple[str, str], Start]
+) -> Iterator[VmService]:
     for plan in sorted(json.loads(row.body)["vms"], key=lambda each: str(each["vm_id"])):
         fate = fates.get((row.order_id, plan["vm_id"]))
         deadline = plan.get("deadline")
@@ -136,4 +142,5 @@ def _of_order(row: Row[Any], fates: dict[tuple[str, str], Row[Any]]) -> Iterator
             interrupted=bool(fate.interrupted) if fate else False,
             pause_seconds=fate.pause_seconds if fate else 0.0,
             ended_at=fate.at if fate else None,
+            start=wishes.get((row.order_id, plan["vm_id"])),
         )

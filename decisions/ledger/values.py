@@ -116,6 +116,47 @@ class ListedOrder:
 
 
 @dataclass(frozen=True)
+class OrderLine:
+    """An order in one line, as commands and the API tell it."""
+
+    order_id: str
+    host_id: str
+    action: Action
+    state: OrderState
+    reason: str | None
+    vms: int
+    not_before: datetime
+    expires_at: datetime
+    requested_at: datetime
+    updated_at: datetime
+    delivery: str
+    attempts: int
+    last_error: str | None
+    host_state: str | None
+
+
+def in_line(listed: ListedOrder) -> OrderLine:
+    """The order in one line."""
+    order = listed.order
+    return OrderLine(
+        order_id=order.order_id,
+        host_id=order.host_id,
+        action=order.action,
+        state=listed.state,
+        reason=listed.reason,
+        vms=len(order.vms),
+        not_before=order.not_before,
+        expires_at=order.expires_at,
+        requested_at=listed.requested_at,
+        updated_at=listed.updated_at,
+        delivery=listed.outbox_state,
+        attempts=listed.attempts,
+        last_error=listed.last_error,
+        host_state=listed.host_state,
+    )
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What recording a verdict did: ids of proposals that are new and that were held already, and the new orders."""
 

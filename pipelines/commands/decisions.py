@@ -30,7 +30,7 @@ def list_(
     server: str | None = None,
     common: Common = COMMON,
 ) -> Output:
-    """Proposals, newest first; by the API those of the newest cycle.
+    """Proposals of all cycles, newest first.
 
     Args:
         standing: Only those that stand so.
@@ -39,6 +39,7 @@ def list_(
         server: Address of the review app to ask, with a token in FORESHOCK_TOKEN; by default review.url.
         common: See every command.
     """
+    from decisions.ledger.listing import Selection
     from decisions.ledger.values import Standing
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied
@@ -47,11 +48,11 @@ def list_(
     settings = common.settings()
     if (remote := asked_for(settings, server)) is not None:
         with remote:
-            told = remote.proposals(limit, host_id=host, standing=standing)
+            told = remote.proposals(limit, host=host, standing=standing)
         return Output({"proposals": [_told(each) for each in told]})
     with copied(settings) as ledger:
         wanted = Standing(standing) if standing else None
-        found = ledger.proposals(now_of(settings), host_id=host, standing=wanted, limit=limit)
+        found = ledger.listed(now_of(settings), Selection(host, wanted), limit)
     return Output({"proposals": [_line(listed) for listed in found]})
 
 
@@ -168,7 +169,6 @@ def _say(
     server: str | None,
     common: Common,
 ) -> Output:
-    from data.errors import UsageError
     from decisions.ledger.said import Said, Say
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
@@ -176,10 +176,7 @@ def _say(
     from pipelines.steps.say import say
 
     settings = common.settings()
-    if (remote := asked_for(settings, server)) is not None:
-        if by is not None:
-            msg = "By the API the name is the token's. Leave --by out, or unset FORESHOCK_TOKEN."
-            raise UsageError(msg)
+    if (remote := asked_for(settings, server, by)) is not None:
         with remote:
             told = remote.decide(proposal_id, {"verdict": verdict, "reason": reason, "hours": hours, "to": to})
             return Output({**_told(remote.proposal(proposal_id)), "by": told["by"], "order_id": told["order_id"]})

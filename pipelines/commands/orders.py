@@ -1,4 +1,7 @@
-"""Commands about orders and the ledger: list, show, retry, cancel, verify, import."""
+"""Commands about orders and the ledger: list, show, retry, cancel, start-vm, verify, import.
+
+With `review.url` or `--server`, and a token in `FORESHOCK_TOKEN`, what calls back or starts goes by the API.
+"""
 
 import getpass
 from dataclasses import asdict
@@ -67,20 +70,53 @@ def retry(order_id: str, *, by: str | None = None, common: Common = COMMON) -> O
         return Output(_line(ledger.order(order_id)))
 
 
-def cancel(order_id: str, *, reason: str, by: str | None = None, common: Common = COMMON) -> Output:
+def cancel(
+    order_id: str, *, reason: str, by: str | None = None, server: str | None = None, common: Common = COMMON
+) -> Output:
     """Call an order back, also from the executor where it can still stop it.
 
     Args:
         order_id: Which one.
         reason: Why.
-        by: Who you are; by default the name you are logged in with.
+        by: Who you are; by default the name you are logged in with, by the API the token's.
+        server: Address of the review app to ask, with a token in FORESHOCK_TOKEN; by default review.url.
         common: See every command.
     """
     from pipelines.cycle import now_of
+    from pipelines.remote import asked_for
     from pipelines.steps.cancel import cancel as step
 
     settings = common.settings()
+    if (remote := asked_for(settings, server, by)) is not None:
+        with remote:
+            return Output(remote.cancel(order_id, reason))
     return Output(_line(step(settings, order_id, by or getpass.getuser(), reason, now_of(settings))))
+
+
+def start_vm(
+    order_id: str, vm_id: str, *, reason: str, by: str | None = None, server: str | None = None, common: Common = COMMON
+) -> Output:
+    """Let a VM begin now whose owner was offered a window, at the owner's word.
+
+    Args:
+        order_id: Which order, as `foreshock vms --json` shows it.
+        vm_id: Which of its VMs.
+        reason: Why: who asked for it, and how.
+        by: Who you are; by default the name you are logged in with, by the API the token's.
+        server: Address of the review app to ask, with a token in FORESHOCK_TOKEN; by default review.url.
+        common: See every command.
+    """
+    from decisions.ledger.starts import Start
+    from pipelines.cycle import now_of
+    from pipelines.remote import asked_for
+    from pipelines.steps.start_vm import start_vm as step
+
+    settings = common.settings()
+    if (remote := asked_for(settings, server, by)) is not None:
+        with remote:
+            return Output(remote.start_vm(order_id, vm_id, reason))
+    wish = Start(order_id, vm_id, by or getpass.getuser(), reason, now_of(settings))
+    return Output(asdict(step(settings, wish)))
 
 
 def verify(*, common: Common = COMMON) -> Output:
@@ -112,20 +148,6 @@ def import_(file: Path, *, common: Common = COMMON) -> Output:
 
 
 def _line(listed: "ListedOrder") -> dict[str, object]:
-    order = listed.order
-    return {
-        "order_id": order.order_id,
-        "host_id": order.host_id,
-        "action": order.action,
-        "state": listed.state,
-        "reason": listed.reason,
-        "vms": len(order.vms),
-        "not_before": order.not_before,
-        "expires_at": order.expires_at,
-        "requested_at": listed.requested_at,
-        "updated_at": listed.updated_at,
-        "delivery": listed.outbox_state,
-        "attempts": listed.attempts,
-        "last_error": listed.last_error,
-        "host_state": listed.host_state,
-    }
+    from decisions.ledger.values import in_line
+
+    return asdict(in_line(listed))

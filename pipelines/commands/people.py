@@ -15,6 +15,7 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
         common: See every command.
     """
     import sys
+    from datetime import UTC, datetime
     from importlib import import_module
 
     from pipelines.cycle import now_of
@@ -29,7 +30,8 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
 
     serve = import_module("dashboards.serve").serve  # the floor above: known here by its name alone
     address, number = host or settings.review.host, settings.review.port if port is None else port
-    clock = None if settings.clock.source == "auto" else lambda: now_of(settings)
+    clocks = {"auto": None, "wall": lambda: datetime.now(UTC), "data": lambda: now_of(settings)}
+    clock = clocks[settings.clock.source]
     serve(settings.home, settings.ledger_url, address, number, clock=clock, settings=settings, announce=announce)
 
 

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from decisions.domain import OrderState
 from pipelines.contract import messages, signing
-from pipelines.contract.messages import ANSWER, AnswerData, CancelData, Envelope, Id, Moment, OrderData
+from pipelines.contract.messages import ANSWER, AnswerData, CancelData, Envelope, Id, Moment, OrderData, StartData
 
 PROBLEM: Final = "application/problem+json"
 _ANSWERS: Final = [ANSWER.format(state=state) for state in OrderState if state is not OrderState.REQUESTED]
@@ -35,6 +35,14 @@ class OrderCancelled(Envelope):
     data: CancelData
 
 
+class VmStart(Envelope):
+    """The event that lets a VM of an order begin now."""
+
+    type: Annotated[str, Field(json_schema_extra={"const": messages.START})]
+    dataschema: Annotated[str, _follows("vm.start.v1")] | None = None
+    data: StartData
+
+
 class OrderAnswer(Envelope):
     """The event that says where an order stands."""
 
@@ -51,9 +59,12 @@ class Problem(BaseModel):
     detail: str
 
 
+_HANDED: Final = (OrderRequested, OrderCancelled, VmStart)
+
+
 def components() -> dict[str, Any]:
     """The schemas by name, which all below refer to."""
-    models: list[Any] = [(model, "validation") for model in (OrderRequested, OrderCancelled, OrderAnswer, Problem)]
+    models: list[Any] = [(model, "validation") for model in (*_HANDED, OrderAnswer, Problem)]
     described: dict[str, Any] = models_json_schema(models, ref_template="#/components/schemas/{model}")[1]["$defs"]
     return described
 
@@ -66,13 +77,13 @@ _SIGNED: Final = [
     {"name": name, "in": "header", "required": True, "schema": {"type": "string", "minLength": 1}}
     for name in signing.HEADERS
 ]
-_EITHER: Final = {"oneOf": [_refers("OrderRequested"), _refers("OrderCancelled")]}
+_ONE_OF: Final = {"oneOf": [_refers(model.__name__) for model in _HANDED]}
 _BATCH: Final = {"type": "array", "items": _refers("OrderAnswer")}
 ASKED: Final[dict[str, Any]] = {"parameters": _SIGNED}
 """What a request for answers holds beside its query."""
 HANDED: Final[dict[str, Any]] = {
     **ASKED,
-    "requestBody": {"required": True, "content": {messages.CONTENT_TYPE: {"schema": _EITHER}}},
+    "requestBody": {"required": True, "content": {messages.CONTENT_TYPE: {"schema": _ONE_OF}}},
 }
 """What a request with an order holds."""
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.formats.json import JSONFormat
@@ -31,6 +32,7 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"
 REQUESTED: Final = "io.foreshock.order.requested.v1"
 CANCELLED: Final = "io.foreshock.order.cancelled.v1"
+START: Final = "io.foreshock.vm.start.v1"
 ANSWER: Final = "io.foreshock.order.{state}.v1"
 SOURCE: Final = "/foreshock"
 EXECUTOR: Final = "/foreshock/executor"
@@ -150,6 +152,14 @@ class CancelData(_Data):
     reason: Sentence
 
 
+class StartData(_Data):
+    """`data` of `io.foreshock.vm.start.v1`: what is to happen to a VM of an order begins now, before its moment."""
+
+    order_id: Id
+    vm_id: Id
+    reason: Sentence
+
+
 class VmOutcomeData(_Data):
     """What became of one VM."""
 
@@ -174,6 +184,7 @@ SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "order.requested.v1": OrderData,
     "order.cancelled.v1": CancelData,
     "order.answer.v1": AnswerData,
+    "vm.start.v1": StartData,
 }
 
 
@@ -220,6 +231,12 @@ def cancel_event(order_id: str, reason: str, at: datetime) -> bytes:
     return _written(f"{order_id}/cancel", CANCELLED, SOURCE, f"order/{order_id}", at, data)
 
 
+def start_event(order_id: str, vm_id: str, reason: str, at: datetime) -> bytes:
+    """The event that lets a VM of an order begin now; the same wish gives the same id."""
+    data = StartData(order_id=order_id, vm_id=vm_id, reason=reason)
+    return _written(str(uuid5(NAMESPACE_URL, f"{order_id}/start/{vm_id}")), START, SOURCE, f"vm/{vm_id}", at, data)
+
+
 def answer_event(answer: Answer) -> bytes:
     """The event that says where an order stands; the same standing gives the same id."""
     vms = tuple(VmOutcomeData.model_validate(vars(vm)) for vm in answer.vms)
@@ -263,6 +280,15 @@ def read_cancel(event: CloudEvent) -> CancelData:
         InputError: its data says no such thing.
     """
     return _checked(CancelData, event)
+
+
+def read_start(event: CloudEvent) -> StartData:
+    """The VM that an event lets begin, and why.
+
+    Raises:
+        InputError: its data says no such thing.
+    """
+    return _checked(StartData, event)
 
 
 def read_answer(body: bytes | str) -> Answer:

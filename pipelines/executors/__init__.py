@@ -18,6 +18,14 @@ class Executor(Protocol):
         """The order's answer after trying to call it back: `cancelled`, or what it had already become."""
         ...
 
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """The order's answer after what it means for the VM was let begin now; repeating it changes nothing.
+
+        Raises:
+            Refused: nothing is left to begin with for that VM.
+        """
+        ...
+
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answer to each order as of `now`; orders that were never submitted are left out."""
         ...

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, Refused
 from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
 from pipelines.drivers import Driver, Impossible, Moved, Restarted, Stopped
 from pipelines.executors.jobs import EMPTYING, MOVING, Job, Jobs, Task
@@ -108,6 +108,22 @@ class Driven:
                 self._jobs.call_back(order_id, reason)
                 self._stop(order_id)
                 self.tick(order_id)
+        return self._jobs.answers([order_id])[0]
+
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """Where the order stands; the next `tick` begins with the VM, as it does when its owner asks for it."""
+        del reason
+        with self._lock:
+            job = self._jobs.job(order_id)
+            if job is None:
+                msg = f"order {order_id} was never submitted here"
+                raise ExecutorError(msg)
+            _, tasks = self._jobs.of_vm(vm_id)
+            task = next((task for task in tasks if task.order_id == order_id), None)
+            if task is None or job.called_back is not None:
+                msg = f"VM {vm_id} has nothing left to start in order {order_id}: it is done, or was called back"
+                raise Refused(msg)
+            self._jobs.ask(task, self._clock())
         return self._jobs.answers([order_id])[0]
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from data.errors import Refused
 from decisions.domain import Answer, Order, OrderState
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ class DryRun:
     def cancel(self, order_id: str, reason: str) -> Answer:
         """Cancelled: nothing had begun."""
         return Answer(order_id, OrderState.CANCELLED, self.now, reason)
+
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """Nothing can begin where nothing is carried out."""
+        del reason
+        msg = f"VM {vm_id} of order {order_id} cannot be started: this is a dry run, which carries nothing out"
+        raise Refused(msg)
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """Every order cancelled, because a dry run never carries one out."""

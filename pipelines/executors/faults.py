@@ -45,6 +45,10 @@ class Faulty:
         """As the executor behind says."""
         return self._seen(self.behind.cancel(order_id, reason))
 
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """As the executor behind says."""
+        return self._seen(self.behind.start_vm(order_id, vm_id, reason))
+
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answers; an order that is to fail does so once it is at work, with some of its VMs gone."""
         return [self._seen(self._broken(answer)) for answer in self.behind.poll(order_ids, now)]

@@ -59,7 +59,7 @@ def create(opened: Opened, first_time: FirstTime, key: bytes, clock: Callable[[]
 
     @app.post(ORDERS, response_class=Response, responses=_TAKEN, openapi_extra=described.HANDED)
     async def take(request: Request, body: Annotated[bytes, Depends(signed)]) -> Response:
-        """Take an order, or call one back."""
+        """Take an order, call one back, or begin with one of its VMs."""
         _structured(request)
         answer = await run_in_threadpool(_taken, opened, messages.read_event(body), clock)
         return Response(messages.answer_event(answer), media_type=messages.CONTENT_TYPE)
@@ -103,6 +103,12 @@ def _taken(opened: Opened, event: CloudEvent, clock: Callable[[], datetime]) -> 
     if kind == messages.CANCELLED:
         wish = messages.read_cancel(event)
         return opened(at).cancel(wish.order_id, wish.reason)
+    if kind == messages.START:
+        begin = messages.read_start(event)
+        try:
+            return opened(at).start_vm(begin.order_id, begin.vm_id, begin.reason)
+        except Refused as error:
+            raise HTTPException(409, str(error)) from error
     msg = f"an event of type {kind} is nothing that an executor takes"
     raise InputError(msg)
 
@@ -178,5 +184,5 @@ def problem(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"type": "about:blank", "status": status, "detail": detail}, status, media_type=PROBLEM)
 
 
-_TAKEN: Final = described.answers(batch=False, refusals=(401, 404, 413, 415, 422, 502))
+_TAKEN: Final = described.answers(batch=False, refusals=(401, 404, 409, 413, 415, 422, 502))
 _TOLD: Final = described.answers(batch=True, refusals=(401, 413, 422, 502))

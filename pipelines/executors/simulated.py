@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from data.errors import ExecutorError, UsageError
+from data.errors import ExecutorError, Refused, UsageError
 from data.simulator.work import VmAsked
 from data.simulator.world import OrderAnswer, World
 from decisions.domain import Answer, Order, OrderState, VmOutcome
@@ -32,6 +32,17 @@ class Simulated:
             return _answer(self.world.cancel(order_id, reason))
         except UsageError as error:
             raise ExecutorError(str(error)) from error
+
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """Where the order stands after the VM's move was made now."""
+        del reason
+        try:
+            answer, why = self.world.start_vm(order_id, vm_id, self.now)
+        except UsageError as error:
+            raise ExecutorError(str(error)) from error
+        if why is not None:
+            raise Refused(why)
+        return _answer(answer)
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answers as of `now`, which the world is first advanced to."""

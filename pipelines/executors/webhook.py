@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final, TypeVar
 from uuid import uuid4
 
 import httpx
 
-from data.errors import ExecutorError, InputError
+from data.errors import ExecutorError, InputError, Refused
 from decisions.domain import Answer, Order
 from pipelines.contract import messages, signing
 
@@ -50,6 +51,10 @@ class Webhook:
         """What became of the order after asking to stop it."""
         return self._one(messages.cancel_event(order_id, reason, self.now))
 
+    def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
+        """Where the order stands after asking to begin with the VM."""
+        return self._one(messages.start_event(order_id, vm_id, reason, self.now))
+
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answer to each order; those that the executor never had are left out."""
         found: list[Answer] = []
@@ -77,8 +82,18 @@ class Webhook:
             raise ExecutorError(msg) from error
         if answer.is_success:
             return answer.content
+        if answer.status_code == HTTPStatus.CONFLICT:
+            raise Refused(_detail(answer))
         msg = f"The executor at {self.url} refused the request with {answer.status_code}: {answer.text[:500]}"
         raise ExecutorError(msg)
+
+
+def _detail(answer: httpx.Response) -> str:
+    """The sentence of a refusal, or all of it."""
+    try:
+        return str(answer.json()["detail"])[:500]
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:500]
 
 
 def _read(reader: Callable[[bytes], _Told], body: bytes) -> _Told:

@@ -2,30 +2,47 @@
 
 import json
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.access import cookies
+from dashboards.access.gate import SAFE
 from dashboards.app import create_app
 from data.errors import UsageError
 from decisions.access import Access
 from decisions.access.values import Person, Role
 from decisions.domain import Verdict
-from decisions.ledger.schema import session
+from decisions.ledger.schema import history, session
 from decisions.ledger.schema import token as tokens
 from pipelines.cli import main
 from pipelines.settings import ReviewSettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, SCRIPT, Night, verdict
 from tests.dashboards.people import Browser, bearer, field, token
+from tests.dashboards.windows import windowed
 
 REQUIRED = Settings(review=ReviewSettings(authentication="required"))
 WORDS = {"verdict": "approve", "reason": "seen it before"}
-WRITES = ["/v1/proposals/id-r12-08/decisions", "/v1/orders/ORDER/cancellation"]
-FORMS = ["/proposals/id-r12-08/decisions", "/proposals/id-r04-11/stop"]
+TYPED = 'its owner\'s "yes" & more ÄÖ/?#' + "é" * 900
+STARTED = {"vm_id": "r13-01-vm1", "reason": "owner asked"}
+
+
+def changing() -> list[str]:
+    """Every route that takes more than a reading request, whoever added it."""
+    app = create_app(Path("nowhere"), "sqlite:///nowhere/ledger.db")
+    return [each.path for each in app.routes if set(getattr(each, "methods", None) or ()) - SAFE]
+
+
+WRITES = [path for path in changing() if path.startswith("/v1/")]
+FORMS = [path for path in changing() if path not in {*WRITES, "/login", "/logout"}]
+DECIDE = "/v1/proposals/id-r12-08/decisions"
 
 
 @pytest.fixture
@@ -41,16 +58,29 @@ def order_of(night: Night, host: str = "r04-11") -> str:
 
 
 def asked(night: Night, path: str) -> tuple[str, dict[str, str]]:
-    """The route, and a body that would do."""
-    body = WORDS if path.endswith("decisions") else {"reason": "owner asked"}
-    return path.replace("ORDER", order_of(night)), body
+    """The route to something that is there, and a body that would do."""
+    windowed(night)
+    order_id, proposal_id = order_of(night, "r13-01" if "start" in path else "r04-11"), "id-r12-08"
+    if path.endswith("stop"):
+        proposal_id = "id-r04-11"
+    body = WORDS if path.endswith("decisions") else STARTED if "start" in path else {"reason": "owner asked"}
+    if path == "/maintenance/start":
+        body = {**body, "order_id": order_id}
+    return path.format(proposal_id=proposal_id, order_id=order_id), body
 
 
 def unchanged(night: Night) -> bool:
     """Whether nobody has decided anything."""
-    with night.ledger() as ledger:
+    with night.ledger() as ledger, ledger._engine.connect() as con:
+        spoken = con.execute(history.select().where(history.c.kind.in_(("approved", "vm_start")))).all()
         waiting = ledger.proposal("id-r12-08", ASOF).decision is None
-        return waiting and ledger.order(order_of(night)).state == "requested"
+        return waiting and ledger.order(order_of(night)).state == "requested" and not _named(spoken)
+
+
+def _named(spoken: Sequence[Any]) -> list[str]:
+    """Those who did what was done, but for policy."""
+    told = (json.loads(row.body).get("by") for row in spoken)
+    return [by for by in told if by not in (None, "policy")]
 
 
 def revoked(night: Night) -> str:
@@ -105,34 +135,85 @@ def test_who_may_not_changes_nothing_on_the_page(
     night: Night, path: str, held: Callable[[Night], str] | None, csrf: bool, status: int
 ) -> None:
     """A form without a session, of one who may not, or that no page of ours made, is refused and does nothing."""
+    route, body = asked(night, path)
     with night.client() as client:
         if held is not None:
             Browser(client).log_in(held(night))
         cookie = client.cookies.get(cookies.SESSION, "")
-        sent = {**WORDS, "etag": "", "key": "k", "csrf": cookies.csrf(cookie) if csrf else "forged"}
-        answer = client.post(path, data=sent, follow_redirects=False)
+        sent = {**body, "etag": "", "key": "k", "csrf": cookies.csrf(cookie) if csrf else "forged"}
+        answer = client.post(route, data=sent, follow_redirects=False)
     assert answer.status_code == status
     assert unchanged(night)
 
 
-def test_a_session_is_no_token(night: Night) -> None:
+@pytest.mark.parametrize("path", WRITES)
+def test_a_session_is_no_token(night: Night, path: str) -> None:
     """What changes something by the API takes a token: a browser's cookie, which others could ride on, does not do."""
     with night.client() as client:
         Browser(client).log_in(token(night))
-        answer = client.post(WRITES[0], json=WORDS, headers={"if-match": "*"})
+        route, body = asked(night, path)
+        answer = client.post(route, json=body, headers={"if-match": "*"})
     assert answer.status_code == 401
     assert unchanged(night)
 
 
-def test_every_route_that_changes_something_is_behind_the_gate(made: Night) -> None:
-    """Whatever takes POST refuses somebody without a token, also routes that are added later; logging in apart."""
-    app = create_app(made.home, made.url)
-    with TestClient(app, base_url=BASE) as client:
-        writes = [each.path for each in app.routes if "POST" in (getattr(each, "methods", None) or ())]
-        assert len(writes) >= 6
-        for path in writes:
-            status = client.post(path.replace("{", "").replace("}", ""), json={}).status_code
-            assert status == (403 if path == "/login" else 401), path
+def test_whoever_may_gets_through(night: Night) -> None:
+    """The same requests of one who may are carried out, so it was the gate that refused the others, not their words."""
+    for path in [*WRITES, *FORMS]:
+        with night.client(ASOF) as client:
+            route, body = asked(night, path)
+            Browser(client).log_in(token(night))
+            sent = {**body, "key": "k", "etag": "", "csrf": cookies.csrf(client.cookies[cookies.SESSION])}
+            as_form = client.post(route, data=sent, follow_redirects=False) if path in FORMS else None
+            headers = bearer(token(night), **{"if-match": "*"})
+            answer = as_form or client.post(route, json=body, headers=headers)
+        assert answer.status_code not in {401, 403, 404}, (path, answer.text)
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("ended", [True, False], ids=["login has ended", "another login"])
+def test_what_was_typed_outlives_the_login(night: Night, path: str, ended: bool) -> None:
+    """Who was away too long, or logged in anew elsewhere, is told that nothing was done, and finds the reason again."""
+    route, body = asked(night, path)
+    with night.client(ASOF) as client:
+        browser = Browser(client)
+        browser.log_in(token(night))
+        stale = cookies.csrf(client.cookies[cookies.SESSION])
+        client.cookies.clear()
+        if not ended:
+            browser.log_in(token(night))
+        answer = client.post(route, data={**body, "reason": TYPED, "csrf": stale}, follow_redirects=False)
+        assert "nothing was done" in answer.text
+        if ended:
+            ahead = unescape(field(answer.text, "next"))
+            sent = {"csrf": field(answer.text, "csrf"), "token": token(night), "next": ahead}
+            back = client.post("/login", data=sent, follow_redirects=False).headers["location"]
+        else:
+            (back,) = re.findall(r'href="([^"]+)">Back to it', answer.text)
+        page = client.get(unescape(back)).text
+    assert f">{escape(TYPED)}</textarea>" in page.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+    assert unchanged(night)
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_nobody_is_logged_in_or_out_by_another_site(night: Night, path: str) -> None:
+    """A form that no page of ours made neither begins a session nor ends one."""
+    with night.client() as client:
+        Browser(client).log_in(token(night))
+        kept = client.cookies[cookies.SESSION]
+        answer = client.post(path, data={"csrf": "forged", "token": token(night, "eve")}, follow_redirects=False)
+        assert answer.status_code == 403
+        assert client.cookies[cookies.SESSION] == kept
+        assert "maria" in client.get("/").text
+
+
+def test_nothing_that_changes_something_is_missed() -> None:
+    """What the tests above walk over is what there is, and none of it takes anything but POST."""
+    app = create_app(Path("nowhere"), "sqlite:///nowhere/ledger.db")
+    methods = {method for each in app.routes for method in (getattr(each, "methods", None) or ())}
+    assert methods - SAFE == {"POST"}
+    assert len(WRITES) >= 3
+    assert len(FORMS) >= 3
 
 
 def test_a_session_ends_with_its_token(night: Night) -> None:
@@ -161,6 +242,8 @@ def test_logging_out_ends_the_session(night: Night) -> None:
         Browser(client).log_in(token(night))
         kept = client.cookies[cookies.SESSION]
         client.post("/logout", data={"csrf": cookies.csrf(kept)})
+        told = client.get("/v1/audit?person=maria").json()["entries"]
+        assert [each["kind"] for each in told] == ["logged_out", "logged_in"]
         client.cookies.set(cookies.SESSION, kept)
         assert "maria" not in client.get("/").text
 
@@ -297,8 +380,8 @@ def test_a_viewer_finds_no_buttons(night: Night) -> None:
 def test_a_large_body_is_not_read(night: Night) -> None:
     """Nobody fills the memory, with or without a token: what is too long, or of no told length, is turned away."""
     with night.client() as client:
-        assert client.post(WRITES[0], content=b"x" * 70_000).status_code == 413
-        assert client.post(WRITES[0], content=iter([b"x"] * 3)).status_code == 411
+        assert client.post(DECIDE, content=b"x" * 70_000).status_code == 413
+        assert client.post(DECIDE, content=iter([b"x"] * 3)).status_code == 411
 
 
 @pytest.mark.parametrize(("name", "days"), [(" ", 1), ("policy", 1), ("maria", 0)])

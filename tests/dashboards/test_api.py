@@ -1,12 +1,18 @@
 """The same as JSON: paging, problems, headers, and who may ask."""
 
+import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
 from decisions.domain import Verdict
+from decisions.ledger import Ledger
+from decisions.ledger.listing import Selection
 from tests.dashboards.conftest import ASOF, Night, verdict
 
 HOSTS = [each.host_id for each in verdict().proposals]
@@ -37,6 +43,54 @@ def test_a_cursor_stays_with_its_cycle(night: Night) -> None:
     assert newest["proposals"] == []
 
 
+def test_all_cycles_are_asked_at_once(night: Night) -> None:
+    """Whatever cycle made it, what waits for a person is listed, the newest first, and paged without a gap."""
+    later = ASOF + timedelta(hours=6)
+    (held,) = (each for each in verdict().proposals if each.host_id == "r12-08")
+    fresh = [replace(held, proposal_id=f"id-{n}", asof_at=later, incident_id=None) for n in range(3)]
+    with night.client(later) as client, night.ledger() as ledger:
+        ledger.record(Verdict(later, "policy-7", "disk-4", tuple(fresh), {}, ()), later)
+        ledger.veto("id-1", "maria", "no", later)
+        for asked, wanted in (
+            ({"standing": "waiting"}, ["id-0", "id-2", "id-r12-07", "id-r12-08"]),
+            ({"standing": "vetoed"}, ["id-1"]),
+            ({"standing": "expired"}, []),
+            ({"host": "r12-08"}, ["id-0", "id-1", "id-2", "id-r12-08"]),
+            ({}, ["id-0", "id-1", "id-2", *(f"id-{host}" for host in HOSTS)]),
+        ):
+            found, after = [], {}
+            while after is not None:
+                page = client.get("/v1/proposals", params={"cycle": "all", "limit": 2} | asked | after).json()
+                found += [each["proposal_id"] for each in page["proposals"]]
+                after = {"after": page["next"]} if page["next"] else None
+            assert found == wanted
+    assert [each.proposal.proposal_id for each in Ledger(night.url).listed(later, Selection(), 99)] == wanted
+
+
+def test_an_id_may_hold_anything_that_text_can(night: Night) -> None:
+    """A host whose id has slashes, dots, spaces and question marks has its page, twin and links."""
+    name = "pod 7/../rack?x=1#é/host;1"
+    with night.ledger() as ledger:
+        later = ASOF + timedelta(hours=6)
+        held = replace(verdict().proposals[1], proposal_id="id-odd", host_id=name, asof_at=later, incident_id=None)
+        ledger.record(Verdict(later, "policy-7", "disk-4", (held,), {}, ()), later)
+        (order,) = (ledger.approve("id-odd", "maria", "seen", later),)
+        assert order is not None
+    with night.client(later) as client:
+        links = {
+            link
+            for path in ("/", "/maintenance", "/audit", "/fleet", "/proposals/id-odd")
+            for link in re.findall(r'href="(/hosts/[^"]+)"', client.get(path).text)
+        }
+        (link,) = (each for each in links if "pod" in each)
+        found = client.get("/hosts", params={"id": name}, follow_redirects=False)
+        assert found.headers["location"] == link
+        assert name in client.get(link).text
+        assert client.get(f"/v1{link}").json()["host_id"] == name
+        assert f'href="/login?next={quote(link, safe="")}"' in client.get(link).text
+        assert [each["host_id"] for each in client.get("/v1/vms", params={"host": name}).json()["vms"]][:1] == [name]
+
+
 def test_one_proposal_is_the_one_of_the_list(client: TestClient) -> None:
     """The list and the single answer say the same."""
     listed = client.get("/v1/proposals").json()["proposals"]
@@ -55,7 +109,10 @@ def test_horizons_are_in_order(client: TestClient) -> None:
         ("/v1/proposals?after=nope", 404, "no proposal nope to go on after"),
         ("/v1/proposals?limit=0", 422, "limit"),
         ("/v1/proposals?on=soon", 422, "on"),
-        ("/v1/nothing", 404, "Not Found"),
+        ("/v1/proposals?cycle=all&after=nope", 404, "no proposal nope to go on after"),
+        ("/v1/proposals?cycle=all&on=2026-03-02", 422, "Leave one of them out"),
+        ("/v1/proposals?standing=waiting", 422, "go with `cycle=all`"),
+        ("/v1/nothing", 404, "There is nothing at /v1/nothing"),
     ],
 )
 def test_errors_are_problems(client: TestClient, path: str, status: int, said: str) -> None:
@@ -123,7 +180,11 @@ def test_what_is_read_cannot_be_written(client: TestClient, method: str) -> None
 def test_the_description_is_there_without_a_foreign_page(client: TestClient) -> None:
     """/openapi.json describes the API; the pages that load scripts from elsewhere are off."""
     described = client.get("/openapi.json").json()
-    decide = {"/v1/proposals/{proposal_id}/decisions", "/v1/orders/{order_id}/cancellation"}
+    decide = {
+        "/v1/proposals/{proposal_id}/decisions",
+        "/v1/orders/{order_id}/cancellation",
+        "/v1/orders/{order_id}/starts",
+    }
     read = {"/v1/incidents", "/v1/proposals", "/v1/proposals/{proposal_id}", "/healthz"}
     looking = {"/v1/hosts/{host_id}", "/v1/fleet", "/v1/vms", "/v1/owners", "/v1/audit"}
     files = {"/v1/audit.csv", "/v1/audit.jsonl"}

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.dashboards.conftest import ASOF, Night
+from pipelines.notifications.words import notices
+from tests.dashboards.conftest import ASOF, Night, verdict
 from tests.dashboards.people import token
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -123,6 +125,51 @@ def test_from_the_link_to_approved_in_two_clicks_and_a_reason(
         said = ledger.proposal("id-r12-08", ASOF).decision
     assert said is not None
     assert (said.by, said.verdict, said.reason) == ("maria", "approved", "seen it before")
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_from_a_message_to_approved_by_keyboard_alone(own: tuple[Night, str], javascript: bool) -> None:
+    """On a phone's screen, from the link that was sent: Enter on Decide, a reason, Enter on Approve, and no more."""
+    night, address = own
+    link = address + _link_of_the_message(night)
+    with looking(address, PHONE, java_script_enabled=javascript) as page:
+        log_in(page, address, token(night))
+        page.goto(f"data:text/html,<a href='{link}'>1 host needs approval</a>")
+        _tab_to(page, "1 host needs approval")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="Decide", exact=True).wait_for()
+        _tab_to(page, "Decide")
+        page.keyboard.press("Enter")
+        page.keyboard.type("seen it before")
+        _tab_to(page, "Approve")
+        page.keyboard.press("Enter")
+        page.get_by_role("status").wait_for()
+        assert page.get_by_role("status").inner_text().startswith("Approved. It starts at 04:00 UTC (in 4 h).")
+    with night.ledger() as ledger:
+        said = ledger.proposal("id-r12-07", ASOF).decision
+    assert said is not None
+    assert (said.by, said.verdict, said.reason) == ("maria", "approved", "seen it before")
+
+
+def _link_of_the_message(night: Night) -> str:
+    """The path of the notice about the one host that waits and shares no cause with others."""
+    with night.ledger() as ledger:
+        seen = ledger.notices.seen(ASOF, 30.0)
+    return next(notice.path for notice in notices(seen, timedelta(hours=6)) if notice.topic == "approval")
+
+
+@pytest.mark.parametrize("name", ["pod 7/../rack%2F?x=1#é/host;1", "../fleet", "a%00b"])
+def test_a_host_may_be_called_anything(own: tuple[Night, str], name: str) -> None:
+    """A browser comes from the link on the queue to the decision, the host and its VMs, whatever the host is called."""
+    night, address = own
+    later = ASOF + timedelta(minutes=1)
+    held = replace(verdict().proposals[1], proposal_id="id-odd", host_id=name, asof_at=later, incident_id=None)
+    with night.ledger() as ledger:
+        ledger.record(replace(verdict(), asof_at=later, proposals=(held,), incidents=()), later)
+    with looking(address, PHONE) as page:
+        page.goto(f"{address}/audit")
+        page.get_by_role("link", name=name, exact=True).first.click()
+        assert page.locator("h1").inner_text() == f"Host {name}"
 
 
 def test_the_keyboard_is_enough(own: tuple[Night, str]) -> None:

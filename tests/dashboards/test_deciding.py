@@ -144,6 +144,8 @@ def test_an_order_is_called_back_by_the_api(night: Night, client: TestClient, he
     ]
     assert [each.status_code for each in answers] == [201, 409]
     assert answers[0].json()["reason"] == "maria: owner asked"
+    (asked,) = (each for each in client.get("/v1/audit?person=maria").json()["entries"] if each["subject"] == order_id)
+    assert (asked["what"], asked["why"], asked["host_id"]) == ("Called the order back", "owner asked", "r09-01")
     assert client.post("/v1/orders/nope/cancellation", json={"reason": "x"}, headers=headers).status_code == 404
 
 
@@ -352,6 +354,37 @@ def test_the_command_line_goes_by_the_api(by_api: Night, capfd: pytest.CaptureFi
     code, told = command(capfd, "veto", PROPOSAL, "--reason", "no")
     assert code == 3
     assert "was approved by maria" in str(told["error"])
+
+
+def test_the_command_line_lists_the_same_by_the_api(
+    by_api: Night, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All proposals of all cycles, or those that are wanted, row by row as the ledger here tells them."""
+    _another(by_api, 1)
+    asked = (["list"], ["list", "--standing", "waiting"], ["list", "--host", "r12-08", "--limit", "1"])
+    away = [command(capfd, *words)[1] for words in asked]
+    monkeypatch.delenv(remote.TOKEN)
+    monkeypatch.setattr("pipelines.cycle.now_of", lambda _: ASOF)
+    assert _alike(away) == _alike([command(capfd, *words)[1] for words in asked])
+    assert [len(each["proposals"]) for each in away] == [10, 3, 1]
+
+
+def _alike(told: object) -> str:
+    """The same text for the same moments, which JSON writes in either way."""
+    return json.dumps(told).replace("+00:00", "Z")
+
+
+def test_the_command_line_calls_an_order_back_by_the_api(by_api: Night, capfd: pytest.CaptureFixture[str]) -> None:
+    """Under the token's name, and what it tells is what it tells without the API."""
+    automatic(by_api)
+    with by_api.ledger() as ledger:
+        order_id = next(each.order.order_id for each in ledger.orders() if each.outbox_state == "pending")
+    assert main(["orders", "cancel", order_id, "--reason", "owner asked", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert main(["orders", "list", "--state", "cancelled", "--json"]) == 0
+    assert _alike(json.loads(capfd.readouterr().out)["orders"]) == _alike([told])
+    assert told["reason"] == "maria: owner asked"
+    assert main(["orders", "cancel", order_id, "--reason", "again", "--json"]) == 3
 
 
 def test_by_the_api_the_name_is_the_tokens(by_api: Night, capfd: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,13 @@ def test_the_page_of_an_incident_holds_its_evidence(client: TestClient) -> None:
     assert SCRIPT not in answer.text
 
 
+def test_the_page_of_an_incident_leads_to_what_waits(client: TestClient) -> None:
+    """Who follows the message about an incident is one click from each decision that it holds up."""
+    page = client.get(f"/incidents/{INCIDENT.incident_id}").text
+    assert re.findall(r'href="/proposals/([^"]+)"', page) == ["id-r12-08"]
+    assert "Waits for a person" in text(page)
+
+
 def test_an_incident_that_is_not_there_is_said(client: TestClient) -> None:
     """An address from an old message answers 404 and where to look."""
     answer = client.get("/incidents/nope")

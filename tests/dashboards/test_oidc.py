@@ -113,7 +113,7 @@ def test_a_login_at_the_provider_is_a_session(client: TestClient, provider: Prov
 
 def test_the_login_form_offers_the_provider(client: TestClient) -> None:
     """Who has no token finds the other way in."""
-    assert 'href="/login/oidc?next=/"' in client.get("/login").text
+    assert 'href="/login/oidc?next=%2F"' in client.get("/login").text
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """The alert rules and the Grafana dashboard: about metrics that exist, and understood by a real Prometheus."""
 
 import json
+import math
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,7 +18,15 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from pipelines.executors import owners
+from pipelines.executors.jobs import Jobs
+from pipelines.listening import bound
 from tests.dashboards.conftest import Night
 from tests.dashboards.scraped import NOW, measured, owners_metrics, scrape
 
@@ -23,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "dashboards" / "prometheus" / "foreshock.rules.yml"
 GRAFANA = ROOT / "dashboards" / "grafana" / "foreshock.json"
 METRIC = re.compile(r"\bforeshock_\w+")
+SELECTOR = re.compile(r"\bforeshock_\w+(?:\{[^}]*\})?")
 PATIENCE_SECONDS = 120
 
 
@@ -44,6 +56,11 @@ def expressions() -> list[str]:
     """Every query of the dashboard."""
     board = json.loads(GRAFANA.read_text(encoding="utf-8"))
     return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+def conditions() -> list[str]:
+    """What each alert waits for."""
+    return re.findall(r"^ +expr: (.+)$", RULES.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_exist(full: Night, tmp_path: Path) -> None:
@@ -84,6 +101,33 @@ def test_the_dashboard_is_whole() -> None:
     assert [each["name"] for each in board["templating"]["list"]] == ["datasource"]
 
 
+def test_grafana_knows_every_word_of_the_dashboard() -> None:
+    """Read and written by Grafana's own models it is the same: no option, unit or query is misspelt or lost."""
+    plugins.register_default_plugins()
+    board: dict[str, Any] = json.loads(GRAFANA.read_text(encoding="utf-8"))
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert list(lost(board, written)) == []
+    assert board["schemaVersion"] >= 39
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in board["panels"]:
+        names = [target["refId"] for target in panel["targets"]]
+        assert len(set(names)) == len(names)
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+
+
+def lost(held: Any, written: Any, path: str = "") -> Iterator[str]:
+    """Where something that was held is not what was written."""
+    if isinstance(held, dict) and isinstance(written, dict):
+        for name, value in held.items():
+            yield from lost(value, written[name], f"{path}/{name}") if name in written else (f"{path}/{name}",)
+    elif isinstance(held, list) and isinstance(written, list) and len(held) == len(written):
+        for at, (one, other) in enumerate(zip(held, written, strict=True)):
+            yield from lost(one, other, f"{path}/{at}")
+    elif held != written:
+        yield path
+
+
 def test_promtool_understands_the_rules() -> None:
     """The rules are well formed, and fire when and only when their unit tests say so."""
     promtool = tool("promtool")
@@ -100,6 +144,20 @@ def test_every_alert_has_a_test_in_which_it_fires() -> None:
     assert fired == alerts
 
 
+@contextmanager
+def executor_served(folder: Path) -> Iterator[str]:
+    """Where an executor that has made no promises yet tells of them."""
+    app = FastAPI()
+    owners.serve(app, Jobs(folder / "executor.db"), None, lambda: NOW)
+    with bound("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
 @pytest.fixture(scope="module")
 def prometheus(full: Night, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prometheus on loopback that scrapes the real app and holds the rules."""
@@ -108,15 +166,18 @@ def prometheus(full: Night, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "import functools, pathlib, sys; from dashboards.serve import serve; "
         "serve(pathlib.Path(sys.argv[1]), sys.argv[2], port=0, announce=functools.partial(print, flush=True))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(full.home), full.url], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as app:
+    asked = [sys.executable, "-c", program, str(full.home), full.url]
+    with ExitStack() as stack, subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, cwd=ROOT) as app:
         assert app.stdout is not None
         target = app.stdout.readline().strip().removeprefix("http://")
+        executor = stack.enter_context(executor_served(folder))
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "foreshock", "static_configs": [{"targets": [target]}]}],
+            "scrape_configs": [
+                {"job_name": "foreshock", "static_configs": [{"targets": [target]}]},
+                {"job_name": "executor", "static_configs": [{"targets": [executor]}]},
+            ],
         }
         (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML too
         with socket.socket() as free:
@@ -161,8 +222,23 @@ def test_a_real_prometheus_scrapes_and_answers(prometheus: str) -> None:
     assert waiting["value"][1] == "2"
     kinds = ask(prometheus, "metadata", metric="foreshock_vm_outcomes_total")
     assert kinds["foreshock_vm_outcomes_total"][0]["type"] == "counter"
-    for expression in expressions():
-        assert ask(prometheus, "query", query=expression)["resultType"] == "vector"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("expression", expressions())
+def test_every_panel_shows_something(prometheus: str, expression: str) -> None:
+    """Asked of what was scraped, each query of the dashboard has an answer, and each of its samples is a number."""
+    found = wait(prometheus, expression)
+    assert not any(math.isnan(float(sample["value"][1])) for sample in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("expression", conditions())
+def test_every_alert_looks_at_what_is_scraped(prometheus: str, expression: str) -> None:
+    """Each rule is understood, and all that it selects is there: where it does not fire, it is for the values."""
+    assert ask(prometheus, "query", query=expression)["resultType"] == "vector"
+    for selector in SELECTOR.findall(expression):
+        assert wait(prometheus, selector), selector
 
 
 @pytest.mark.slow

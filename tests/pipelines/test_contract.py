@@ -24,6 +24,7 @@ from data.errors import ExecutorError, InputError, Refused, SettingsError
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
 from pipelines.contract import described, messages, signing
 from pipelines.executors import owners
+from pipelines.executors.driven import Driven
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.jobs import Jobs
 from pipelines.executors.seen import Seen
@@ -31,6 +32,7 @@ from pipelines.executors.server import MOST_BYTES, create
 from pipelines.executors.simulated import Simulated
 from pipelines.executors.webhook import ANSWERS, ORDERS, Webhook
 from tests.data.simulator.worlds import START, host, vm, world
+from tests.pipelines.cloud import Cloud
 from tests.pipelines.signatures import signatures
 
 NOW = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -194,6 +196,23 @@ def test_orders_go_over_the_wire_and_answers_come_back() -> None:
         assert [answer.order_id for answer in away.poll([f"o{n}" for n in range(450)], NOW)] == [
             f"o{n}" for n in range(450)
         ]
+
+
+def test_a_vm_is_started_over_the_wire(tmp_path: Path) -> None:
+    """The event comes to the executor behind; where nothing is left to start it is 409, and a refusal here too."""
+    jobs = Jobs(tmp_path / "executor.db")
+    executor = Driven(Cloud({"v1": {"h1"}}), jobs, clock=lambda: NOW)
+    app = create(lambda _: executor, Seen(":memory:").first_time, KEY, lambda: datetime.now(UTC))
+    plan = VmPlan("v1", Action.SELF_SERVICE, "h2", 12.0, NOW + timedelta(hours=3))
+    with TestClient(app, base_url="http://executor") as client:
+        away = webhook(client)
+        away.submit(order(host_id="h1", action=Action.SELF_SERVICE, vms=(plan,)))
+        away.start_vm("o1", "v1", "maria: its owner rang")
+        executor.tick()
+        (answer,) = away.poll(["o1"], NOW)
+        assert [vm.result for vm in answer.vms] == ["moved"]
+        with pytest.raises(Refused, match="VM v1 has nothing left to start in order o1"):
+            away.start_vm("o1", "v1", "maria: its owner rang")
 
 
 def test_a_recorded_request_has_no_second_effect() -> None:

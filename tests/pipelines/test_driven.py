@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from data.errors import ExecutorError
+from data.errors import ExecutorError, Refused
 from decisions.domain import Action, Answer, Change, Order, OrderState, VmPlan
 from pipelines.cli import main
 from pipelines.drivers import Impossible
@@ -190,6 +190,23 @@ def test_an_owner_may_start_sooner_than_the_order_says(site: Site) -> None:
     assert site.cloud.deeds == [("v1", "h1", "h2")]
     assert site.at(BEGINS).state is OrderState.COMPLETED
     assert site.jobs.promises() == {"kept": 2, "broken": 0, "withdrawn": 0, "open": 0}
+
+
+def test_a_person_starts_a_vm_in_its_owners_place(site: Site) -> None:
+    """As if its owner had started the event: that VM goes now; a VM with nothing to come is refused."""
+    site.cloud.pinned = {"v1": "it has a GPU", "v2": "it has a GPU"}
+    deadline = ASOF + timedelta(days=2)
+    plans = [plan(name, Action.SELF_SERVICE, deadline) for name in ("v1", "v2")]
+    site.executor.submit(order(*plans, action=Action.SELF_SERVICE))
+    with pytest.raises(ExecutorError, match="never submitted"):
+        site.executor.start_vm("o9", "v1", "maria: its owner rang")
+    assert site.executor.start_vm("o1", "v1", "maria: its owner rang").state is OrderState.ACCEPTED
+    assert [vm.result for vm in site.at(BEGINS).vms] == ["chosen"]
+    for vm_id in ("v1", "v3"):
+        with pytest.raises(Refused, match=f"VM {vm_id} has nothing left to start"):
+            site.executor.start_vm("o1", vm_id, "maria: its owner rang")
+    assert site.at(BEGINS).state is OrderState.STARTED
+    assert site.jobs.promises() == {"kept": 1, "broken": 0, "withdrawn": 0, "open": 1}
 
 
 def test_a_dead_source_is_left_only_behind_its_fence(site: Site) -> None:

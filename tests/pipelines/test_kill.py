@@ -43,7 +43,7 @@ def undisturbed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 POINTS = {
-    "ingest: in the transaction of a day": "data.readings:_append:after:1",
+    "ingest: in the transaction of a day": "data.frontier:Frontier.absorb:after:1",
     "ingest: before the inventory": "pipelines.steps.world:_take_picture:before:1",
     "ingest: before publishing": "data.warehouse:Warehouse.publish:before:1",
     "score: in the transaction": "data.warehouse:_inserted:after:4",

@@ -1,0 +1,128 @@
+"""The training frame beside the plain scan of its rows, and beside pandas, polars and window functions.
+
+foreshock bench frame
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from benchmarks.bench import Finding, Places
+from benchmarks.contest import Contest, Contestant, Spread, contest, same
+from benchmarks.drive_history import History, expanded, history, simulated
+
+logger = logging.getLogger(__name__)
+
+TITLE = "The training frame"
+_AT = "benchmarks.frame_contestants"
+_SAME = ("rows", "columns", "sha256")
+_SCAN, _LOG, _RAW, _DENSE = "plain scan", "from the log", "from daily rows", "what moves daily"
+_PANDAS, _POLARS, _WINDOWS = "pandas", "polars", "DuckDB windows"
+_NOT_BEFORE = date(2014, 1, 1)
+
+
+def run(places: Places) -> Finding:
+    """What the frame costs: genuine daily rows first, then a tenth of the long history, then all of it."""
+    published, tenth, whole = histories(places)
+    small, part = _beside_peers(published, places.rounds), _beside_peers(tenth, places.rounds)
+    full = contest(_of(whole, {_SCAN: "scan", _LOG: "whole", _RAW: "whole_raw", _DENSE: "dense"}), places.rounds)
+    same({name: full.answer(name) for name in (_LOG, _RAW)}, ("rows", "columns", "labelled"))
+    ratios = {
+        **_over_peers("published_days", small),
+        "training_frame_vs_scan": full.ratio(_LOG, _SCAN),
+        "training_frame_raw_vs_scan": full.ratio(_RAW, _SCAN),
+        "training_frame_dense_vs_scan": full.ratio(_DENSE, _SCAN),
+        **_over_peers("training_frame", part),
+    }
+    parts = (("published", published, small), ("tenth", tenth, part), ("whole", whole, full))
+    return Finding(
+        title=TITLE,
+        text=_text(published, tenth, whole, real=(places.telemetry / "disk").exists()),
+        columns=("rows", "contestant", "CPU s", "times the scan, or times ours from the log", "most memory, MiB"),
+        rows=[row for name, one, found in parts for row in _rows(name, one, found)],
+        ratios=ratios,
+        peak_bytes={f"{name}, {who}": found.peak_bytes(who) for name, _, found in parts for who in found.runs},
+    )
+
+
+def histories(places: Places) -> tuple[History, History, History]:
+    """Forty days as published, a tenth of the long history, and all of it; simulated where there is no telemetry."""
+    work, disk = places.scratch("frame"), places.telemetry / "disk"
+    if not disk.exists():
+        logger.warning("there is no %s: the histories are simulated", disk)
+        return (
+            history(work / "simulated-published", simulated(work / "simulated-40", 2_000, 40)),
+            history(work / "simulated-tenth", simulated(work / "simulated-400", 2_000, 400)),
+            history(work / "simulated-whole", simulated(work / "simulated-800", 4_000, 800)),
+        )
+    whole = work / "whole"
+    files = [] if (whole / "home" / "published.duckdb").exists() else expanded(places.telemetry, work / "whole-files")
+    return (
+        history(work / "published", [disk / "data_2013_04-05.zip"]),
+        history(work / "tenth", expanded(places.telemetry, work / "tenth-files", 0.1), _NOT_BEFORE),
+        history(whole, files, _NOT_BEFORE),
+    )
+
+
+def _beside_peers(one: History, rounds: int) -> Contest:
+    """Features of given pairs by everyone; who answers otherwise than ours is refused."""
+    found = contest(
+        _of(one, {_LOG: "log", _RAW: "raw", _POLARS: "with_polars", _PANDAS: "with_pandas", _WINDOWS: "with_windows"}),
+        rounds,
+    )
+    same({name: found.answer(name) for name in found.runs}, _SAME)
+    return found
+
+
+def _of(one: History, targets: Mapping[str, str]) -> Sequence[Contestant]:
+    return [Contestant(name, f"{_AT}:{target}", (str(one.folder),)) for name, target in targets.items()]
+
+
+def _over_peers(name: str, found: Contest) -> dict[str, Spread]:
+    peers = {"polars": _POLARS, "pandas": _PANDAS, "windows": _WINDOWS}
+    return {f"{name}_vs_{key}": found.ratio(peer, _LOG) for key, peer in peers.items()} | {
+        f"{name}_raw_vs_{key}": found.ratio(peer, _RAW) for key, peer in peers.items()
+    }
+
+
+def _rows(name: str, one: History, found: Contest) -> list[tuple[str, ...]]:
+    yard = _SCAN if _SCAN in found.runs else _LOG
+    return [
+        (
+            f"{name}: {one.rows:,} drive-days, {one.pairs:,} pairs",
+            who,
+            str(found.cpu_seconds(who)),
+            str(found.ratio(who, yard)),
+            f"{found.peak_bytes(who) / 2**20:,.0f}",
+        )
+        for who in found.runs
+    ]
+
+
+def _text(published: History, tenth: History, whole: History, *, real: bool) -> str:
+    source = (
+        "The forty days are genuine daily files as published; the long history is of the same drives, rebuilt from a "
+        "survival-analysis data set; a tenth is of its drives."
+        if real
+        else "There was no telemetry: **all three histories are simulated**, and say nothing about a real fleet."
+    )
+    return f"""
+{source} CPU seconds of all threads, user and system: the median of the rounds, least and most. Ratios are made
+within a round.
+
+Against the **plain scan** (the sum of every reading column of the {whole.rows:,} rows, in the order of days): all that
+training asks for, from who is asked about (once a week, healthy drives sampled as `models/disk.toml` says) over the
+features to labels. *From the log* reads the changes that ingesting keeps; *from daily rows* first finds them, with the
+statements that ingesting uses, in rows that stand in order of drive and day. DuckDB may hold 1 GB and 2 GB.
+
+Against **peers** ({published.pairs:,} pairs of drive and moment in {published.rows:,} drive-days, {tenth.pairs:,} in
+{tenth.rows:,}): the features of a drive's own counters, its age and how long it was seen, for given pairs. Ours makes
+the rates of drive models and the gauges besides. Peers read the daily rows from Parquet, in order of drive and day.
+All five must give the same bytes before a time counts; pandas' way is written apart from ours, as the tests' oracle is.
+
+*What moves daily* is one pass over the days with the last 128 of each drive in a ring: rise and mean of each gauge over
+the windows. It is **not among the features**: in the long history the one gauge filled, power-on hours, grows by
+24 a day, because dates were rebuilt from it, so nothing can be learned from its rises; and forty days are too few to
+train on. Whether rises of temperature or of read errors bring average precision cannot be said from this data.
+mlforecast is not among the peers: it makes lags of regular series at each of their rows, not of pairs asked at gaps.
+"""
