@@ -337,9 +337,10 @@ def _text(said: str, held: Contest, ratios: Mapping[str, Spread]) -> str:
     rows = int(held.answer("two workers")["rows"])
     return f"""
 `foreshock bench cluster`. {said}.
-A year of weekly snapshots is drawn ({rows:,} rows), one booster of 100 rounds learns from them, and one day is scored with the reasons of the thousand riskiest drives: here with one thread and with two,
-and on a cluster whose two workers have a thread each, its scheduler and workers on the same machine. All three give the
-same rows, features and risks, to the bit, or no time counts.
+A year of weekly snapshots is drawn ({rows:,} rows), one booster of 100 rounds learns from them,
+and one day is scored with the reasons of the thousand riskiest drives: here with one thread and with two, and on a
+cluster whose two workers have a thread each, its scheduler and workers on the same machine. All three give the same
+rows, features and risks, to the bit, or no time counts.
 
 The cluster takes {ratios["dask_cpu"]} times the CPU seconds of one thread, its processes together. By the wall, on a
 machine that had other work, it was {ratios["dask_speedup"]} times as fast as one thread and
