@@ -38,6 +38,7 @@ _DONE: Final = {
     "started": "Released the kill switch",
     "incident": "Found what hosts have in common",
     "order_delayed": "The order starts later",
+    "call_back": "Called the order back",
     "vm_start": "Let a VM begin, at its owner's word",
     "vm_start_failed": "The executor did not begin with the VM",
 }

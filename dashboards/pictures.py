@@ -75,9 +75,11 @@ def visited(home: Path) -> Iterator[tuple[Path, str]]:
         copy = Path(folder) / "ledger.db"
         with closing(sqlite3.connect(home / "ledger.db")) as held, closing(sqlite3.connect(copy)) as made:
             held.backup(made)
-        now = datetime.now(UTC)
+        with closing(sqlite3.connect(copy)) as made:
+            (newest,) = made.execute("select max(at) from history").fetchone()
+        at = datetime.fromisoformat(newest) if newest is not None else datetime.now(UTC)
         with Access(f"sqlite:///{copy}") as access:
-            yield copy, access.begin(Person("maria", Role.OPERATOR), now, now + timedelta(hours=1))
+            yield copy, access.begin(Person("maria", Role.OPERATOR), at, datetime.now(UTC) + timedelta(hours=1))
 
 
 @contextmanager

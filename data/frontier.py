@@ -6,7 +6,7 @@ held already or passed over, a late arrival, an entity twice, an impossible valu
 `data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -143,7 +143,7 @@ class Frontier:
         for now, before in zip(said, known.totals["raw"], strict=True):
             moved |= before[places] != now
         if moved.any():
-            self._insert("change", known.moved(places[moved], np.stack([now[moved] for now in said]), batch.day))
+            self._insert("change", known.moved(places[moved], [now[moved] for now in said], batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
         into = f"{self._component}_{table}"
@@ -196,7 +196,7 @@ class _Known:
     def _make_room(self, count: int) -> None:
         if count <= len(self.keys):
             return
-        room = count + count // 4
+        room = count + count // 8
         self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
         self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
         self.since, self.first_day = _widened(self.since, room, _NEVER), _widened(self.first_day, room, _NEVER)
@@ -221,21 +221,10 @@ class _Known:
             for kind, (_, none_yet) in _KINDS.items():
                 self.totals[kind][row, there] = numbers(found[f"{stem}_{kind}"], none_yet)
 
-    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
+    def moved(self, places: Numbers, now: Sequence[Numbers], day: date) -> dict[str, Column]:
         """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
         self._recall(places[~self.recalled[places]])
-        today, before = number(day), {kind: held[:, places] for kind, held in self.totals.items()}
-        rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
-        first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
-        after = {
-            "raw": now,
-            "changes": before["changes"] + (rise != 0),
-            "changed_on": np.where(rise != 0, today, before["changed_on"]),
-            "nonzero_on": np.where(first_above, today, before["nonzero_on"]),
-            "max_rise": np.maximum(before["max_rise"], rise),
-        }
-        for kind, values in after.items():
-            self.totals[kind][:, places] = values
+        today = number(day)
         self.first_day[places] = np.where(self.first_day[places] == _NEVER, today, self.first_day[places])
         self.since[places] = today
         columns: dict[str, Column] = {
@@ -245,9 +234,25 @@ class _Known:
             "first_day": arrow(self.first_day[places], pa.date32()),
         }
         for row, stem in enumerate(catalog(self._component).counters):
-            for kind, (typed, none_yet) in _KINDS.items():
-                columns[f"{stem}_{kind}"] = arrow(after[kind][row], typed, none_yet if none_yet < 0 else None)
+            before = {kind: held[row, places] for kind, held in self.totals.items()}
+            for kind, values in _gone_on(before, now[row], today).items():
+                typed, none_yet = _KINDS[kind]
+                self.totals[kind][row, places] = values
+                columns[f"{stem}_{kind}"] = arrow(values, typed, none_yet if none_yet < 0 else None)
         return columns
+
+
+def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
+    """A counter's totals `before`, gone on by a reading `now` of `today`."""
+    rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
+    first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
+    return {
+        "raw": now,
+        "changes": before["changes"] + (rise != 0),
+        "changed_on": np.where(rise != 0, today, before["changed_on"]),
+        "nonzero_on": np.where(first_above, today, before["nonzero_on"]),
+        "max_rise": np.maximum(before["max_rise"], rise),
+    }
 
 
 def _sound(readings: pa.Table, component: str) -> bool:

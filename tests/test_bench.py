@@ -7,7 +7,7 @@ import pytest
 from benchmarks import curves, night, placement
 from benchmarks.bench import SCALE, Places, section
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     return Places(tmp_path, tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_placing_is_measured_beside_its_bound(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both amounts of room have a gap to the linear bound, and a row for each method."""
     monkeypatch.setattr(placement, "HIGHS_SECONDS", 1.0)
@@ -25,6 +26,7 @@ def test_placing_is_measured_beside_its_bound(places: Places, monkeypatch: pytes
     assert section(found).count("\n| ") == 1 + 2 * (len(placement.METHODS) + 2)
 
 
+@pytest.mark.heavy
 def test_a_night_tells_the_share_of_each_stage(places: Places) -> None:
     """From an empty folder: a fleet in copies, a champion, a night with orders or without, and what each stage took."""
     found = night.run(places)
@@ -34,6 +36,7 @@ def test_a_night_tells_the_share_of_each_stage(places: Places) -> None:
     assert found.peak_bytes["the night"] > 0
 
 
+@pytest.mark.heavy
 def test_curves_have_a_point_for_each_history_and_fleet(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two lengths of history and two fleets: a row for each and each kind of work, and a picture of the fleets."""
     monkeypatch.setattr(curves, "HISTORY_DAYS", (20, 40))

@@ -48,7 +48,6 @@ def read_csv(path: Path, columns: list[str], ingested_at: datetime | None) -> It
             pyarrow.csv.ConvertOptions(
                 column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
             ),
-            pa.system_memory_pool(),  # gives back at once what a day took
         )
     except pa.ArrowInvalid as error:
         raise NotPlain from error

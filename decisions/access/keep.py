@@ -100,7 +100,7 @@ def begin(con: Connection, person: Person, at: datetime, until: datetime) -> str
     }
     con.execute(insert(session), row)
     told = {"role": person.role.value, "token": person.token_id}
-    chain.append(con, at, [chain.Entry("logged_in", person.name, told)])
+    chain.append(con, at, [chain.Entry("logged_in", person.name, {**told, "by": person.name})])
     return cookie
 
 
@@ -108,7 +108,7 @@ def end(con: Connection, cookie: str, by: str, at: datetime) -> None:
     """End a session."""
     gone = con.execute(delete(session).where(session.c.cookie_sha256 == _sha256(cookie)))
     if gone.rowcount:
-        chain.append(con, at, [chain.Entry("logged_out", by, {})])
+        chain.append(con, at, [chain.Entry("logged_out", by, {"by": by})])
 
 
 def holder(con: Connection, cookie: str, at: datetime) -> Person | None:

@@ -124,13 +124,15 @@ def _about_the_same(study: Study, found: Found, leading: Found) -> bool:
     """Whether a factor is worth telling beside the leading one: another, of much the same affected parts."""
     if found.shared == leading.shared:
         return False
-    both = int((study.hit & study.mask(found.shared) & study.mask(leading.shared)).sum())
+    both = int((study.hit_mask(found.shared) & study.hit_mask(leading.shared)).sum())
     return both >= OVERLAP * min(found.group.hits, leading.group.hits)
 
 
 def _twice(study: Study, found: Found, other: Found) -> bool:
     """Whether two pairs are the same parts by other names."""
     if len(found.shared) == 1 or len(other.shared) == 1:
+        return False
+    if not np.array_equal(study.hit_mask(found.shared), study.hit_mask(other.shared)):
         return False
     return bool(np.array_equal(study.mask(found.shared), study.mask(other.shared)))
 

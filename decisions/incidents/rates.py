@@ -57,26 +57,40 @@ def tails(group: Group) -> Floats:
 
 def gain(group: Group) -> float:
     """How much likelier, as a logarithm, the hits are at their own rate ratio than if the group were like the rest."""
-    estimate = ratio(group)[0]
+    times = estimate(group)
     shares = _share(group, 1.0)
-    if estimate is None:
+    if times is None:
         return -float((group.events * np.log(shares, out=np.zeros(len(shares)), where=shares > 0)).sum())
-    whole = float((group.events * np.log1p(shares * (estimate - 1.0))).sum())
-    return group.hits * log(estimate) - whole if estimate > 0 else 0.0
+    whole = float((group.events * np.log1p(shares * (times - 1.0))).sum())
+    return group.hits * log(times) - whole if times > 0 else 0.0
+
+
+def estimate(group: Group) -> float | None:
+    """The rate ratio of group to rest; null where nothing bounds it from above."""
+    least, most = _extremes(group)
+    if group.hits <= least:
+        return 0.0
+    if group.hits >= most:
+        return None
+    return _solve(lambda theta: float((group.events * _share(group, theta)).sum()) - group.hits)
 
 
 def ratio(group: Group) -> tuple[float | None, float, float | None]:
     """The rate ratio of group to rest and its exact 95 % interval; null for what nothing bounds from above."""
-    most = int(group.events[group.inside > 0].sum())
-    least = int(group.events[(group.outside <= 0) & (group.inside > 0)].sum())
+    times, (least, _) = estimate(group), _extremes(group)
     if group.hits <= least:
         return 0.0, 0.0, None
     low = _solve(lambda theta: _at_least(group, theta) - TAIL)
-    if group.hits >= most:
+    if times is None:
         return None, low, None
-    estimate = _solve(lambda theta: float((group.events * _share(group, theta)).sum()) - group.hits)
     high = _solve(lambda theta: TAIL - (1.0 - _at_least(group, theta, more=1)))
-    return estimate, low, high
+    return times, low, high
+
+
+def _extremes(group: Group) -> tuple[int, int]:
+    """The fewest and the most hits that the group can have."""
+    inside = group.inside > 0
+    return int(group.events[(group.outside <= 0) & inside].sum()), int(group.events[inside].sum())
 
 
 def _share(group: Group, theta: float) -> Floats:

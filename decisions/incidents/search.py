@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from decisions.incidents.population import Floats, Ints
-from decisions.incidents.rates import Group, gain, ratio, tails
+from decisions.incidents.rates import Group, estimate, gain, tails
 from decisions.incidents.study import Factors, Study, summed
 from decisions.incidents.values import Shared
 from decisions.incidents.words import NAMES
@@ -99,7 +99,7 @@ def _family(study: Study, family: list[Factors], held: Ints, draws: _Draws, poli
     looked_at = sum(int(factors.usable.sum()) for factors in family)
     for shared, (p_least, scope, group) in best.items():
         adjusted = min(1.0, 2 * tests * p_least)
-        if adjusted <= policy.false_incident_share and (ratio(group)[0] or np.inf) >= policy.minimum_relative_risk:
+        if adjusted <= policy.false_incident_share and (estimate(group) or np.inf) >= policy.minimum_relative_risk:
             yield Found(shared, scope, group, p_least, adjusted, round(gain(group) - log(looked_at), 6))
 
 

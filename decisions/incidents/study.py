@@ -94,10 +94,22 @@ class Study:
 
     def mask(self, shared: Shared) -> Flags:
         """The stays that have all of it."""
-        inside = np.ones(len(self.population), dtype=np.bool_)
+        return self._having(shared, slice(None))
+
+    def hit_mask(self, shared: Shared) -> Flags:
+        """Of the stays that are hit, those that have all of it: far fewer to look at."""
+        return self._having(shared, self._hit_rows)
+
+    def _having(self, shared: Shared, rows: Ints | slice) -> Flags:
+        """Which of the rows have all of it."""
+        inside = np.ones(len(self.days[rows]), dtype=np.bool_)
         for name, value in shared:
-            inside &= self.columns[name][0] == self.place((name, value))
+            inside &= self.columns[name][0][rows] == self.place((name, value))
         return inside
+
+    @cached_property
+    def _hit_rows(self) -> Ints:
+        return np.flatnonzero(self.hit)
 
     def told(self, shared: Shared) -> Flags:
         """The stays of which it is known whether they have it."""

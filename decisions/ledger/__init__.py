@@ -251,6 +251,15 @@ class Ledger:
         with writing(self._engine) as con:
             orders.cancel(con, order_id, by, reason, at)
 
+    def call_back(self, order_id: str, by: str, reason: str, at: datetime) -> None:
+        """Write down who wants an order called back that the executor has, before it is asked.
+
+        Raises:
+            LedgerError: There is no such order.
+        """
+        with writing(self._engine) as con:
+            orders.call_back(con, order_id, by, reason, at)
+
     def start_vm(self, wish: Start) -> tuple[Start, bool]:
         """The wish to begin with a VM within its owner's window; tells and raises what `starts.ask` does."""
         with writing(self._engine) as con:

@@ -182,7 +182,15 @@ def cancel(con: Connection, order_id: str, by: str, reason: str, at: datetime) -
     if held.outbox_state in {"leased", "sent"}:
         msg = f"Order {order_id} is being handed over ({held.outbox_state}); only the executor can cancel it now."
         raise Refused(msg)
+    call_back(con, order_id, by, reason, at)
     give_up(con, order_id, OrderState.CANCELLED, at, f"{by}: {reason}")
+
+
+def call_back(con: Connection, order_id: str, by: str, reason: str, at: datetime) -> None:
+    """Write down who wants the order called back, and why; what comes of it is written when it is known."""
+    held = require(con, order_id)
+    body = {"by": by, "reason": reason, "host": held.host_id}
+    chain.append(con, at, [chain.Entry("call_back", order_id, body)])
 
 
 def retry(con: Connection, order_id: str, by: str, at: datetime) -> None:

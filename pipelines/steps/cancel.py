@@ -20,6 +20,7 @@ def cancel(settings: Settings, order_id: str, by: str, reason: str, now: datetim
     """
     with ledgers.opened(settings) as ledger:
         if ledger.order(order_id).state in UNDER_WAY:
+            ledger.call_back(order_id, by, reason, now)
             _ask_executor(settings, ledger, order_id, f"{by}: {reason}", now)
         else:
             ledger.cancel(order_id, by, reason, now)

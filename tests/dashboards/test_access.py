@@ -242,6 +242,8 @@ def test_logging_out_ends_the_session(night: Night) -> None:
         Browser(client).log_in(token(night))
         kept = client.cookies[cookies.SESSION]
         client.post("/logout", data={"csrf": cookies.csrf(kept)})
+        told = client.get("/v1/audit?person=maria").json()["entries"]
+        assert [each["kind"] for each in told] == ["logged_out", "logged_in"]
         client.cookies.set(cookies.SESSION, kept)
         assert "maria" not in client.get("/").text
 

@@ -144,6 +144,8 @@ def test_an_order_is_called_back_by_the_api(night: Night, client: TestClient, he
     ]
     assert [each.status_code for each in answers] == [201, 409]
     assert answers[0].json()["reason"] == "maria: owner asked"
+    (asked,) = (each for each in client.get("/v1/audit?person=maria").json()["entries"] if each["subject"] == order_id)
+    assert (asked["what"], asked["why"], asked["host_id"]) == ("Called the order back", "owner asked", "r09-01")
     assert client.post("/v1/orders/nope/cancellation", json={"reason": "x"}, headers=headers).status_code == 404
 
 

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from decisions.domain import Action, Answer, Autonomy, Breaker, OptOut, OrderState, Verdict, VmOutcome, VmPlan
+from decisions.ledger.notices import Notice, Severity
 from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, make_night, proposal
 from tests.dashboards.people import Browser, token
 from tests.dashboards.test_browser import PHONE, log_in, looking, served
@@ -78,7 +79,8 @@ def tell(home: Path) -> Night:
         ledger.snooze("id-evacuate", SCRIPT, SCRIPT, at)
         ledger.opt_out(OptOut("o1", "host", HOSTS[0], (Action.EVACUATE,), SCRIPT, SCRIPT, at, ENDS))
         ledger.stop(SCRIPT, SCRIPT, at)
-        ledger.notices.claim(SCRIPT, at, timedelta(minutes=5))
+        ledger.notices.hold([Notice("approval", Severity.PAGE, SCRIPT, SCRIPT, "/", ((SCRIPT, ""),))], bool, at)
+        ledger.notices.claim(SCRIPT, Severity, at, timedelta(minutes=5))
         ledger.notices.failed(SCRIPT, SCRIPT, NOW)
     return night
 

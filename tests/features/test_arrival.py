@@ -37,7 +37,7 @@ SEEN = {
     "drives": "select entity_id, model, capacity_bytes, first_seen_on from entity order by all",
 }
 
-"""What any question can come to see. A belief's changes after the belief was given up are seen by none: whether they are
+"""What any question can come to see. A belief's changes after it was given up are seen by none: whether they are
 kept depends on whether the late day came before or after them."""
 
 

@@ -48,6 +48,7 @@ def test_a_night_has_a_line_for_each_step() -> None:
             "decide": DECIDED,
             "dispatch": {"sent": 0, "refused": 0, "expired": 0, "dead": 0, "postponed": 2, "stopped_by": "ana"},
             "settle": {"orders": {"completed": 4}, "outcomes": {"moved": 9}, "why": {}},
+            "stage_seconds": {"ingest": 1.25, "score": 3.0},
         }
     )
     assert "1,200 rows from 1 files, 0 held already, 3 quarantined" in text
@@ -56,6 +57,7 @@ def test_a_night_has_a_line_for_each_step() -> None:
     assert "2 postponed" in text
     assert "the kill switch was thrown by ana" in text
     assert "orders: 4 completed; VMs: 9 moved; episodes closed: none" in text
+    assert "ingest 1.2 s, score 3.0 s" in text
 
 
 def test_an_evaluation_stands_side_by_side_with_intervals() -> None:
