@@ -153,6 +153,10 @@ the rates of drive models and the gauges besides. Peers read the daily rows from
 All must give the same bytes before a time counts; pandas' way is written apart from ours, as the tests' oracle is.
 Window functions run on the forty days and, once, on a hundredth of the drives.
 
+Most of the frame's time goes into its width: 213 columns, most of them differences to what held one of six windows
+ago. A plan that takes drives without a change in 90 days apart saved a fifth, with twice the statement; it is not used.
+The whole history fits into 1 GB of DuckDB's memory, and not into 400 MB: then it ends with DuckDB's own message.
+
 *What moves daily* is one pass over the days with the last 128 of each drive in a ring: rise and mean of each gauge over
 the windows. It is **not among the features**: in the long history the one gauge filled, power-on hours, grows by
 24 a day, because dates were rebuilt from it, so nothing can be learned from its rises; and forty days are too few to
