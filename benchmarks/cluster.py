@@ -139,7 +139,9 @@ def started(folder: Path, workers: int) -> Iterator[str]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    address, host = f"tcp://127.0.0.1:{port}", ["--host", "127.0.0.1", "--no-dashboard"]
+    # Without a dashboard there still is a server for health and metrics, on every interface unless told otherwise.
+    host = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    address = f"tcp://127.0.0.1:{port}"
     own = ["--nthreads", "1", "--memory-limit", "2GB"]
     commands = {"scheduler": ["scheduler", *host, "--port", str(port)]} | {
         name: ["worker", address, *host, *own, "--name", name, "--local-directory", str(folder / name)]
@@ -334,13 +336,14 @@ def _row(held: Contest, name: str, peaks: Mapping[str, int]) -> list[str]:
 def _text(said: str, held: Contest, ratios: Mapping[str, Spread]) -> str:
     rows = int(held.answer("two workers")["rows"])
     return f"""
-`foreshock bench cluster`. {said}. A year of weekly snapshots is drawn ({rows:,} rows), one booster of 100 rounds learns
-from them, and one day is scored with the reasons of the thousand riskiest drives: here with one thread and with two,
-and on a cluster whose two workers have a thread each, its scheduler and workers on the same machine. All three give the
-same rows, features and risks, to the bit, or no time counts.
+`foreshock bench cluster`. {said}.
+A year of weekly snapshots is drawn ({rows:,} rows), one booster of 100 rounds learns from them,
+and one day is scored with the reasons of the thousand riskiest drives: here with one thread and with two, and on a
+cluster whose two workers have a thread each, its scheduler and workers on the same machine. All three give the same
+rows, features and risks, to the bit, or no time counts.
 
 The cluster takes {ratios["dask_cpu"]} times the CPU seconds of one thread, its processes together. By the wall, on a
 machine that had other work, it was {ratios["dask_speedup"]} times as fast as one thread and
-{ratios["dask_speedup_two_threads"]} times as fast as two. It has the same two cores: what a cluster
-brings is room, not speed, as long as one machine is enough. To start it and to put the
+{ratios["dask_speedup_two_threads"]} times as fast as two. It has the same two cores, and a part costs its opening and
+planning for each question, however small it is: what a cluster brings is room, not speed. To start it and to put the
 telemetry into {PARTS} parts is not counted."""

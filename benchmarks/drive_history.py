@@ -110,7 +110,7 @@ def expanded(telemetry: Path, folder: Path, fraction: float = 1.0) -> list[Path]
 
 
 def simulated(folder: Path, drives: int, days: int) -> list[Path]:
-    """A made-up history in the same format: rare jumps of some counters, one drive in twenty fails."""
+    """A made-up history in the same format: rare jumps of some counters, one drive in five fails."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "simulated.parquet"
     if not file.exists():
@@ -122,11 +122,11 @@ def simulated(folder: Path, drives: int, days: int) -> list[Path]:
                 copy (
                     select date '2015-01-01' + day::integer as date, 'S' || drive as serial_number,
                            'SIM' || drive % 3 as model, 4000000000000 as capacity_bytes,
-                           (drive % 20 = 0 and day = $days - 1 - drive % 30)::integer as failure,
+                           (drive % 5 = 0 and day = drive * 37 % $days)::integer as failure,
                            100 + 24 * day as smart_9_raw, 20 + hash(day, drive) % 9 as smart_194_raw,
                            {", ".join(total.format(number) for number in (5, 187, 197))}
                     from range($drives) a(drive), range($days) b(day)
-                    where drive % 20 > 0 or day < $days - drive % 30
+                    where drive % 5 > 0 or day <= drive * 37 % $days
                     order by date, drive
                 ) to '{file}' (format parquet)""",  # noqa: S608 - our own file's name
                 {"drives": drives, "days": days},

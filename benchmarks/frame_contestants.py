@@ -237,7 +237,9 @@ def with_polars(folder: str) -> Job:
 
         def rows(back: int) -> "pl.Series":
             moved = asked.select(drive, "place", at=pl.col("last_day") - back).sort("at")
-            return moved.join_asof(held, left_on="at", right_on="day", by=drive).sort("place")["row"]
+            return moved.join_asof(held, left_on="at", right_on="day", by=drive, check_sortedness=False).sort("place")[
+                "row"
+            ]
 
         def at(name: str, where: "pl.Series") -> npt.NDArray[np.float64]:
             return np.asarray(days[name].gather(where).cast(pl.Float64).to_numpy())

@@ -3,17 +3,14 @@
 foreshock bench scoring
 """
 
-import logging
 from pathlib import Path
 
 from benchmarks.bench import Finding, Places
 from benchmarks.contest import Contestant, Job, contest, same
 from benchmarks.drive_history import History, expanded, history, last_day, opened, simulated
-from benchmarks.training_frame import histories
+from benchmarks.training_frame import SIZES, Sizes, histories
 from features import build
 from models import predictor, score, spec, train
-
-logger = logging.getLogger(__name__)
 
 TITLE = "A scoring day"
 HALF_YEAR_FILES = 2
@@ -22,9 +19,9 @@ _AT = "benchmarks.scoring_day"
 _FEATURES, _HALF, _ALL = "features, whole history", "features, half a year", "risks at five horizons, reasons of 1,000"
 
 
-def run(places: Places) -> Finding:
+def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     """What a night's scoring costs, and whether it grows with the history held."""
-    whole, half, model = _prepared(places)
+    whole, half, model = _prepared(places, sizes)
     found = contest(
         [
             Contestant(_FEATURES, f"{_AT}:features", (str(whole.folder),)),
@@ -68,16 +65,14 @@ def everything(folder: str, model: str) -> Job:
     return lambda: {"drives": score.score(con, "disk", judge, day).num_rows}
 
 
-def _prepared(places: Places) -> tuple[History, History, Path]:
+def _prepared(places: Places, sizes: Sizes) -> tuple[History, History, Path]:
     """The whole history, its last half year, and a model trained on a tenth of it."""
-    work, disk = places.scratch("frame"), places.telemetry / "disk"
-    if disk.exists():
-        _, tenth, whole = histories(places)
+    work, held = places.scratch("frame"), histories(places, sizes)
+    whole, tenth = held.whole, held.tenth
+    if held.real:
         newest = expanded(places.telemetry, work / "whole-files")[-HALF_YEAR_FILES:]
     else:
-        logger.warning("there is no %s: the histories are simulated", disk)
-        _, tenth, whole = histories(places)
-        newest = simulated(work / "simulated-800", 4_000, 800)
+        newest = simulated(work / "simulated-files", sizes.drives, sizes.days)
     half = history(work / f"half-of-{whole.folder.name}", newest)
     model = work / f"model-of-{tenth.folder.name}"
     if not model.with_suffix(".json").exists():

@@ -31,14 +31,18 @@ def facts(engine: EngineSettings, con: "duckdb.DuckDBPyConnection", component: s
     """
     from models.facts import Here
 
-    if engine.kind == "local":
-        yield Here(con)
-    elif not has_readings(component):
-        logger.info("%s looks at the entities around each, so it is computed on this machine", component)
-        yield Here(con)
-    else:
+    if divided(engine, component):
         with _cluster(engine, con, component) as there:
             yield there
+        return
+    if engine.kind != "local":
+        logger.info("%s looks at the entities around each, so it is computed on this machine", component)
+    yield Here(con)
+
+
+def divided(engine: EngineSettings, component: str) -> bool:
+    """Whether a component's rows are on the cluster, in parts."""
+    return engine.kind != "local" and has_readings(component)
 
 
 def reach(engine: EngineSettings) -> "Reached":

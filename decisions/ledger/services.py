@@ -83,9 +83,9 @@ def services(
         fates = _fates(con, [row.order_id for row in rows])
         wishes = asked(con, [row.order_id for row in rows if row.action == Action.SELF_SERVICE])
         for row in rows:
-            for one in _of_order(row, fates, wishes):
+            for one in _of_order(row, vms, fates, wishes):
                 passed = after is not None and row.order_id == after.order_id and one.vm_id <= after.vm_id
-                if not passed and (vms is None or one.vm_id in vms):
+                if not passed:
                     yield one
         seen = Cursor(rows[-1].requested_at, rows[-1].order_id, "")
 
@@ -120,9 +120,13 @@ def _fates(con: Connection, order_ids: list[str]) -> dict[tuple[str, str], Row[A
 
 
 def _of_order(
-    row: Row[Any], fates: dict[tuple[str, str], Row[Any]], wishes: dict[tuple[str, str], Start]
+    row: Row[Any],
+    vms: Collection[str] | None,
+    fates: dict[tuple[str, str], Row[Any]],
+    wishes: dict[tuple[str, str], Start],
 ) -> Iterator[VmService]:
-    for plan in sorted(json.loads(row.body)["vms"], key=lambda each: str(each["vm_id"])):
+    wanted = (plan for plan in json.loads(row.body)["vms"] if vms is None or plan["vm_id"] in vms)
+    for plan in sorted(wanted, key=lambda each: str(each["vm_id"])):
         fate = fates.get((row.order_id, plan["vm_id"]))
         deadline = plan.get("deadline")
         yield VmService(

@@ -9,6 +9,7 @@ The same rows on as many workers, named alike, give the same text: part number p
 
 import logging
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -112,7 +113,9 @@ def _once(
         columns.append(da.concatenate(blocks))
     values, failed, weight = columns
     model = DaskLGBMRegressor(client=cast("Client", watched), time_out=CONNECT_MINUTES, **parameters)
-    model.fit(values, failed, sample_weight=weight, feature_name=list(names))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Parameter n_jobs will be ignored")  # of its own making
+        model.fit(values, failed, sample_weight=weight, feature_name=list(names))
     return _ADDRESSES.sub("", model.booster_.model_to_string())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import ModelError, UsageError
 from pipelines.clock import is_simulated, moment
-from pipelines.engine import facts
+from pipelines.engine import divided, facts
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 
@@ -69,9 +69,9 @@ def train(
     from models.tune import tune as search
 
     started = time.monotonic()
-    if tune and settings.engine.kind != "local":
+    if tune and divided(settings.engine, component):
         msg = (
-            "cannot tune on a cluster: the search holds all its rows on one machine. Tune there, with "
+            "cannot tune on a cluster: the search holds all its rows on one machine. Tune with "
             'engine.kind = "local", or train without --tune'
         )
         raise UsageError(msg)

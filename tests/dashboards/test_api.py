@@ -43,8 +43,9 @@ def test_a_cursor_stays_with_its_cycle(night: Night) -> None:
     assert newest["proposals"] == []
 
 
-def test_all_cycles_are_asked_at_once(night: Night) -> None:
+def test_all_cycles_are_asked_at_once(night_on_each: Night) -> None:
     """Whatever cycle made it, what waits for a person is listed, the newest first, and paged without a gap."""
+    night = night_on_each
     later = ASOF + timedelta(hours=6)
     (held,) = (each for each in verdict().proposals if each.host_id == "r12-08")
     fresh = [replace(held, proposal_id=f"id-{n}", asof_at=later, incident_id=None) for n in range(3)]
