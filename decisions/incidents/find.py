@@ -26,6 +26,9 @@ from decisions.incidents.study import Study, split
 from decisions.incidents.values import Factor, Incident, Shared, Stance
 from decisions.sections import Incidents
 
+Stood = tuple[Stance, float | None, float | None]
+"""How a factor stands to the leading one, its p with that held fixed, and the other way round."""
+
 NAMESPACE: Final = UUID("0f0a4a86-9c0b-5e53-9f0a-3d1f5d6f7b21")
 SHOWN_FACTORS: Final = 6
 OVERLAP: Final = 0.5
@@ -80,7 +83,7 @@ def _incident(study: Study, leading: Found, candidates: list[Found], held: Ints,
     components = _components(study, leading, held)
     about = inside & np.isin(population.component, components)
     hit = about & ~np.isnat(population.event_at)
-    first = _factor(study, leading, leading, held)
+    first = _factor(study, leading, leading, (Stance.LEADING, None, None))
     factors = (first, *_others(study, leading, candidates, held))
     again = next((each for each in earlier if each.leading.shared == leading.shared), None)
     began = again.first_at if again else _onset(study, leading)
@@ -108,16 +111,17 @@ def _incident(study: Study, leading: Found, candidates: list[Found], held: Ints,
 
 def _others(study: Study, leading: Found, candidates: list[Found], held: Ints) -> list[Factor]:
     """The factors told beside the leading one, what it explains last; a pair that narrows it only if it does not."""
-    told: list[Factor] = []
+    told: list[tuple[Found, Stood]] = []
     seen = [leading]
     for each in candidates:
         if not _about_the_same(study, each, leading) or any(_twice(study, each, other) for other in seen):
             continue
-        factor = _factor(study, each, leading, held)
-        if factor.stance is not Stance.EXPLAINED or not set(each.shared) > set(leading.shared):
-            told.append(factor)
+        stood = _stance(study, each, leading, held)
+        if stood[0] is not Stance.EXPLAINED or not set(each.shared) > set(leading.shared):
+            told.append((each, stood))
             seen.append(each)
-    return sorted(told, key=lambda factor: factor.stance is Stance.EXPLAINED)[: SHOWN_FACTORS - 1]
+    shown = sorted(told, key=lambda one: one[1][0] is Stance.EXPLAINED)[: SHOWN_FACTORS - 1]
+    return [_factor(study, each, leading, stood) for each, stood in shown]
 
 
 def _about_the_same(study: Study, found: Found, leading: Found) -> bool:
@@ -166,8 +170,8 @@ def _components(study: Study, found: Found, held: Ints) -> tuple[str, ...]:
     return tuple(kind for kind, group in groups.items() if group.hits > group.expected)
 
 
-def _factor(study: Study, found: Found, leading: Found, held: Ints) -> Factor:
-    """A factor with its evidence, beside the leading one."""
+def _factor(study: Study, found: Found, leading: Found, stood: Stood) -> Factor:
+    """A factor with its evidence, as it stands to the leading one."""
     population = study.population
     among = study.scoped(found.scope) & study.told(found.shared)
     inside = study.mask(found.shared) & among
@@ -179,7 +183,7 @@ def _factor(study: Study, found: Found, leading: Found, held: Ints) -> Factor:
         study.parts(among & ~inside),
     )
     risk, low, high = ratio(found.group)
-    stance, p_given, leading_p = _stance(study, found, leading, held)
+    stance, p_given, leading_p = stood
     named = words.named(found.shared)
     told = (
         ""
@@ -208,10 +212,8 @@ def _factor(study: Study, found: Found, leading: Found, held: Ints) -> Factor:
     )
 
 
-def _stance(study: Study, found: Found, leading: Found, held: Ints) -> tuple[Stance, float | None, float | None]:
-    """How a factor stands to the leading one, its p with that held fixed, and the other way round."""
-    if found is leading:
-        return Stance.LEADING, None, None
+def _stance(study: Study, found: Found, leading: Found, held: Ints) -> Stood:
+    """How another factor stands to the leading one."""
     among = study.scoped(leading.scope) & study.told(found.shared) & study.told(leading.shared)
     given = p_value(study.group(found.shared, split(held, study.mask(leading.shared)), among))
     turned = p_value(study.group(leading.shared, split(held, study.mask(found.shared)), among))

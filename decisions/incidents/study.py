@@ -172,5 +172,6 @@ def _until_first(population: Population, first: Flags) -> Floats:
 
 def split(held: Ints, inside: Flags) -> Ints:
     """Strata in which what is inside stands apart."""
-    finer: Ints = np.unique(held * 2 + inside, return_inverse=True)[1]
-    return finer
+    cells = held * 2 + inside
+    finer: Ints = np.cumsum(np.bincount(cells) > 0) - 1
+    return finer[cells]
