@@ -18,6 +18,8 @@ from decisions.incidents.population import Floats, Ints
 
 TAIL: Final = 0.025
 """Outside either end of a 95 % interval."""
+NEGLIGIBLE: Final = 1e-250
+"""Chances below this are left out of sums, in which they do not change a digit."""
 _LOG_RATIOS: Final = (-12.0, 12.0)
 
 
@@ -46,12 +48,10 @@ def p_value(group: Group) -> float:
 
 def tails(group: Group) -> Floats:
     """The chances of at least 0, 1, ... events in the group if it is like the rest, up to all there are."""
-    shares = _share(group, 1.0)
-    mass: Floats = np.ones(1)
-    for count, share in zip(group.events.tolist(), shares.tolist(), strict=True):
-        if count:
-            mass = np.convolve(mass, _mass(count, share))
-    chances: Floats = np.minimum(1.0, np.cumsum(mass[::-1])[::-1])
+    first, mass = _total(group.events, _share(group, 1.0))
+    chances: Floats = np.zeros(int(group.events.sum()) + 1)
+    chances[first : first + len(mass)] = np.minimum(1.0, np.cumsum(mass[::-1])[::-1])
+    chances[:first] = chances[first]
     return chances
 
 
@@ -111,10 +111,25 @@ def _at_least(group: Group, theta: float, more: int = 0) -> float:
     events, shares = group.events[open_], shares[open_]
     if len(events) <= 1:
         return float(bdtrc(hits - 1, int(events[0]), float(shares[0]))) if len(events) else 0.0
-    mass: Floats = np.ones(1)
+    first, mass = _total(events, shares)
+    return min(1.0, float(mass[max(0, hits - first) :].sum()))
+
+
+def _total(events: Ints, shares: Floats) -> tuple[int, Floats]:
+    """The chances of so many events in all, from a first number on; beyond either end none is above `NEGLIGIBLE`."""
+    first, mass = 0, np.ones(1)
     for count, share in zip(events.tolist(), shares.tolist(), strict=True):
-        mass = np.convolve(mass, _mass(count, share))
-    return min(1.0, float(mass[hits:].sum()))
+        if count:
+            begins, chances = _told(_mass(count, share))
+            skipped, mass = _told(np.convolve(mass, chances))
+            first += begins + skipped
+    return first, mass
+
+
+def _told(mass: Floats) -> tuple[int, Floats]:
+    """Where the chances above `NEGLIGIBLE` begin, and they alone."""
+    told = np.flatnonzero(mass > NEGLIGIBLE)
+    return int(told[0]), mass[told[0] : told[-1] + 1]
 
 
 def _mass(count: int, share: float) -> Floats:

@@ -7,7 +7,7 @@ where nothing is shared (Westfall and Young, Resampling-Based Multiple Testing, 
 half each of the chance that anything at all is named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import log
@@ -48,11 +48,10 @@ class Found:
 
 @dataclass(frozen=True)
 class _Draws:
-    """The failures as they fell and, row by row, as they might have: each row's stays, in columns by kind of part."""
+    """The failures as they fell and, row by row, as they might have."""
 
-    stays: Ints
-    kinds: Ints
-    """Each column's kind."""
+    stays: Mapping[int, Ints]
+    """Each row's stays, by kind of part."""
 
 
 def telling(study: Study, held: Ints, policy: Incidents) -> list[Found]:
@@ -83,7 +82,8 @@ def _draws(study: Study, held: Ints) -> _Draws:
         drawn = np.searchsorted(ends, dice.random((DRAWS, len(fell))) * ends[-1], side="right")
         stays.append(np.vstack([fell, inside[np.minimum(drawn, len(inside) - 1)]]))
         kinds.append(np.full(len(fell), study.components[inside[0]]))
-    return _Draws(np.hstack(stays), np.concatenate(kinds))
+    every, kind_of = np.hstack(stays), np.concatenate(kinds)
+    return _Draws({kind: every[:, kind_of == kind] for kind in np.unique(kind_of).tolist()})
 
 
 def _family(study: Study, family: list[Factors], held: Ints, draws: _Draws, policy: Incidents) -> Iterator[Found]:
@@ -120,7 +120,7 @@ def _tested(
     events = np.bincount(held[told & study.hit], minlength=strata)
     kind_of = np.zeros(strata, dtype=np.int64)
     kind_of[held] = study.components
-    by_kind = {kind: _hits(factors, draws, kind) for kind in np.unique(draws.kinds).tolist()}
+    by_kind = {kind: _hits(factors, draws, kind) for kind in draws.stays}
     together: Ints = np.sum(list(by_kind.values()), axis=0)
     scopes = {-1: together} | (by_kind if len(by_kind) > 1 else {})
     for scope, hits in scopes.items():
@@ -137,8 +137,7 @@ def _tested(
 
 def _hits(factors: Factors, draws: _Draws, kind: int) -> Ints:
     """By row of the draws and factor, how many failures of that kind of part fell into it."""
-    count = len(factors.values)
-    codes = factors.codes[draws.stays[:, draws.kinds == kind]]
-    rows, columns = np.nonzero(codes >= 0)
-    hits: Ints = np.bincount(rows * count + codes[rows, columns], minlength=len(codes) * count)
-    return hits.reshape(len(codes), count)
+    count, codes = len(factors.values), factors.codes + 1
+    rows = [np.bincount(codes[stays], minlength=count + 1)[1:] for stays in draws.stays[kind]]
+    hits: Ints = np.array(rows).reshape(len(rows), count)
+    return hits
