@@ -254,7 +254,7 @@ def load_order(body: str, not_before: datetime) -> Order:
     return replace(_order(body), not_before=not_before)
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=8_192)
 def _order(body: str) -> Order:
     """Orders under way are read again for each that is handed over."""
     return _orders().validate_json(body)
