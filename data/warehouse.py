@@ -27,6 +27,7 @@ from data.migrations import migrate
 logger = logging.getLogger(__name__)
 
 FILE: Final = "warehouse.duckdb"
+_BINARY: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 PUBLISHED: Final = "published.duckdb"
 SNAPSHOTS: Final = "snapshots"
 _LOCK_POLL_SECONDS: Final = 0.2
@@ -163,6 +164,13 @@ def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] 
     relation = con.sql(query, params=values) if values else con.sql(query)
     table: pa.Table = relation.to_arrow_table()
     return table
+
+
+def memory_bytes(con: duckdb.DuckDBPyConnection) -> int:
+    """How much memory all questions to what the connection has open may use together."""
+    ((text,),) = con.execute("select current_setting('memory_limit')").fetchall()
+    number, unit = str(text).split()
+    return int(float(number) * 1024 ** _BINARY.index(unit))
 
 
 @contextmanager

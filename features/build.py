@@ -18,7 +18,7 @@ from data.catalog import catalog, has_readings
 from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
-from data.warehouse import arrow, empty
+from data.warehouse import arrow, empty, memory_bytes
 
 WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
 PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")
@@ -50,8 +50,8 @@ TOLD_DAYS: Final = 3
 SHORT_HISTORY_DAYS: Final = 7
 """A risk is unknown until an entity has been watched this long."""
 
-ROWS_AT_ONCE: Final = 262_144
-"""Features are made for about so many rows at a time, which bounds what is held besides the answer."""
+ROW_BYTES: Final = 16_384
+"""What making the features of one row may take of DuckDB's memory: with more rows than fit, they are made in parts."""
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _KEYS: Final = ("entity_key", "asof_at")
@@ -170,7 +170,8 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     if has_readings(component):
         _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
     ordered = rows.sort_by([(key, "ascending") for key in reversed(_KEYS)])
-    parts = [_features(con, component, part) for part in _parts(ordered)]
+    most = max(1, memory_bytes(con) // ROW_BYTES)
+    parts = [_features(con, component, part) for part in _parts(ordered, most)]
     features = pa.concat_tables(parts)
     for name in features.column_names:
         if name not in _KEYS:
@@ -178,14 +179,14 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     return ordered
 
 
-def _parts(rows: pa.Table) -> list[pa.Table]:
-    """Ordered rows in parts of about `ROWS_AT_ONCE`, cut between moments, since some features cost by moment."""
+def _parts(rows: pa.Table, most: int) -> list[pa.Table]:
+    """Ordered rows in parts of at most so many, cut between moments if possible, since some features cost by moment."""
     moments = rows["asof_at"].to_numpy()
-    firsts = np.flatnonzero(np.r_[True, moments[1:] != moments[:-1]]) if rows.num_rows else np.zeros(1, np.int64)
+    firsts = np.flatnonzero(moments[1:] != moments[:-1]) + 1
     cuts = [0]
-    for first, after in pairwise([*firsts.tolist(), rows.num_rows]):
-        if after - cuts[-1] > ROWS_AT_ONCE and first > cuts[-1]:
-            cuts.append(first)
+    while rows.num_rows - cuts[-1] > most:
+        within = firsts[(firsts > cuts[-1]) & (firsts <= cuts[-1] + most)]
+        cuts.append(int(within[-1]) if within.size else cuts[-1] + most)
     return [rows.slice(begin, end - begin) for begin, end in pairwise([*cuts, rows.num_rows])]
 
 

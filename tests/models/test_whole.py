@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
+from data.warehouse import memory_bytes, read
 from features import build
 from models import evaluate, score, spec, train
 from models.baselines import PEERS
@@ -103,6 +103,15 @@ def test_a_fleet_scored_a_few_at_a_time_has_the_same_risks_and_reasons(
     whole = score.score(con, "disk", fitted.predictor, day, top_reasons=20)
     monkeypatch.setattr(score, "AT_ONCE", 37)
     assert score.score(con, "disk", fitted.predictor, day, top_reasons=20).equals(whole)
+
+
+def test_features_made_in_parts_are_the_same(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where little memory is allowed, few rows are made at a time, even fewer than one moment has."""
+    rows = build.spine(con, "disk", [DAY_ZERO + timedelta(days=day) for day in (50, 57, 64)])
+    whole = build.frame(con, "disk", rows)
+    for most in (150, 500):
+        monkeypatch.setattr(build, "ROW_BYTES", memory_bytes(con) // most)
+        assert build.frame(con, "disk", rows).equals(whole)
 
 
 def test_a_young_drive_is_unknown(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:
