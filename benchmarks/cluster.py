@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.bench import Finding, Places
 from benchmarks.contest import Answer, Contest, Contestant, Spread, contest, same, spread
+from data.snapshots import read
 from data.sources import backblaze
-from data.warehouse import Warehouse, read
+from data.warehouse import Warehouse
 from features.build import feature_names
 from models import spec
 from models.calibrate import BetaMap, Calibration

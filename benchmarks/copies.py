@@ -19,7 +19,8 @@ import duckdb
 from data.contracts import INVENTORY
 from data.simulator.fleet import FleetSpec
 from data.simulator.world import World
-from data.warehouse import PUBLISHED, Warehouse, arrow
+from data.snapshots import PUBLISHED, arrow
+from data.warehouse import Warehouse
 from models import registry
 from models.predictor import Predictor
 from pipelines.clock import end_of

@@ -195,7 +195,7 @@ def _aside(home: Path) -> Settings:
 
 def features(home: str, _file: str, until: str) -> Job:
     """The features of the last day held."""
-    from data.warehouse import read
+    from data.snapshots import read
     from features import build
 
     asked = date.fromisoformat(until) - timedelta(days=1)

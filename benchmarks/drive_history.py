@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.catalog import catalog
+from data.snapshots import PUBLISHED, empty, read
 from data.sources import backblaze
-from data.warehouse import PUBLISHED, Warehouse, empty, read
+from data.warehouse import Warehouse
 from features import build
 from models import spec
 from models.windows import end_of

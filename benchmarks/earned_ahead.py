@@ -8,7 +8,7 @@ Nothing is registered. Prints each band with its 95 % prediction interval, and i
 import sys
 from datetime import date, timedelta
 
-from data.warehouse import read
+from data.snapshots import read
 from models import spec
 from models.calibrate import clopper_pearson
 from models.evaluate import asked_days

@@ -31,7 +31,8 @@ from data.simulator.parts import of_component, texts
 from data.simulator.plants import Plant, members
 from data.simulator.topology import stream
 from data.simulator.truth import failures
-from data.warehouse import RISK_COLUMNS, Warehouse, arrow
+from data.snapshots import arrow
+from data.warehouse import RISK_COLUMNS, Warehouse
 from decisions.incidents.find import find
 from decisions.incidents.values import Incident, Shared
 from decisions.policy import Policy, load

@@ -184,7 +184,7 @@ def scoring(home: str, on: str, memory_limit: str) -> Job:
 
 def _size(home: Path) -> Mapping[str, int]:
     """How large the fleet is."""
-    from data.warehouse import read
+    from data.snapshots import read
 
     asked = {
         "entities": "select count(*) from entity_host where valid_until is null",

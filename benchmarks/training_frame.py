@@ -11,7 +11,7 @@ from datetime import date
 from benchmarks.bench import Finding, Places
 from benchmarks.contest import Contest, Contestant, Spread, contest, same
 from benchmarks.drive_history import History, expanded, history, simulated
-from data.warehouse import PUBLISHED
+from data.snapshots import PUBLISHED
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-from data.warehouse import read
+from data.snapshots import read
 from models import spec, train
 from models.baselines import PEERS
 from models.evaluate import Report, evaluate

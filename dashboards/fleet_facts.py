@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dashboards.fleet_view import FleetReader
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.breakers import Scope
 
 QUIET_DAYS = 7

@@ -12,7 +12,7 @@ import duckdb
 from dashboards.answers import Known
 from dashboards.window import NAMES_MOST, Pane, Window
 from data.errors import WarehouseError
-from data.warehouse import arrow
+from data.snapshots import arrow
 from pipelines.clock import end_of, is_simulated, last_day
 
 K = TypeVar("K", bound=Hashable)

@@ -12,7 +12,7 @@ from dashboards.charts import Chart, Series
 from dashboards.evidence import DAYS, Exhibit, exhibit, risk_chart
 from dashboards.queue import Look
 from dashboards.timeline import Moment
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.domain import EntityRisk
 from decisions.ledger import story
 from pipelines import situation

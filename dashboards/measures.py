@@ -11,7 +11,7 @@ from typing import Any, Final
 from dashboards.fleet_view import FleetReader
 from dashboards.ledger_view import Reader
 from dashboards.queue import Look
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.breakers import LOOK_FOR
 from decisions.ledger import counts, queries
 from decisions.ledger.values import Cycle, Standing

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dashboards.fleet_view import FleetReader
 from data.catalog import catalog, has_readings
-from data.warehouse import arrow
+from data.snapshots import arrow
 from features.build import RULE
 from features.wording import counted
 from pipelines.clock import end_of

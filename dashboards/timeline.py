@@ -7,7 +7,7 @@ from typing import Final
 
 from dashboards import words
 from dashboards.queue import Look
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.domain import OrderState
 from decisions.ledger.story import Story
 from decisions.ledger.values import ListedOptOut, Standing

@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from dashboards.answers import Answers, Known
-from data.warehouse import cursor, open_snapshot, published
+from data.snapshots import cursor, open_snapshot, published
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import duckdb
 
 from data.errors import WarehouseError
-from data.warehouse import arrow
+from data.snapshots import arrow
 
 Severity = Literal["error", "warning"]
 _EXAMPLES = 3

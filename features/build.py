@@ -18,7 +18,7 @@ from data.catalog import catalog, has_readings
 from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
-from data.warehouse import arrow, empty, memory_bytes
+from data.snapshots import arrow, empty, memory_bytes
 
 WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
 PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")

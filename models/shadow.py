@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from data.warehouse import arrow
+from data.snapshots import arrow
 from features import build
 from models import examples
 from models.gates import Gate

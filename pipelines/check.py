@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import ForeshockError, RegistryError
-from data.warehouse import PUBLISHED
+from data.snapshots import PUBLISHED
 from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path

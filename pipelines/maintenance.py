@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from data.errors import UsageError
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.domain import UNDER_WAY, Action, OrderState
 from decisions.ledger.services import Ask as Ask
 from decisions.ledger.services import Cursor, VmService

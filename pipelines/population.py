@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.contracts import COMPONENTS, HORIZON_DAYS
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.incidents.population import Population, Words
 from decisions.incidents.words import NAMES
 from decisions.policy import Policy

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from data.contracts import HORIZON_DAYS
-from data.warehouse import arrow
+from data.snapshots import arrow
 from decisions.domain import EntityRisk, Factor, Host, Vm
 from decisions.rest import Residents, Summary
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from data.warehouse import read
+from data.snapshots import read
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:

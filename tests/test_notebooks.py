@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from data.simulator.fleet import FleetSpec
-from data.warehouse import read
+from data.snapshots import read
 from models import registry, spec, train
 from pipelines.clock import end_of
 from pipelines.settings import Settings

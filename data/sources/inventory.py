@@ -15,7 +15,8 @@ import pyarrow as pa
 from data.contracts import HOST_STATES, INVENTORY, UNTOLD
 from data.errors import InputError
 from data.readings import Absorbed
-from data.warehouse import Warehouse, arrow
+from data.snapshots import arrow
+from data.warehouse import Warehouse
 
 _READERS = {".parquet": "read_parquet", ".json": "read_json_auto", ".jsonl": "read_json_auto"}
 

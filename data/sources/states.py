@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from data.contracts import EVENTS
-from data.warehouse import Warehouse, arrow
+from data.snapshots import arrow
+from data.warehouse import Warehouse
 
 Arrival = Literal["published", "now"]
 _STATES: Final = pa.schema(

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from data.warehouse import read
+from data.snapshots import read
 from models.baselines import RULE
 from models.evaluate import evaluate
 from models.later import last_day, later

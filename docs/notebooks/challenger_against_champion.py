@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from data.warehouse import read
+from data.snapshots import read
 from models.compare import compare
 from models.later import last_day, later, learned
 from pipelines.settings import load

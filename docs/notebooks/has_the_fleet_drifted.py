@@ -15,7 +15,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from data.warehouse import arrow, read
+from data.snapshots import arrow, read
 from models.drift import drift
 from models.later import last_day
 from pipelines.settings import load

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image
 
-from data.warehouse import read
+from data.snapshots import read
 from models import plots
 from models.kept import kept
 from models.later import asked, last_day, later

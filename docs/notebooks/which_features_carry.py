@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from data.warehouse import read
+from data.snapshots import read
 from models.later import asked, last_day, later
 from models.reliance import lost_without, pieces
 from pipelines.settings import load

@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pyarrow.compute as pc
 
-from data.warehouse import read
+from data.snapshots import read
 from features.build import frame, spine
 from features.wording import reason
 from models.examples import doubles

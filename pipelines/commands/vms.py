@@ -28,7 +28,7 @@ def vms(
         common: See every command.
     """
     from data.errors import UsageError
-    from data.warehouse import PUBLISHED
+    from data.snapshots import PUBLISHED
     from pipelines import maintenance
     from pipelines.cycle import now_of
     from pipelines.ledgers import copied

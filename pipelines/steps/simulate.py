@@ -16,7 +16,7 @@ from data.simulator.overlay import overlay as lay
 from data.simulator.telemetry import write
 from data.simulator.truth import failures
 from data.simulator.world import World
-from data.warehouse import PUBLISHED
+from data.snapshots import PUBLISHED
 from pipelines.executors.opened import world_path
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot

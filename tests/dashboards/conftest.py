@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
 from data.contracts import ENTITIES, HOSTS, VMS
-from data.warehouse import PUBLISHED, Warehouse
+from data.snapshots import PUBLISHED
+from data.warehouse import Warehouse
 from decisions.domain import (
     Action,
     Answer,

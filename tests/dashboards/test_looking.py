@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
 from data.contracts import DRIFT, FAILURES
-from data.warehouse import PUBLISHED, Warehouse
+from data.snapshots import PUBLISHED
+from data.warehouse import Warehouse
 from decisions.domain import Action, OptOut, OrderState
 from pipelines.cli import main
 from pipelines.clock import end_of

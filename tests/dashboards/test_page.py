@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from dashboards.ledger_view import LedgerView
 from dashboards.pages import day_of
-from data.warehouse import PUBLISHED, Warehouse
+from data.snapshots import PUBLISHED
+from data.warehouse import Warehouse
 from decisions.domain import Autonomy, Verdict
 from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, verdict
 

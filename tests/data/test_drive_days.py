@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.frontier import NotPlain
+from data.snapshots import empty
 from data.sources import backblaze, drive_days
-from data.warehouse import Warehouse, empty
+from data.warehouse import Warehouse
 
 COLUMNS = (
     "date,serial_number,model,capacity_bytes,failure,smart_1_raw,smart_5_raw,smart_9_raw,smart_194_raw,smart_197_raw,"

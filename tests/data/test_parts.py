@@ -12,7 +12,7 @@ from drives import START, Reading, put
 from data import parts
 from data.errors import EngineError, UsageError
 from data.parts import KEPT_HOURS, Manifest, Store, export, opened, tables
-from data.warehouse import empty
+from data.snapshots import empty
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PARTS = 3

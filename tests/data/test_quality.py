@@ -8,7 +8,8 @@ from drives import START, Reading, put
 from facts import DAY, entities, hosts, vms
 
 from data.quality import check
-from data.warehouse import Warehouse, empty
+from data.snapshots import empty
+from data.warehouse import Warehouse
 
 BREAK = {
     "reading_twice": "insert into disk_day select * from disk_day limit 1",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.quality import check
-from data.warehouse import empty
+from data.snapshots import empty
 
 CHANGES = """
     select entity_id, disk_change.* exclude (entity_key, version) from disk_change join entity using (entity_key)

@@ -13,7 +13,8 @@ from facts import DAY, entities, events, failures, hosts, vms
 
 from data.contracts import EVENTS
 from data.errors import InputError, MigrationError, WarehouseBusy, WarehouseError
-from data.warehouse import Warehouse, read
+from data.snapshots import read
+from data.warehouse import Warehouse
 
 
 def test_reading_before_anything_is_published_says_what_to_do(home: Path) -> None:

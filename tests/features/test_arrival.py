@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.quality import check
+from data.snapshots import empty
 from data.sources import backblaze
-from data.warehouse import Warehouse, empty
+from data.warehouse import Warehouse
 from features.build import frame, spine
 
 HEADER = (

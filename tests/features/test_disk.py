@@ -9,7 +9,7 @@ import pytest
 from drives import START, Reading, histories, put
 from hypothesis import given, settings
 
-from data.warehouse import empty
+from data.snapshots import empty
 from features.build import WINDOW_DAYS, added, feature_names, fleet, frame, labels, spine, sql
 
 GRACE = timedelta(hours=12)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.contracts import EVENTS, FAILURES, STAYS
-from data.warehouse import Warehouse, empty
+from data.snapshots import empty
+from data.warehouse import Warehouse
 from features import build
 
 START = datetime(2004, 1, 1, tzinfo=UTC)

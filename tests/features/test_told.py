@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from drives import Reading, put
 
-from data.warehouse import empty
+from data.snapshots import empty
 from features import build
 
 START = datetime(2020, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from distributed import Client
 
 from benchmarks.cluster import started
 from data.errors import EngineError
-from data.warehouse import read
+from data.snapshots import read
 from models import learning, spec, train
 from models.cluster import training
 from models.cluster.connection import connected, reach

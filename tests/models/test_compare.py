@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.errors import ModelError, UsageError
-from data.warehouse import read
+from data.snapshots import read
 from models import compare, train
 from models.measure import Outcomes, Settings, paired_differences
 from models.predictor import Predictor

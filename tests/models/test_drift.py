@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import UsageError
-from data.warehouse import read
+from data.snapshots import read
 from models import train
 from models.drift import drift, psi, psi_of_kinds
 from models.predictor import Predictor

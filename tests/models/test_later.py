@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.errors import ModelError
-from data.warehouse import empty, read
+from data.snapshots import empty, read
 from models import spec
 from models.later import Asked, Later, ask, asked, last_day, later, learned
 from models.measure import Settings

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.simulator.fleet import FleetSpec
-from data.warehouse import read
+from data.snapshots import read
 from models import spec, train
 from models.precursors import ALL, named, names
 from models.predictor import Factor

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.errors import ModelError, UsageError
-from data.warehouse import memory_bytes, read
+from data.snapshots import memory_bytes, read
 from features import build
 from models import evaluate, score, spec, train
 from models.baselines import PEERS

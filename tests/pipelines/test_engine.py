@@ -10,7 +10,7 @@ from daemons import free_port
 from pydantic import ValidationError
 
 from data.errors import SettingsError, UsageError
-from data.warehouse import empty
+from data.snapshots import empty
 from models.facts import Here
 from pipelines.check import examine
 from pipelines.engine import facts

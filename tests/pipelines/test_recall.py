@@ -13,7 +13,7 @@ import pytest
 
 from data.contracts import HORIZON_DAYS
 from data.simulator.fleet import FleetSpec
-from data.warehouse import read
+from data.snapshots import read
 from decisions.domain import OrderState
 from decisions.ledger import Ledger
 from decisions.ledger.values import Standing

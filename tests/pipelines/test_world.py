@@ -7,7 +7,7 @@ import pytest
 
 from data.simulator.fleet import FleetSpec
 from data.simulator.world import World
-from data.warehouse import read
+from data.snapshots import read
 from features import build
 from pipelines.clock import end_of
 from pipelines.executors.opened import world_path
