@@ -103,7 +103,7 @@ def test_the_night_is_worth_killing(undisturbed: dict[str, list[Any]]) -> None:
     assert len({row[0] for row in undisturbed["world.work"]}) == len(undisturbed["ledger.orders"])
 
 
-@pytest.mark.parametrize("point", ["models.train:boost:before:1", "models.registry:_log_model:after:1"])
+@pytest.mark.parametrize("point", ["models.learning:boost:before:1", "models.registry:_log_model:after:1"])
 def test_a_killed_training_leaves_nothing_behind(point: str, untrained: Path, tmp_path: Path) -> None:
     """The next training is version 1, champion by its gates, and no run is left open."""
     killed, calm = tmp_path / "killed", tmp_path / "calm"
