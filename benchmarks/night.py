@@ -94,8 +94,8 @@ def _copies() -> int:
 def _small(scored: Sequence[Spent]) -> str:
     usual, small = (f"{one.cpu_seconds:.0f} CPU seconds and {one.peak_bytes / 2**30:.1f} GiB" for one in scored)
     return (
-        f'Scoring the day anew takes {usual}; with `memory_limit = "{SMALL}"` it takes {small}: what does not fit is '
-        "spilled to the disk."
+        f'Scoring the day anew takes {usual}; with `memory_limit = "{SMALL}"` it takes {small}: fewer rows '
+        "are made at a time, and what does not fit is spilled to the disk."
     )
 
 

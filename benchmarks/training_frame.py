@@ -69,7 +69,7 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     )
     return Finding(
         title=TITLE,
-        text=_text(held),
+        text=_text(held, places.rounds),
         columns=("rows", "contestant", "CPU s", "times the first of them", "most memory, MiB"),
         rows=[row for name, one, found in parts for row in _rows(name, one, found)],
         ratios=ratios,
@@ -130,7 +130,7 @@ def _rows(name: str, one: History, found: Contest) -> list[tuple[str, ...]]:
     ]
 
 
-def _text(held: Histories) -> str:
+def _text(held: Histories, rounds: int) -> str:
     published, tenth, whole = held.published, held.tenth, held.whole
     source = (
         "The forty days are genuine daily files as published; the long history is of the same drives, rebuilt from a "
@@ -139,8 +139,8 @@ def _text(held: Histories) -> str:
         else "There was no telemetry: **the histories are simulated**, and say nothing about a real fleet."
     )
     return f"""
-{source} CPU seconds of all threads, user and system: the median of the rounds, least and most. Ratios are made
-within a round.
+{source} CPU seconds of all threads, user and system: the median of {rounds} rounds, least and most. Ratios are
+made within a round.
 
 Against the **plain scan** (the sum of every reading column of the {whole.rows:,} rows, in the order of days): all that
 training asks for, from who is asked about (once a week, healthy drives sampled as `models/disk.toml` says) over the
