@@ -12,8 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
-# Fast tests, and those on a PostgreSQL of their own, run in a process for each core; the others, which measure or start
-# servers, one after another.
+# Tests run in a process for each core; the heavy ones, which take gigabytes, and those on hypervisors one after another.
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -78,7 +77,7 @@ serve: setup ## the review page on the demo's home (make demo first)
 test: setup ## all tests but the heavy ones, the fast ones first
 	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
 	$(BIN)/pytest $(AT_ONCE) -m postgresql
-	$(BIN)/pytest -m "slow and not postgresql and not heavy and not hypervisor"
+	$(BIN)/pytest $(AT_ONCE) -m "slow and not postgresql and not heavy and not hypervisor"
 
 test-fast: setup ## the fast tests only, a few minutes
 	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
