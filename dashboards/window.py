@@ -10,8 +10,10 @@ from threading import Lock, Thread
 from typing import Final
 
 import duckdb
+from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.answers import Answers, Known
+from data.errors import ForeshockError
 from data.snapshots import cursor, open_snapshot, published
 
 LOG: Final = logging.getLogger(__name__)
@@ -133,7 +135,7 @@ class Window:
             self._prepare(pane)
         except FileNotFoundError:
             pane = self._pane  # a newer one has taken its place
-        except Exception:
+        except (duckdb.Error, SQLAlchemyError, ForeshockError):
             LOG.exception("The snapshot %s could not be made ready.", named.path)
         finally:
             with self._lock:
