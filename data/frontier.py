@@ -19,22 +19,12 @@ import pyarrow.compute as pc
 
 from data.arrays import Column, Numbers, arrow, number, numbers, whole
 from data.catalog import catalog
+from data.changes import KINDS, NEVER, UNKNOWN, columns_of, totals
 from data.readings import GRACE_HOURS
 from data.sql import statement
 
-_UNKNOWN: Final = -1
-"""Stands for a null reading: none is ever below zero."""
-_NEVER: Final = int(np.iinfo(np.int32).min)
-"""Stands for a null day; the others are days since 1970."""
 _NOT_YET: Final = int(np.iinfo(np.int32).max)
-_KINDS: Final[dict[str, tuple[pa.DataType, int]]] = {
-    "raw": (pa.int64(), _UNKNOWN),
-    "changes": (pa.int32(), 0),
-    "changed_on": (pa.date32(), _NEVER),
-    "nonzero_on": (pa.date32(), _NEVER),
-    "max_rise": (pa.int64(), 0),
-}
-"""The columns of a counter in the change table: their type, and what they are before the first reading."""
+"""Stands for a day still to come."""
 _STAMP: Final = pa.timestamp("us", tz="UTC")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -92,13 +82,13 @@ class Frontier:
     def _places(self, known: "_Known", source: str, batch: Day) -> Numbers:
         """Where each reading's entity stands among those known; who is not known yet gets a key."""
         found = pc.index_in(whole(batch.readings["entity_id"]), value_set=known.ids)
-        places = numbers(found, _UNKNOWN)
+        places = numbers(found, UNKNOWN)
         if found.null_count:
             first = batch.readings.filter(found.is_null()).select(["entity_id", "model", "capacity_bytes"])
             names = first["entity_id"].to_pylist()
             if len(set(names)) < len(names) or any(not str(name).strip(" ") for name in names):
                 raise NotPlain
-            places[places == _UNKNOWN] = known.meet(first, batch.day, source)
+            places[places == UNKNOWN] = known.meet(first, batch.day, source)
         if np.bincount(places).max() > 1:
             raise NotPlain
         return places
@@ -139,7 +129,7 @@ class Frontier:
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
         said = [_said(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
-        moved = known.since[places] == _NEVER
+        moved = known.since[places] == NEVER
         for now, before in zip(said, known.totals["raw"], strict=True):
             moved |= before[places] != now
         if moved.any():
@@ -166,14 +156,14 @@ class _Known:
         self.count, self.ids = len(table), whole(table["entity_id"])
         self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
         self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
-        self.since = numbers(table["from_day"], _NEVER)
-        self.first_day, self.recalled = np.full_like(self.since, _NEVER), self.since == _NEVER
+        self.since = numbers(table["from_day"], NEVER)
+        self.first_day, self.recalled = np.full_like(self.since, NEVER), self.since == NEVER
         stems = catalog(component).counters
         self.totals = {
             kind: np.full((len(stems), self.count), none_yet, f"i{typed.bit_width // 8}")
-            for kind, (typed, none_yet) in _KINDS.items()
+            for kind, (typed, none_yet) in KINDS.items()
         }
-        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], _UNKNOWN) for stem in stems])
+        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], UNKNOWN) for stem in stems])
 
     def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
         """The places of the entities in `first`, who get a key in order of their ids."""
@@ -199,53 +189,43 @@ class _Known:
         room = count + count // 8
         self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
         self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
-        self.since, self.first_day = _widened(self.since, room, _NEVER), _widened(self.first_day, room, _NEVER)
+        self.since, self.first_day = _widened(self.since, room, NEVER), _widened(self.first_day, room, NEVER)
         self.recalled = _widened(self.recalled, room, none_yet=True)
-        self.totals = {kind: _widened(held, room, _KINDS[kind][1]) for kind, held in self.totals.items()}
+        self.totals = {kind: _widened(held, room, KINDS[kind][1]) for kind, held in self.totals.items()}
 
     def _recall(self, places: Numbers) -> None:
         """Read the totals of the entities at `places`."""
         if not len(places):
             return
-        sought = {
-            "place": arrow(places, pa.int64()),
-            "entity_key": arrow(self.keys[places], pa.int32()),
-            "version": arrow(self.version[places], pa.int32()),
-            "from_day": arrow(self.since[places], pa.date32()),
-        }
-        with _shown(self._con, "sought", pa.table(sought)):
-            found = self._con.sql(statement("totals", self._component)).to_arrow_table()
-        there = numbers(found["place"])
-        self.recalled[there], self.first_day[there] = True, numbers(found["first_day"])
-        for row, stem in enumerate(catalog(self._component).counters):
-            for kind, (_, none_yet) in _KINDS.items():
-                self.totals[kind][row, there] = numbers(found[f"{stem}_{kind}"], none_yet)
+        self.first_day[places], found = totals(
+            self._con, self._component, self.keys[places], self.version[places], self.since[places]
+        )
+        self.recalled[places] = True
+        for kind, values in found.items():
+            self.totals[kind][:, places] = values
 
     def moved(self, places: Numbers, now: Sequence[Numbers], day: date) -> dict[str, Column]:
         """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
         self._recall(places[~self.recalled[places]])
         today = number(day)
-        self.first_day[places] = np.where(self.first_day[places] == _NEVER, today, self.first_day[places])
+        self.first_day[places] = np.where(self.first_day[places] == NEVER, today, self.first_day[places])
         self.since[places] = today
-        columns: dict[str, Column] = {
+        for row, said in enumerate(now):
+            before = {kind: held[row, places] for kind, held in self.totals.items()}
+            for kind, values in _gone_on(before, said, today).items():
+                self.totals[kind][row, places] = values
+        return {
             "entity_key": arrow(self.keys[places], pa.int32()),
             "version": arrow(self.version[places], pa.int32()),
             "from_day": _days(day, len(places)),
             "first_day": arrow(self.first_day[places], pa.date32()),
-        }
-        for row, stem in enumerate(catalog(self._component).counters):
-            before = {kind: held[row, places] for kind, held in self.totals.items()}
-            for kind, values in _gone_on(before, now[row], today).items():
-                typed, none_yet = _KINDS[kind]
-                self.totals[kind][row, places] = values
-                columns[f"{stem}_{kind}"] = arrow(values, typed, none_yet if none_yet < 0 else None)
-        return columns
+        } | columns_of(self._component, {kind: held[:, places] for kind, held in self.totals.items()})
 
 
 def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
     """A counter's totals `before`, gone on by a reading `now` of `today`."""
-    rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
-    first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
+    rise = np.where((before["raw"] != UNKNOWN) & (now != UNKNOWN), now - before["raw"], 0)
+    first_above = (before["nonzero_on"] == NEVER) & (now > 0)
     return {
         "raw": now,
         "changes": before["changes"] + (rise != 0),
@@ -273,8 +253,8 @@ def _widened(held: Numbers, room: int, none_yet: int = 0) -> Numbers:
 
 def _said(readings: pa.Table, column: str) -> Numbers:
     if column not in readings.column_names or readings[column].null_count == len(readings):
-        return np.full(len(readings), _UNKNOWN, np.int64)
-    return numbers(readings[column], _UNKNOWN)
+        return np.full(len(readings), UNKNOWN, np.int64)
+    return numbers(readings[column], UNKNOWN)
 
 
 def _days(day: date, count: int) -> Column:
