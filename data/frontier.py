@@ -6,7 +6,7 @@ held already or passed over, a late arrival, an entity twice, an impossible valu
 `data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -85,8 +85,9 @@ class Frontier:
         places = numbers(found, UNKNOWN)
         if found.null_count:
             first = batch.readings.filter(found.is_null()).select(["entity_id", "model", "capacity_bytes"])
-            names = first["entity_id"].to_pylist()
-            if len(set(names)) < len(names) or any(not str(name).strip(" ") for name in names):
+            names = first["entity_id"]
+            shortest = pc.min(pc.binary_length(pc.utf8_trim(names, characters=" "))).as_py()
+            if shortest == 0 or pc.count_distinct(names).as_py() < len(names):
                 raise NotPlain
             places[places == UNKNOWN] = known.meet(first, batch.day, source)
         if np.bincount(places).max() > 1:
@@ -128,12 +129,15 @@ class Frontier:
         self._insert("day", columns)
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
-        said = [_said(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
+        told = [_told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
         moved = known.since[places] == NEVER
-        for now, before in zip(said, known.totals["raw"], strict=True):
-            moved |= before[places] != now
+        for now, before in zip(told, known.totals["raw"], strict=True):
+            if now is not None or (before != UNKNOWN).any():
+                moved |= before[places] != (UNKNOWN if now is None else now)
         if moved.any():
-            self._insert("change", known.moved(places[moved], [now[moved] for now in said], batch.day))
+            unknown = np.full(np.count_nonzero(moved), UNKNOWN)
+            now_moved = np.stack([unknown if now is None else now[moved] for now in told])
+            self._insert("change", known.moved(places[moved], now_moved, batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
         into = f"{self._component}_{table}"
@@ -169,19 +173,17 @@ class _Known:
         """The places of the entities in `first`, who get a key in order of their ids."""
         before, there, wanted = self.count, slice(self.count, self.count + len(first)), whole(first["entity_id"])
         first = first.sort_by("entity_id")
-        keyed = self._con.execute(
+        keyed = self._con.sql(
             "insert into entity (entity_key, component, entity_id, model, capacity_bytes, first_seen_on, source, "
             "simulated) select nextval('entity_key_seq'), $component, entity_id, model, capacity_bytes, $day, $source, "
-            "false from first returning entity_id, entity_key",
-            {"component": self._component, "day": day, "source": source},
-        ).fetchall()
+            "false from first returning entity_id, entity_key, (model is null)::tinyint as unnamed",
+            params={"component": self._component, "day": day, "source": source},
+        ).to_arrow_table()
         self._make_room(there.stop)
-        key_of = dict(keyed)
-        self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(first["entity_id"])])
-        self.keys[there] = [key_of[name] for name in first["entity_id"].to_pylist()]
-        self.unnamed[there] = [model is None for model in first["model"].to_pylist()]
+        self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(keyed["entity_id"])])
+        self.keys[there], self.unnamed[there] = numbers(keyed["entity_key"]), numbers(keyed["unnamed"])
         self.first_seen[there] = number(day)
-        return before + numbers(pc.index_in(wanted, value_set=self.ids.slice(before)))
+        return before + numbers(pc.index_in(wanted, value_set=whole(keyed["entity_id"])))
 
     def _make_room(self, count: int) -> None:
         if count <= len(self.keys):
@@ -204,26 +206,25 @@ class _Known:
         for kind, values in found.items():
             self.totals[kind][:, places] = values
 
-    def moved(self, places: Numbers, now: Sequence[Numbers], day: date) -> dict[str, Column]:
+    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
         """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
         self._recall(places[~self.recalled[places]])
         today = number(day)
         self.first_day[places] = np.where(self.first_day[places] == NEVER, today, self.first_day[places])
         self.since[places] = today
-        for row, said in enumerate(now):
-            before = {kind: held[row, places] for kind, held in self.totals.items()}
-            for kind, values in _gone_on(before, said, today).items():
-                self.totals[kind][row, places] = values
+        gone_on = _gone_on({kind: held[:, places] for kind, held in self.totals.items()}, now, today)
+        for kind, values in gone_on.items():
+            self.totals[kind][:, places] = values
         return {
             "entity_key": arrow(self.keys[places], pa.int32()),
             "version": arrow(self.version[places], pa.int32()),
             "from_day": _days(day, len(places)),
             "first_day": arrow(self.first_day[places], pa.date32()),
-        } | columns_of(self._component, {kind: held[:, places] for kind, held in self.totals.items()})
+        } | columns_of(self._component, gone_on)
 
 
 def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
-    """A counter's totals `before`, gone on by a reading `now` of `today`."""
+    """Counters' totals `before`, gone on by readings `now` of `today`; a row a counter."""
     rise = np.where((before["raw"] != UNKNOWN) & (now != UNKNOWN), now - before["raw"], 0)
     first_above = (before["nonzero_on"] == NEVER) & (now > 0)
     return {
@@ -251,9 +252,10 @@ def _widened(held: Numbers, room: int, none_yet: int = 0) -> Numbers:
     return wide
 
 
-def _said(readings: pa.Table, column: str) -> Numbers:
+def _told(readings: pa.Table, column: str) -> Numbers | None:
+    """What the readings say of a column; nothing where all of it is null."""
     if column not in readings.column_names or readings[column].null_count == len(readings):
-        return np.full(len(readings), UNKNOWN, np.int64)
+        return None
     return numbers(readings[column], UNKNOWN)
 
 

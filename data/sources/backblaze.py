@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from data.catalog import catalog
 from data.errors import InputError
 from data.frontier import Day, Frontier, NotPlain
 from data.readings import Absorbed, absorb, stage
+from data.snapshots import one_thread
 from data.sources import drive_days
 from data.warehouse import Warehouse
 
@@ -99,7 +101,7 @@ def load(
         if progress:
             progress(part.name)
         try:
-            with warehouse.transaction() as con:
+            with _threads_for(warehouse.con, part), warehouse.transaction() as con:
                 count = sum(frontier.absorb(SOURCE, day, today) for day in _days(con, part, ingested_at))
                 rows = Absorbed(count, count)
                 _note(con, part, rows, moment)
@@ -107,6 +109,11 @@ def load(
             rows = _put_any(warehouse, part, today, ingested_at, moment)
             frontier = Frontier(warehouse.con, "disk")
         yield part.name, rows
+
+
+def _threads_for(con: duckdb.DuckDBPyConnection, part: _Part) -> AbstractContextManager[None]:
+    """One thread for the day of a CSV file, which is read on one; as many as there are for the days of a table."""
+    return nullcontext() if part.is_parquet else one_thread(con)
 
 
 def _put_any(

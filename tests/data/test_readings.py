@@ -37,7 +37,7 @@ def test_any_order_of_arrival_gives_the_same_changes(readings: list[Reading], ra
     assert changes_of(shuffled) == whole
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(histories())
 def test_changes_do_not_depend_on_how_many_are_worked_out_at_once(readings: list[Reading]) -> None:
     """All drives together or nearly one by one, from nothing or going on from what is held: the same changes."""
