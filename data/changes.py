@@ -37,8 +37,8 @@ _ROWS_AT_ONCE: Final = 1 << 17
 def put(con: duckdb.DuckDBPyConnection, component: str, into: str) -> None:
     """Append the changes that `series` spells out to the table `into`, which has the columns of the change table."""
     with one_thread(con):
-        told = _told(con, component)
-        for some in told.pieces(_ROWS_AT_ONCE):
+        differing = _told(con, component)
+        for some in differing.pieces(_ROWS_AT_ONCE):
             rows = _changes(con, component, some)  # noqa: F841 - DuckDB reads it by its name
             con.execute(f"insert into {into} by name from rows")
 
@@ -63,6 +63,13 @@ def totals(
         kind: np.stack([numbers(found[f"{stem}_{kind}"], none_yet) for stem in stems])
         for kind, (_, none_yet) in KINDS.items()
     }
+
+
+def told(readings: pa.Table, column: str) -> Numbers | None:
+    """What readings say of a column; nothing where all of it is null."""
+    if column not in readings.column_names or readings[column].null_count == len(readings):
+        return None
+    return numbers(readings[column], UNKNOWN)
 
 
 def columns_of(component: str, of_kinds: Mapping[str, Numbers]) -> dict[str, Column]:

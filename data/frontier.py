@@ -1,9 +1,10 @@
-"""The plain case of a batch, worked out in memory: sound readings of one day that follows every day held.
+"""The plain cases of a batch, worked out in memory: sound readings of a day that follows all days held, or repeats one.
 
 A `Frontier` is what such a day goes on from: each entity's key, and its last change with the running totals. A day is
-compared with it in a few passes over arrays, and only what is new goes to the warehouse. Whatever is not plain (a day
-held already or passed over, a late arrival, an entity twice, an impossible value) is `NotPlain` and belongs to
-`data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
+compared with it in a few passes over arrays, and only what is new goes to the warehouse; a day that says what is held
+of it, and nothing else, changes nothing. Whatever is not plain (a day that differs or was passed over, a late arrival,
+an entity twice, an impossible value) is `NotPlain` and belongs to `data.readings.absorb`, which takes any batch and
+comes to the same facts; tests hold the two against each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,9 @@ import pyarrow.compute as pc
 
 from data.arrays import Column, Numbers, arrow, number, numbers, whole
 from data.catalog import catalog
-from data.changes import KINDS, NEVER, UNKNOWN, columns_of, totals
-from data.readings import GRACE_HOURS
+from data.changes import KINDS, NEVER, UNKNOWN, columns_of, told, totals
+from data.held import Held
+from data.readings import GRACE_HOURS, Absorbed
 from data.sql import statement
 
 _NOT_YET: Final = int(np.iinfo(np.int32).max)
@@ -53,30 +55,49 @@ class Frontier:
         )
         self._columns = {table: con.table(table).columns for table in (f"{component}_day", f"{component}_change")}
         self._known: _Known | None = None
+        self._held: Held | None = None
 
-    def absorb(self, source: str, batch: Day, today: date) -> int:
-        """How many rows were loaded, which is all of them, inside the caller's transaction.
+    def absorb(self, source: str, batch: Day, today: date) -> Absorbed:
+        """What became of the rows, inside the caller's transaction: all were loaded, or all are held already.
 
         Raises:
             NotPlain: the batch needs `data.readings.absorb`, and the next one a new frontier.
         """
-        if not (self._follows(batch, today) and _sound(batch.readings, self._component)):
+        if not (batch.day <= today and _sound(batch.readings, self._component)):
             raise NotPlain
-        known = self._known or _Known(self._con, self._component)
+        known, count = self._known or _Known(self._con, self._component), len(batch.readings)
+        if self._last_day is not None and batch.day <= self._last_day:
+            self._know_again(known, batch, self._last_day)
+            self._known = known
+            return Absorbed(count, rows_duplicate=count)
+        if not self._follows(batch):
+            raise NotPlain
         places = self._places(known, source, batch)
         self._tell(known, source, batch, places)
         self._put_gauges(known, batch, places)
         self._put_changes(known, batch, places)
         self._known, self._last_day = known, batch.day
-        return len(places)
+        return Absorbed(count, count)
 
-    def _follows(self, batch: Day, today: date) -> bool:
-        """Whether the day comes after all that is held, in time, and belongs into no earlier belief."""
+    def _know_again(self, known: "_Known", batch: Day, last_day: date) -> None:
+        """Pass if all that the batch says is held; `NotPlain` otherwise."""
+        found = pc.index_in(whole(batch.readings["entity_id"]), value_set=known.ids)
+        if found.null_count:
+            raise NotPlain
+        places = numbers(found)
+        keys, failed, heard = known.keys[places], *_news(known, batch, places)
+        if heard.any() or np.bincount(places).max() > 1:
+            raise NotPlain
+        if self._held is None or self._held.until < batch.day:
+            self._held = Held(self._con, self._component, last_day)
+        if not (self._held.says(batch.day, keys, batch.readings) and self._held.failed(keys[failed])):
+            raise NotPlain
+
+    def _follows(self, batch: Day) -> bool:
+        """Whether the day, which is after all that is held, came in time and belongs into no earlier belief."""
         end = datetime.combine(batch.day, time(), UTC) + timedelta(days=1)
-        return (
-            (self._last_day is None or self._last_day < batch.day <= today)
-            and batch.ingested_at <= end + timedelta(hours=GRACE_HOURS)
-            and (self._last_belief is None or self._last_belief <= end)
+        return batch.ingested_at <= end + timedelta(hours=GRACE_HOURS) and (
+            self._last_belief is None or self._last_belief <= end
         )
 
     def _places(self, known: "_Known", source: str, batch: Day) -> Numbers:
@@ -96,10 +117,7 @@ class Frontier:
 
     def _tell(self, known: "_Known", source: str, batch: Day, places: Numbers) -> None:
         """Put down failures, and what entities known from elsewhere are heard to be."""
-        failed = numbers(batch.readings["failure"], 0) == 1
-        heard = known.first_seen[places] > number(batch.day)
-        if known.unnamed.any():
-            heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+        failed, heard = _news(known, batch, places)
         chosen = np.flatnonzero(failed | heard)
         if not len(chosen):
             return
@@ -112,9 +130,9 @@ class Frontier:
                 self._con.execute(statement("failures", self._component), {"source": source})
             if heard.any():
                 self._con.execute(statement("entities_earlier", self._component))
-        told = places[heard]
-        known.first_seen[told] = np.minimum(known.first_seen[told], number(batch.day))
-        known.unnamed[told] = False
+        speaking = places[heard]
+        known.first_seen[speaking] = np.minimum(known.first_seen[speaking], number(batch.day))
+        known.unnamed[speaking] = False
 
     def _put_gauges(self, known: "_Known", batch: Day, places: Numbers) -> None:
         count = len(places)
@@ -129,14 +147,14 @@ class Frontier:
         self._insert("day", columns)
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
-        told = [_told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
+        said = [told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
         moved = known.since[places] == NEVER
-        for now, before in zip(told, known.totals["raw"], strict=True):
+        for now, before in zip(said, known.totals["raw"], strict=True):
             if now is not None or (before != UNKNOWN).any():
                 moved |= before[places] != (UNKNOWN if now is None else now)
         if moved.any():
             unknown = np.full(np.count_nonzero(moved), UNKNOWN)
-            now_moved = np.stack([unknown if now is None else now[moved] for now in told])
+            now_moved = np.stack([unknown if now is None else now[moved] for now in said])
             self._insert("change", known.moved(places[moved], now_moved, batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
@@ -223,6 +241,14 @@ class _Known:
         } | columns_of(self._component, gone_on)
 
 
+def _news(known: _Known, batch: Day, places: Numbers) -> tuple[Numbers, Numbers]:
+    """Which readings tell of a failure, and which what an entity is of which that was not known."""
+    heard = known.first_seen[places] > number(batch.day)
+    if known.unnamed.any():
+        heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+    return numbers(batch.readings["failure"]) == 1, heard
+
+
 def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
     """Counters' totals `before`, gone on by readings `now` of `today`; a row a counter."""
     rise = np.where((before["raw"] != UNKNOWN) & (now != UNKNOWN), now - before["raw"], 0)
@@ -250,13 +276,6 @@ def _widened(held: Numbers, room: int, none_yet: int = 0) -> Numbers:
     wide = np.full((*held.shape[:-1], room), none_yet, held.dtype)
     wide[..., : held.shape[-1]] = held
     return wide
-
-
-def _told(readings: pa.Table, column: str) -> Numbers | None:
-    """What the readings say of a column; nothing where all of it is null."""
-    if column not in readings.column_names or readings[column].null_count == len(readings):
-        return None
-    return numbers(readings[column], UNKNOWN)
 
 
 def _days(day: date, count: int) -> Column:

@@ -102,8 +102,8 @@ def load(
             progress(part.name)
         try:
             with _threads_for(warehouse.con, part), warehouse.transaction() as con:
-                count = sum(frontier.absorb(SOURCE, day, today) for day in _days(con, part, ingested_at))
-                rows = Absorbed(count, count)
+                days = _days(con, part, ingested_at)
+                rows = sum((frontier.absorb(SOURCE, day, today) for day in days), Absorbed())
                 _note(con, part, rows, moment)
         except NotPlain:
             rows = _put_any(warehouse, part, today, ingested_at, moment)
