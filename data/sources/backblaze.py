@@ -96,13 +96,13 @@ def load(
     moment = now or datetime.now(UTC)
     today = max(moment, datetime.now(UTC)).date()
     ingested_at = None if arrival == "published" else moment
-    frontier = Frontier(warehouse.con, "disk")
+    frontier, reader = Frontier(warehouse.con, "disk"), drive_days.CsvReader()
     for part in (part for path in paths for part in _parts(path)):
         if progress:
             progress(part.name)
         try:
             with _threads_for(warehouse.con, part), warehouse.transaction() as con:
-                days = _days(con, part, ingested_at)
+                days = _days(con, part, reader, ingested_at)
                 rows = sum((frontier.absorb(SOURCE, day, today) for day in days), Absorbed())
                 _note(con, part, rows, moment)
         except NotPlain:
@@ -138,7 +138,9 @@ def _note(con: duckdb.DuckDBPyConnection, part: _Part, rows: Absorbed, moment: d
     )
 
 
-def _days(con: duckdb.DuckDBPyConnection, part: _Part, ingested_at: datetime | None) -> Iterator[Day]:
+def _days(
+    con: duckdb.DuckDBPyConnection, part: _Part, reader: drive_days.CsvReader, ingested_at: datetime | None
+) -> Iterator[Day]:
     """The days of a file about which nothing is wrong; else `NotPlain`."""
     if part.unreadable or part.path.stat().st_size == 0:
         raise NotPlain
@@ -152,7 +154,7 @@ def _days(con: duckdb.DuckDBPyConnection, part: _Part, ingested_at: datetime | N
         return drive_days.read_query(con, f"{_selected(columns)} from read_parquet($path)", part.path, ingested_at)
     if not set(columns).issuperset(PUBLISHED_SINCE_2013):
         raise NotPlain
-    return drive_days.read_csv(part.path, columns, ingested_at)
+    return reader.read(part.path, columns, ingested_at)
 
 
 def _parts(path: Path) -> Iterator[_Part]:
