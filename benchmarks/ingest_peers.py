@@ -1,5 +1,6 @@
 """The contestants of `benchmarks.ingest`: each prepares, and gives back the job that is timed."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,30 @@ def foreshock(home: str, source: str, *files: str) -> Job:
         return {"rows": report.rows_loaded, "set_aside": report.rows_quarantined + report.rows_duplicate}
 
     return job
+
+
+def command(home: str, *files: str) -> Job:
+    """The command that a user types, with all that it loads; into `home`, made anew."""
+    shutil.rmtree(home, ignore_errors=True)
+    os.environ["FORESHOCK_HOME"] = home
+
+    def job() -> dict[str, int]:
+        from pipelines.cli import main
+
+        code = main(["ingest", "backblaze", *files])
+        import duckdb
+
+        with duckdb.connect(str(Path(home) / "published.duckdb"), read_only=True) as con:
+            ((rows,),) = con.execute("select sum(rows_loaded) from ingest_file").fetchall()
+        return {"rows": int(rows), "exit_code": code}
+
+    return job
+
+
+def again(home: str, source: str, *files: str) -> Job:
+    """The same into a copy of `source`, which holds these files already."""
+    load = foreshock(home, source, *files)
+    return lambda: {"rows": load()["set_aside"]}
 
 
 def publish(home: str, source: str) -> Job:
