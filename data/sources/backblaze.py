@@ -92,7 +92,6 @@ def load(
         now: The moment of loading; the wall clock's by default. Days after both are quarantined.
         progress: Told the name of each file before it is read.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own would keep what each day took
     moment = now or datetime.now(UTC)
     today = max(moment, datetime.now(UTC)).date()
     ingested_at = None if arrival == "published" else moment
