@@ -21,7 +21,7 @@ from benchmarks.drive_history import emptied, opened, question
 from data.catalog import catalog
 from data.sql import statement
 from features import build
-from features.build import WINDOW_DAYS
+from features.history import WINDOW_DAYS
 
 LONG = [days for days in WINDOW_DAYS if days >= 7]
 EPOCH = date(1970, 1, 1)

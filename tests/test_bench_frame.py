@@ -12,7 +12,7 @@ from benchmarks import contest, drive_history, frame_contestants, scoring_day, t
 from benchmarks.bench import Places, section
 from benchmarks.contest import BenchmarkError, Contestant, Spent
 from data.catalog import catalog
-from features.build import WINDOW_DAYS
+from features.history import WINDOW_DAYS
 
 TINY = training_frame.Sizes(drives=120, days=150)
 
