@@ -223,8 +223,8 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table)
     _hold(con, "asked", asked)
     held = history.held(con, component, asked)
     gauges = _answer(con, sql(component, "gauges"), _extent(rows))
-    change_of = pa.table([asked["row"], pa.array(held.newest)], ["row", "place"])
-    with _shown(con, changes=held.changes, newest=change_of, gauges=gauges):
+    place = pa.table([asked["row"], pa.array(held.newest)], ["row", "place"])
+    with _shown(con, held_change=held.changes, held_place=place, gauges=gauges):
         own = _all_of(component, _answer(con, sql(component), {}), rows.num_rows)
     own = _in_order(own, own["row"].to_numpy())
     columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}

@@ -3,8 +3,8 @@
 -- grain: one row per row of `asked` (row, entity_key, asof_at, last_day), in no order
 -- sees:  readings of last_day; of the change log what held then, as was believed at asof_at; of other drives of its
 --        model, what readings/fleet.sql sees
--- needs: fleet and gauges, which readings/fleet.sql and readings/gauges.sql make; newest (row, place) and changes (place,
---        and the columns of the change log): the change that held on each row's last_day
+-- needs: fleet and gauges, which readings/fleet.sql and readings/gauges.sql make; held_place (row, place) and
+--        held_change (place, and the columns of the change log): the change that held on each row's last_day
 -- checks: features equal those that pandas computes from the daily readings (tests/features)
 select asked.row,
        (asked.last_day - changes.first_day + 1)::float as observed_days,    -- days since the first reading, d
@@ -32,8 +32,8 @@ select asked.row,
        ((changes.{{ stem }}_raw >> 32) & 65535)::float as {{ stem }}_high_word{{ "," if not loop.last }}
 {% endfor %}
 from asked
-join newest using (row)
-join changes using (place)
+join held_place using (row)
+join held_change changes using (place)
 join entity using (entity_key)
 join gauges using (row)
 left join fleet on fleet.asof_at = asked.asof_at and fleet.model is not distinct from entity.model
