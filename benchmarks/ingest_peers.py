@@ -2,16 +2,36 @@
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.contest import Job
+
+if TYPE_CHECKING:
+    from pipelines.steps.ingest import IngestReport
 
 Typed = dict[str, str]
 
 
 def foreshock(home: str, source: str, *files: str) -> Job:
     """`foreshock ingest backblaze` of the files into `home`, made anew as a copy of `source` (empty: from nothing)."""
+    load = _loading(home, source, files)
+
+    def job() -> dict[str, int]:
+        report = load()
+        return {"rows": report.rows_loaded, "set_aside": report.rows_quarantined + report.rows_duplicate}
+
+    return job
+
+
+def again(home: str, source: str, *files: str) -> Job:
+    """The same into a copy of `source`, which holds these files already."""
+    load = _loading(home, source, files)
+    return lambda: {"rows": load().rows_duplicate}
+
+
+def _loading(home: str, source: str, files: Sequence[str]) -> "Callable[[], IngestReport]":
     from data.warehouse import Warehouse
     from pipelines.settings import Settings
     from pipelines.steps.ingest import ingest
@@ -21,12 +41,7 @@ def foreshock(home: str, source: str, *files: str) -> Job:
     if source:
         shutil.copytree(source, place, symlinks=True)
     Warehouse.open(place).con.close()
-
-    def job() -> dict[str, int]:
-        report = ingest(Settings(home=place), "backblaze", files)
-        return {"rows": report.rows_loaded, "set_aside": report.rows_quarantined + report.rows_duplicate}
-
-    return job
+    return lambda: ingest(Settings(home=place), "backblaze", files)
 
 
 def command(home: str, *files: str) -> Job:
@@ -45,12 +60,6 @@ def command(home: str, *files: str) -> Job:
         return {"rows": int(rows), "exit_code": code}
 
     return job
-
-
-def again(home: str, source: str, *files: str) -> Job:
-    """The same into a copy of `source`, which holds these files already."""
-    load = foreshock(home, source, *files)
-    return lambda: {"rows": load()["set_aside"]}
 
 
 def publish(home: str, source: str) -> Job:
