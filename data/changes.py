@@ -5,7 +5,7 @@ of an entity whose changes go on from one held already that one, marked `held`. 
 before it: DuckDB finds those that do in one pass, and only of these are totals made, in passes over arrays.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -31,7 +31,7 @@ KINDS: Final[dict[str, tuple[pa.DataType, int]]] = {
     "max_rise": (pa.int64(), 0),
 }
 """The columns of a counter in the change table: their type, and what they are before the first reading."""
-_ROWS_AT_ONCE: Final = 1 << 17
+_ROWS_AT_ONCE: Final = 1 << 18
 
 
 def put(con: duckdb.DuckDBPyConnection, component: str, into: str) -> None:
@@ -72,7 +72,7 @@ def told(readings: pa.Table, column: str) -> Numbers | None:
     return numbers(readings[column], UNKNOWN)
 
 
-def columns_of(component: str, of_kinds: Mapping[str, Numbers]) -> dict[str, Column]:
+def columns_of(component: str, of_kinds: Mapping[str, Numbers | Sequence[Numbers]]) -> dict[str, Column]:
     """The counters' columns of the change table, from a row a counter of each kind."""
     return {
         f"{stem}_{kind}": arrow(of_kinds[kind][row], typed, none_yet if none_yet < 0 else None)
@@ -127,19 +127,19 @@ def _told(con: duckdb.DuckDBPyConnection, component: str) -> _Told:
 def _changes(con: duckdb.DuckDBPyConnection, component: str, told: _Told) -> pa.Table:
     """The change table's rows for all that are not held already."""
     starts = np.flatnonzero(told.first)
-    first_day = told.day[starts]
-    before = {kind: np.full((len(told.raw), len(starts)), none_yet) for kind, (_, none_yet) in KINDS.items()}
-    going_on = np.flatnonzero(told.held[starts])
+    first_day, going_on = told.day[starts], np.flatnonzero(told.held[starts])
+    before: dict[str, Numbers] | None = None
     if len(going_on):
+        before = {kind: np.full((len(told.raw), len(starts)), none_yet) for kind, (_, none_yet) in KINDS.items()}
         last = told.at(starts[going_on])
         first_day[going_on], found = totals(con, component, last.entity, last.version, last.day)
         for kind, values in found.items():
             before[kind][:, going_on] = values
     spread = _Spread(starts, np.diff(np.append(starts, len(told))))
-    new = np.flatnonzero(~told.held)
+    new = np.flatnonzero(~told.held) if len(going_on) else slice(None)
     running = [
-        _running(told, told.raw[row], spread, {kind: held[row] for kind, held in before.items()})
-        for row in range(len(told.raw))
+        _running(told, raw, spread, before and {kind: held[row] for kind, held in before.items()})
+        for row, raw in enumerate(told.raw)
     ]
     columns: dict[str, Column] = {
         "entity_key": arrow(told.entity[new], pa.int32()),
@@ -147,7 +147,7 @@ def _changes(con: duckdb.DuckDBPyConnection, component: str, told: _Told) -> pa.
         "from_day": arrow(told.day[new], pa.date32()),
         "first_day": arrow(spread(first_day)[new], pa.date32()),
     }
-    columns |= columns_of(component, {kind: np.stack([one[kind][new] for one in running]) for kind in KINDS})
+    columns |= columns_of(component, {kind: [one[kind][new] for one in running] for kind in KINDS})
     return pa.table(list(columns.values()), list(columns))
 
 
@@ -162,16 +162,18 @@ class _Spread:
         return np.repeat(values, self.lengths)
 
 
-def _running(told: _Told, raw: Numbers, spread: _Spread, before: Mapping[str, Numbers]) -> dict[str, Numbers]:
-    """A counter's running totals, which go on from those `before` each series."""
-    earlier = {kind: spread(held) for kind, held in before.items() if kind != "raw"}
+def _running(told: _Told, raw: Numbers, spread: _Spread, before: Mapping[str, Numbers] | None) -> dict[str, Numbers]:
+    """A counter's running totals, which go on from those `before` each series, if there are any."""
+    none_yet = {kind: np.broadcast_to(none, len(told)) for kind, (_, none) in KINDS.items()}
+    earlier = none_yet if before is None else {kind: spread(held) for kind, held in before.items()}
     if not (raw >= 0).any():
-        return {"raw": raw, **earlier}
-    place, start = np.arange(len(told)), spread(spread.starts)
+        return {**earlier, "raw": raw}
+    place = np.arange(len(told), dtype=np.int32)
+    start = spread(spread.starts.astype(np.int32))
     known = (raw[1:] != UNKNOWN) & (raw[:-1] != UNKNOWN) & ~told.first[1:]
     rise = np.append(0, np.where(known, np.diff(raw), 0))
     changed, above = rise != 0, (raw > 0) & ~told.held
-    changes, count = np.cumsum(changed), np.cumsum(above)
+    changes, count = np.cumsum(changed, dtype=np.int32), np.cumsum(above, dtype=np.int32)
     above_before = spread((count - above)[spread.starts])
     changed_at = np.maximum.accumulate(np.where(changed, place, start))
     nonzero_at = np.maximum.accumulate(np.where(above & (count - above_before == 1), place, start))
