@@ -42,6 +42,8 @@ class Held:
 
     def failed(self, keys: Numbers) -> bool:
         """Whether all of the entities are known to have failed."""
+        if not len(keys):
+            return True
         known = self._con.sql("select entity_key from failure").to_arrow_table()
         return bool(np.isin(keys, numbers(known["entity_key"])).all())
 
