@@ -63,15 +63,15 @@ class Frontier:
         Raises:
             NotPlain: the batch needs `data.readings.absorb`, and the next one a new frontier.
         """
-        if not (batch.day <= today and _sound(batch.readings, self._component)):
+        last_day = self._last_day if self._last_day is not None and batch.day <= self._last_day else None
+        in_turn = last_day is not None or self._follows(batch)
+        if not (in_turn and batch.day <= today and _sound(batch.readings, self._component)):
             raise NotPlain
         known, count = self._known or _Known(self._con, self._component), len(batch.readings)
-        if self._last_day is not None and batch.day <= self._last_day:
-            self._know_again(known, batch, self._last_day)
+        if last_day is not None:
+            self._know_again(known, batch, last_day)
             self._known = known
             return Absorbed(count, rows_duplicate=count)
-        if not self._follows(batch):
-            raise NotPlain
         places = self._places(known, source, batch)
         self._tell(known, source, batch, places)
         self._put_gauges(known, batch, places)
