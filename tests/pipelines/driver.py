@@ -2,9 +2,9 @@
 
 POINT is `module:name:before|after:nth`, or empty for an undisturbed run.
 
-Without arguments it serves: for each line of JSON on standard input (`point`, `commands`, `folder`, `env` and `said`, the
-file for what is said) it forks such a process and answers with its exit code. What commands import, which takes longer
-than they do, is then imported once.
+Without arguments it serves: for each line of JSON on standard input (`point`, `commands`, `folder`, `env`, and the file
+`said` for what they say) it forks such a process and answers with its exit code. What commands import, which takes
+longer than they do, is then imported once.
 """
 
 import importlib

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pipelines.steps.world import ingest_world
 SPEC = FleetSpec(hosts=80, vms=500, days=96, acceleration=40, dimms_per_host=0, gpus_per_host=0, disks_per_host=8)
 UNTIL = SPEC.start + timedelta(days=90)
 NIGHTS = tuple(UNTIL + timedelta(days=n) for n in (1, 2))
+TRAIN = [["train", "disk", "--until", UNTIL.isoformat()]]
 POLICY = """\
 [earned]
 live_migrate_precision_low = 0.01
@@ -38,6 +40,12 @@ firmware_share = 0.9
 DRIVER = Path(__file__).with_name("driver.py")
 NOT_STATE = {"schema_migration"}
 """Tables that say when, not what."""
+
+
+def copied(made: Path, home: Path) -> Settings:
+    """The settings of a copy of a home, to write in."""
+    shutil.copytree(made, home)
+    return load(home / "foreshock.toml")
 
 
 def build(home: Path) -> Settings:
@@ -78,7 +86,11 @@ def command(home: Path, commands: list[list[str]], kill: str = "") -> int:
 def _driver() -> "subprocess.Popen[str]":
     """What forks the processes; it ends with this one."""
     return subprocess.Popen(
-        [sys.executable, str(DRIVER)], env=_plain_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(DRIVER)],
+        env=_plain_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
