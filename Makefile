@@ -12,8 +12,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
-# Tests run in a process for each core, those of a file in one. Each run of pytest first imports every test: few runs.
+# Tests run in a process for each core, those of a file in one.
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Importing all tests takes a while, so few are asked which of them are marked.
+MARKED = -m $(1) $$(grep -rl 'mark\.$(1)' --include='test_*.py' tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup daemons browser postgresql hypervisors demo serve test test-fast test-heavy test-hypervisors \
@@ -98,10 +100,10 @@ $(HYPERVISORS): $(STAMP) tests/pipelines/drivers/nova_env.sh tests/pipelines/dri
 	@touch $@
 
 test-hypervisors: hypervisors ## real VMs on real libvirt daemons (as root), and Nova's own services
-	$(BIN)/pytest $(AT_ONCE) -m hypervisor
+	$(BIN)/pytest $(AT_ONCE) $(call MARKED,hypervisor)
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
-	$(BIN)/pytest $(AT_ONCE) -m heavy
+	$(BIN)/pytest $(AT_ONCE) $(call MARKED,heavy)
 
 test-pages: setup browser ## every page in Debian's Chromium, under an accessibility checker from npm
 	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py
