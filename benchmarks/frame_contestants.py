@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.contest import Answer, Job
 from benchmarks.drive_history import emptied, opened, question
+from data import changes
 from data.catalog import catalog
-from data.sql import statement
 from features import build
 from features.history import WINDOW_DAYS
 
@@ -88,12 +88,12 @@ def whole(folder: str) -> Job:
 
 
 def whole_raw(folder: str) -> Job:
-    """Ours, from daily rows: the changes are found first, by the statements that ingesting uses."""
+    """Ours, from daily rows: the changes are found first, in the way that ingesting finds them."""
     con = _raw_connection(folder)
     asked = question(Path(folder))
 
     def job() -> Answer:
-        _find_changes(con)
+        changes.put(con, "disk", "disk_change")
         spine = asked.spine(con)
         frame = build.frame(con, "disk", spine)
         fates = build.labels(con, "disk", spine, asked.known_until)
@@ -119,7 +119,7 @@ def raw(folder: str) -> Job:
     names, con = compared(filled(Path(folder))), _raw_connection(folder)
 
     def job() -> Callable[[], Answer]:
-        _find_changes(con)
+        changes.put(con, "disk", "disk_change")
         frame = build.frame(con, "disk", pq.read_table(Path(folder) / "spine.parquet"))
         return digest([frame[name].to_numpy() for name in names])
 
@@ -142,13 +142,7 @@ def _raw_connection(folder: str) -> duckdb.DuckDBPyConnection:
     con.execute(
         f"create view series as select entity_key, 0 as version, day, false as held, {counters} from plain.by_drive"  # noqa: S608
     ).fetchall()
-    con.execute("create temp table newest (entity_key integer, version integer, change_row bigint)").fetchall()
     return con
-
-
-def _find_changes(con: duckdb.DuckDBPyConnection) -> None:
-    for step in ("changed", "changes", "changes_onward"):
-        con.execute(statement(step, "disk")).fetchall()
 
 
 def with_pandas(folder: str) -> Job:

@@ -19,6 +19,8 @@ _SAMPLED: Final = 40
 """One drive in so many is checked against pandas."""
 
 FORESHOCK: Final = "foreshock ingest"
+COMMAND: Final = "the command as typed"
+AGAIN: Final = "the same files again"
 YARD: Final = "parse: PyArrow"
 PARSERS: Final = {
     YARD: "arrow_parse", "parse: PyArrow, small blocks": "arrow_parse_small_blocks", "parse: DuckDB": "duckdb_parse",
@@ -44,7 +46,8 @@ def run(places: Places, sizes: Sizes | None = None) -> Finding:
     size, work = sizes or Sizes(), places.scratch("ingest")
     real = drive_files.published(places.telemetry, work / "published")
     files = real or drive_files.simulated(work / "simulated", size.drives, 0, size.days)
-    whole, keyed = compare(work, files, places.rounds)
+    typed = [places.telemetry / drive_files.ARCHIVE] if real else files
+    whole, keyed = compare(work, files, typed, places.rounds)
     days = grow(work, files, size, places.rounds)
     packed = parquet(work, files, places.rounds)
     for home in work.glob("run-*"):
@@ -52,8 +55,10 @@ def run(places: Places, sizes: Sizes | None = None) -> Finding:
     return _finding(whole, keyed, days, packed, len(files), size, real=bool(real))
 
 
-def compare(work: Path, files: Sequence[Path], rounds: int) -> tuple[Contest, Contest]:
+def compare(work: Path, files: Sequence[Path], typed: Sequence[Path], rounds: int) -> tuple[Contest, Contest]:
     """The load of all files beside its peers, and beside a primary key, checked before any time counts.
+
+    `typed` is what the command is given: the same days, packed as they are published.
 
     Raises:
         BenchmarkError: a contestant holds other rows than the others, or the changes kept are not those of pandas.
@@ -62,6 +67,8 @@ def compare(work: Path, files: Sequence[Path], rounds: int) -> tuple[Contest, Co
     home = work / "run-whole"
     contestants = [
         Contestant(FORESHOCK, f"{_PEERS}:foreshock", (str(home), "", *named)),
+        Contestant(COMMAND, f"{_PEERS}:command", (str(work / "run-typed"), *map(str, typed))),
+        Contestant(AGAIN, f"{_PEERS}:again", (str(work / "run-again"), str(home), *named)),
         *(Contestant(name, f"{_PEERS}:{target}", named) for name, target in (PARSERS | LOADERS).items()),
     ]
     key = Contestant(KEY, f"{_PEERS}:primary_key", (str(work / "run-key.duckdb"), *named))
@@ -218,6 +225,8 @@ def _finding(
     ratios: dict[str, Spread] = {
         "ingest_vs_parse": whole.ratio(FORESHOCK, YARD),
         "ingest_vs_cheapest_parse": whole.ratio(FORESHOCK, cheapest),
+        "ingest_command_vs_parse": whole.ratio(COMMAND, YARD),
+        "ingest_again_vs_parse": whole.ratio(AGAIN, YARD),
         "ingest_day_growth": days.ratio(LAST, FIRST),
         "ingest_day_growth_since_second": days.ratio(LAST, SECOND),
         "ingest_day_growth_after_year": days.ratio(YEAR_NEXT, YEAR_FIRST),
@@ -248,6 +257,7 @@ def _text(count: int, size: Sizes, cheapest: str, ratios: Mapping[str, Spread], 
         if real
         else f"{count} simulated daily files of {size.drives:,} drives in the shape of those that Backblaze publishes"
     )
+    packed = "of the ZIP as published, which it unpacks on the way," if real else "of the same files"
     year = f"{size.year_days} days of {size.drives:,} drives"
     fleet = f"{size.fleet:,} drives, {size.fleet_days} days"
     return f"""
@@ -260,6 +270,10 @@ one drive in {_SAMPLED} the days and changes are compared with what pandas works
 of CPU seconds within one round; imports are not counted, but their memory is. `ingest_vs_parse` is against PyArrow with
 its usual settings; the cheapest parser of this run was {cheapest.removeprefix("parse: ")}, against which the ratio
 is {ratios["ingest_vs_cheapest_parse"]}.
+
+*The command as typed* is `foreshock ingest backblaze` {packed} as a process of its own, imports and
+all. *The same files again* finds every row held already: a day that says what is held of it is compared in memory and
+changes nothing; a row that differs from it goes to the strict reader.
 
 Single days go into a copy of a home that holds what came before, in a process of their own. The year ({year})
 and the large fleet ({fleet}) are simulated: on 0.6 % of drive-days a counter changes, as in genuine files.

@@ -1,12 +1,13 @@
-"""The plain case of a batch, worked out in memory: sound readings of one day that follows every day held.
+"""The plain cases of a batch, worked out in memory: sound readings of a day that follows all days held, or repeats one.
 
 A `Frontier` is what such a day goes on from: each entity's key, and its last change with the running totals. A day is
-compared with it in a few passes over arrays, and only what is new goes to the warehouse. Whatever is not plain (a day
-held already or passed over, a late arrival, an entity twice, an impossible value) is `NotPlain` and belongs to
-`data.readings.absorb`, which takes any batch and comes to the same facts; tests hold the two against each other.
+compared with it in a few passes over arrays, and only what is new goes to the warehouse; a day that says what is held
+of it, and nothing else, changes nothing. Whatever is not plain (a day that differs or was passed over, a late arrival,
+an entity twice, an impossible value) is `NotPlain` and belongs to `data.readings.absorb`, which takes any batch and
+comes to the same facts; tests hold the two against each other.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,22 +20,13 @@ import pyarrow.compute as pc
 
 from data.arrays import Column, Numbers, arrow, number, numbers, whole
 from data.catalog import catalog
-from data.readings import GRACE_HOURS
+from data.changes import KINDS, NEVER, UNKNOWN, columns_of, told, totals
+from data.held import Held
+from data.readings import GRACE_HOURS, Absorbed
 from data.sql import statement
 
-_UNKNOWN: Final = -1
-"""Stands for a null reading: none is ever below zero."""
-_NEVER: Final = int(np.iinfo(np.int32).min)
-"""Stands for a null day; the others are days since 1970."""
 _NOT_YET: Final = int(np.iinfo(np.int32).max)
-_KINDS: Final[dict[str, tuple[pa.DataType, int]]] = {
-    "raw": (pa.int64(), _UNKNOWN),
-    "changes": (pa.int32(), 0),
-    "changed_on": (pa.date32(), _NEVER),
-    "nonzero_on": (pa.date32(), _NEVER),
-    "max_rise": (pa.int64(), 0),
-}
-"""The columns of a counter in the change table: their type, and what they are before the first reading."""
+"""Stands for a day still to come."""
 _STAMP: Final = pa.timestamp("us", tz="UTC")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,52 +55,69 @@ class Frontier:
         )
         self._columns = {table: con.table(table).columns for table in (f"{component}_day", f"{component}_change")}
         self._known: _Known | None = None
+        self._held: Held | None = None
 
-    def absorb(self, source: str, batch: Day, today: date) -> int:
-        """How many rows were loaded, which is all of them, inside the caller's transaction.
+    def absorb(self, source: str, batch: Day, today: date) -> Absorbed:
+        """What became of the rows, inside the caller's transaction: all were loaded, or all are held already.
 
         Raises:
             NotPlain: the batch needs `data.readings.absorb`, and the next one a new frontier.
         """
-        if not (self._follows(batch, today) and _sound(batch.readings, self._component)):
+        last_day = self._last_day if self._last_day is not None and batch.day <= self._last_day else None
+        in_turn = last_day is not None or self._follows(batch)
+        if not (in_turn and batch.day <= today and _sound(batch.readings, self._component)):
             raise NotPlain
-        known = self._known or _Known(self._con, self._component)
+        known, count = self._known or _Known(self._con, self._component), len(batch.readings)
+        if last_day is not None:
+            self._know_again(known, batch, last_day)
+            self._known = known
+            return Absorbed(count, rows_duplicate=count)
         places = self._places(known, source, batch)
         self._tell(known, source, batch, places)
         self._put_gauges(known, batch, places)
         self._put_changes(known, batch, places)
         self._known, self._last_day = known, batch.day
-        return len(places)
+        return Absorbed(count, count)
 
-    def _follows(self, batch: Day, today: date) -> bool:
-        """Whether the day comes after all that is held, in time, and belongs into no earlier belief."""
+    def _know_again(self, known: "_Known", batch: Day, last_day: date) -> None:
+        """Pass if all that the batch says is held; `NotPlain` otherwise."""
+        found = pc.index_in(whole(batch.readings["entity_id"]), value_set=known.ids)
+        if found.null_count:
+            raise NotPlain
+        places = numbers(found)
+        keys, failed, heard = known.keys[places], *_news(known, batch, places)
+        if heard.any() or np.bincount(places).max() > 1:
+            raise NotPlain
+        if self._held is None or self._held.until < batch.day:
+            self._held = Held(self._con, self._component, last_day)
+        if not (self._held.says(batch.day, keys, batch.readings) and self._held.failed(keys[failed])):
+            raise NotPlain
+
+    def _follows(self, batch: Day) -> bool:
+        """Whether the day, which is after all that is held, came in time and belongs into no earlier belief."""
         end = datetime.combine(batch.day, time(), UTC) + timedelta(days=1)
-        return (
-            (self._last_day is None or self._last_day < batch.day <= today)
-            and batch.ingested_at <= end + timedelta(hours=GRACE_HOURS)
-            and (self._last_belief is None or self._last_belief <= end)
+        return batch.ingested_at <= end + timedelta(hours=GRACE_HOURS) and (
+            self._last_belief is None or self._last_belief <= end
         )
 
     def _places(self, known: "_Known", source: str, batch: Day) -> Numbers:
         """Where each reading's entity stands among those known; who is not known yet gets a key."""
         found = pc.index_in(whole(batch.readings["entity_id"]), value_set=known.ids)
-        places = numbers(found, _UNKNOWN)
+        places = numbers(found, UNKNOWN)
         if found.null_count:
             first = batch.readings.filter(found.is_null()).select(["entity_id", "model", "capacity_bytes"])
-            names = first["entity_id"].to_pylist()
-            if len(set(names)) < len(names) or any(not str(name).strip(" ") for name in names):
+            names = first["entity_id"]
+            shortest = pc.min(pc.binary_length(pc.utf8_trim(names, characters=" "))).as_py()
+            if shortest == 0 or pc.count_distinct(names).as_py() < len(names):
                 raise NotPlain
-            places[places == _UNKNOWN] = known.meet(first, batch.day, source)
+            places[places == UNKNOWN] = known.meet(first, batch.day, source)
         if np.bincount(places).max() > 1:
             raise NotPlain
         return places
 
     def _tell(self, known: "_Known", source: str, batch: Day, places: Numbers) -> None:
         """Put down failures, and what entities known from elsewhere are heard to be."""
-        failed = numbers(batch.readings["failure"], 0) == 1
-        heard = known.first_seen[places] > number(batch.day)
-        if known.unnamed.any():
-            heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+        failed, heard = _news(known, batch, places)
         chosen = np.flatnonzero(failed | heard)
         if not len(chosen):
             return
@@ -121,9 +130,9 @@ class Frontier:
                 self._con.execute(statement("failures", self._component), {"source": source})
             if heard.any():
                 self._con.execute(statement("entities_earlier", self._component))
-        told = places[heard]
-        known.first_seen[told] = np.minimum(known.first_seen[told], number(batch.day))
-        known.unnamed[told] = False
+        speaking = places[heard]
+        known.first_seen[speaking] = np.minimum(known.first_seen[speaking], number(batch.day))
+        known.unnamed[speaking] = False
 
     def _put_gauges(self, known: "_Known", batch: Day, places: Numbers) -> None:
         count = len(places)
@@ -138,12 +147,15 @@ class Frontier:
         self._insert("day", columns)
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
-        said = [_said(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
-        moved = known.since[places] == _NEVER
+        said = [told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
+        moved = known.since[places] == NEVER
         for now, before in zip(said, known.totals["raw"], strict=True):
-            moved |= before[places] != now
+            if now is not None or (before != UNKNOWN).any():
+                moved |= before[places] != (UNKNOWN if now is None else now)
         if moved.any():
-            self._insert("change", known.moved(places[moved], [now[moved] for now in said], batch.day))
+            unknown = np.full(np.count_nonzero(moved), UNKNOWN)
+            now_moved = np.stack([unknown if now is None else now[moved] for now in said])
+            self._insert("change", known.moved(places[moved], now_moved, batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
         into = f"{self._component}_{table}"
@@ -166,32 +178,30 @@ class _Known:
         self.count, self.ids = len(table), whole(table["entity_id"])
         self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
         self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
-        self.since = numbers(table["from_day"], _NEVER)
-        self.first_day, self.recalled = np.full_like(self.since, _NEVER), self.since == _NEVER
+        self.since = numbers(table["from_day"], NEVER)
+        self.first_day, self.recalled = np.full_like(self.since, NEVER), self.since == NEVER
         stems = catalog(component).counters
         self.totals = {
             kind: np.full((len(stems), self.count), none_yet, f"i{typed.bit_width // 8}")
-            for kind, (typed, none_yet) in _KINDS.items()
+            for kind, (typed, none_yet) in KINDS.items()
         }
-        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], _UNKNOWN) for stem in stems])
+        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], UNKNOWN) for stem in stems])
 
     def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
         """The places of the entities in `first`, who get a key in order of their ids."""
         before, there, wanted = self.count, slice(self.count, self.count + len(first)), whole(first["entity_id"])
         first = first.sort_by("entity_id")
-        keyed = self._con.execute(
+        keyed = self._con.sql(
             "insert into entity (entity_key, component, entity_id, model, capacity_bytes, first_seen_on, source, "
             "simulated) select nextval('entity_key_seq'), $component, entity_id, model, capacity_bytes, $day, $source, "
-            "false from first returning entity_id, entity_key",
-            {"component": self._component, "day": day, "source": source},
-        ).fetchall()
+            "false from first returning entity_id, entity_key, (model is null)::tinyint as unnamed",
+            params={"component": self._component, "day": day, "source": source},
+        ).to_arrow_table()
         self._make_room(there.stop)
-        key_of = dict(keyed)
-        self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(first["entity_id"])])
-        self.keys[there] = [key_of[name] for name in first["entity_id"].to_pylist()]
-        self.unnamed[there] = [model is None for model in first["model"].to_pylist()]
+        self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(keyed["entity_id"])])
+        self.keys[there], self.unnamed[there] = numbers(keyed["entity_key"]), numbers(keyed["unnamed"])
         self.first_seen[there] = number(day)
-        return before + numbers(pc.index_in(wanted, value_set=self.ids.slice(before)))
+        return before + numbers(pc.index_in(wanted, value_set=whole(keyed["entity_id"])))
 
     def _make_room(self, count: int) -> None:
         if count <= len(self.keys):
@@ -199,53 +209,50 @@ class _Known:
         room = count + count // 8
         self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
         self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
-        self.since, self.first_day = _widened(self.since, room, _NEVER), _widened(self.first_day, room, _NEVER)
+        self.since, self.first_day = _widened(self.since, room, NEVER), _widened(self.first_day, room, NEVER)
         self.recalled = _widened(self.recalled, room, none_yet=True)
-        self.totals = {kind: _widened(held, room, _KINDS[kind][1]) for kind, held in self.totals.items()}
+        self.totals = {kind: _widened(held, room, KINDS[kind][1]) for kind, held in self.totals.items()}
 
     def _recall(self, places: Numbers) -> None:
         """Read the totals of the entities at `places`."""
         if not len(places):
             return
-        sought = {
-            "place": arrow(places, pa.int64()),
-            "entity_key": arrow(self.keys[places], pa.int32()),
-            "version": arrow(self.version[places], pa.int32()),
-            "from_day": arrow(self.since[places], pa.date32()),
-        }
-        with _shown(self._con, "sought", pa.table(sought)):
-            found = self._con.sql(statement("totals", self._component)).to_arrow_table()
-        there = numbers(found["place"])
-        self.recalled[there], self.first_day[there] = True, numbers(found["first_day"])
-        for row, stem in enumerate(catalog(self._component).counters):
-            for kind, (_, none_yet) in _KINDS.items():
-                self.totals[kind][row, there] = numbers(found[f"{stem}_{kind}"], none_yet)
+        self.first_day[places], found = totals(
+            self._con, self._component, self.keys[places], self.version[places], self.since[places]
+        )
+        self.recalled[places] = True
+        for kind, values in found.items():
+            self.totals[kind][:, places] = values
 
-    def moved(self, places: Numbers, now: Sequence[Numbers], day: date) -> dict[str, Column]:
+    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
         """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
         self._recall(places[~self.recalled[places]])
         today = number(day)
-        self.first_day[places] = np.where(self.first_day[places] == _NEVER, today, self.first_day[places])
+        self.first_day[places] = np.where(self.first_day[places] == NEVER, today, self.first_day[places])
         self.since[places] = today
-        columns: dict[str, Column] = {
+        gone_on = _gone_on({kind: held[:, places] for kind, held in self.totals.items()}, now, today)
+        for kind, values in gone_on.items():
+            self.totals[kind][:, places] = values
+        return {
             "entity_key": arrow(self.keys[places], pa.int32()),
             "version": arrow(self.version[places], pa.int32()),
             "from_day": _days(day, len(places)),
             "first_day": arrow(self.first_day[places], pa.date32()),
-        }
-        for row, stem in enumerate(catalog(self._component).counters):
-            before = {kind: held[row, places] for kind, held in self.totals.items()}
-            for kind, values in _gone_on(before, now[row], today).items():
-                typed, none_yet = _KINDS[kind]
-                self.totals[kind][row, places] = values
-                columns[f"{stem}_{kind}"] = arrow(values, typed, none_yet if none_yet < 0 else None)
-        return columns
+        } | columns_of(self._component, gone_on)
+
+
+def _news(known: _Known, batch: Day, places: Numbers) -> tuple[Numbers, Numbers]:
+    """Which readings tell of a failure, and which what an entity is of which that was not known."""
+    heard = known.first_seen[places] > number(batch.day)
+    if known.unnamed.any():
+        heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+    return numbers(batch.readings["failure"]) == 1, heard
 
 
 def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:
-    """A counter's totals `before`, gone on by a reading `now` of `today`."""
-    rise = np.where((before["raw"] != _UNKNOWN) & (now != _UNKNOWN), now - before["raw"], 0)
-    first_above = (before["nonzero_on"] == _NEVER) & (now > 0)
+    """Counters' totals `before`, gone on by readings `now` of `today`; a row a counter."""
+    rise = np.where((before["raw"] != UNKNOWN) & (now != UNKNOWN), now - before["raw"], 0)
+    first_above = (before["nonzero_on"] == NEVER) & (now > 0)
     return {
         "raw": now,
         "changes": before["changes"] + (rise != 0),
@@ -269,12 +276,6 @@ def _widened(held: Numbers, room: int, none_yet: int = 0) -> Numbers:
     wide = np.full((*held.shape[:-1], room), none_yet, held.dtype)
     wide[..., : held.shape[-1]] = held
     return wide
-
-
-def _said(readings: pa.Table, column: str) -> Numbers:
-    if column not in readings.column_names or readings[column].null_count == len(readings):
-        return np.full(len(readings), _UNKNOWN, np.int64)
-    return numbers(readings[column], _UNKNOWN)
 
 
 def _days(day: date, count: int) -> Column:

@@ -11,14 +11,14 @@ from typing import Any
 
 import duckdb
 
+from data import changes
 from data.catalog import catalog
 from data.sql import statement
 
 GRACE_HOURS = 12
 """A reading that reaches us this soon after its day's end counts as known at that end."""
 _TEMPORARY = (
-    "staged", "staged_reject", "keyed", "fresh", "restated", "repeats", "late", "newest", "series", "changed",
-    "changes", "belief",
+    "staged", "staged_reject", "keyed", "fresh", "restated", "repeats", "late", "newest", "series", "changes", "belief",
 )  # fmt: skip
 
 
@@ -146,8 +146,9 @@ def _append(con: duckdb.DuckDBPyConnection, component: str, source: str, first_d
     newest_held = _row(con, f"select max(day) from {component}_day")[0]  # noqa: S608
     con.execute(statement("day", component))
     _mark_late(con, component, first_day, newest_held)
-    for step in ("newest", "series_onward", "changed", "changes", "changes_onward"):
-        con.execute(statement(step, component))
+    con.execute(statement("newest", component))
+    con.execute(statement("series_onward", component))
+    changes.put(con, component, f"{component}_change")
     if _count(con, "select count(*) from late"):
         _rewrite(con, component)
 
@@ -166,14 +167,14 @@ def _mark_late(con: duckdb.DuckDBPyConnection, component: str, first_day: date, 
 
 
 def _rewrite(con: duckdb.DuckDBPyConnection, component: str) -> None:
-    con.execute("delete from newest")
     con.execute(statement("series_whole", component), {"grace_hours": GRACE_HOURS})
-    for step in ("changed", "changes", "beliefs"):
-        con.execute(statement(step, component))
+    con.execute(f"create or replace temp table changes as from {component}_change limit 0")
+    changes.put(con, component, "changes")
+    con.execute(statement("beliefs", component))
     con.execute(f"delete from {component}_change where entity_key in (select entity_key from late)")  # noqa: S608
     con.execute(
         f"insert into {component}_change by name "  # noqa: S608
-        "select changes.* exclude (held) replace (belief.stood as version) "
+        "select changes.* replace (belief.stood as version) "
         "from changes join belief using (entity_key, version) order by entity_key, belief.stood, from_day"
     )
     con.execute("delete from entity_version where entity_key in (select entity_key from late)")

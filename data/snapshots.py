@@ -149,6 +149,17 @@ def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] 
     return table
 
 
+@contextmanager
+def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let statements run on one thread: small ones cost less than sharing them out does."""
+    ((threads,),) = con.execute("select current_setting('threads')").fetchall()
+    con.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        con.execute(f"set threads = {threads}")
+
+
 def memory_bytes(con: duckdb.DuckDBPyConnection) -> int:
     """How much memory all questions to what the connection has open may use together."""
     ((text,),) = con.execute("select current_setting('memory_limit')").fetchall()

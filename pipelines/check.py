@@ -233,7 +233,7 @@ def _notifications(settings: Settings) -> Iterator[Finding]:
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:
-    from pipelines.steps.ingest import probe
+    from pipelines.steps.asked import probe
 
     for source in settings.sources:
         for path in source.paths:

@@ -37,9 +37,9 @@ def test_changes_other_than_those_of_pandas_are_refused(tmp_path: Path) -> None:
 
 def test_a_contestant_that_holds_other_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that drops what it should keep ends the job before any time counts."""
-    answers = iter([{"rows": 2}, {"rows": 2}, {"rows": 1}])
+    answers = iter([{"rows": 2}, {"rows": 2}, {"rows": 2}, {"rows": 2}, {"rows": 1}])
     monkeypatch.setattr(contest, "alone", lambda *_: contest.Spent(1.0, 1.0, 1, next(answers)))
     monkeypatch.setattr(ingest, "PARSERS", {})
     monkeypatch.setattr(ingest, "LOADERS", {})
     with pytest.raises(BenchmarkError, match="answers rows = 1, foreshock ingest 2: neither time counts"):
-        ingest.compare(tmp_path, [tmp_path / "day.csv"], rounds=1)
+        ingest.compare(tmp_path, [tmp_path / "day.csv"], [tmp_path / "day.csv"], rounds=1)

@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from data.catalog import catalog
 from data.errors import InputError
 from data.frontier import Day, Frontier, NotPlain
 from data.readings import Absorbed, absorb, stage
+from data.snapshots import one_thread
 from data.sources import drive_days
 from data.warehouse import Warehouse
 
@@ -90,23 +92,27 @@ def load(
         now: The moment of loading; the wall clock's by default. Days after both are quarantined.
         progress: Told the name of each file before it is read.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own would keep what each day took
     moment = now or datetime.now(UTC)
     today = max(moment, datetime.now(UTC)).date()
     ingested_at = None if arrival == "published" else moment
-    frontier = Frontier(warehouse.con, "disk")
+    frontier, reader = Frontier(warehouse.con, "disk"), drive_days.CsvReader()
     for part in (part for path in paths for part in _parts(path)):
         if progress:
             progress(part.name)
         try:
-            with warehouse.transaction() as con:
-                count = sum(frontier.absorb(SOURCE, day, today) for day in _days(con, part, ingested_at))
-                rows = Absorbed(count, count)
+            with _threads_for(warehouse.con, part), warehouse.transaction() as con:
+                days = _days(con, part, reader, ingested_at)
+                rows = sum((frontier.absorb(SOURCE, day, today) for day in days), Absorbed())
                 _note(con, part, rows, moment)
         except NotPlain:
             rows = _put_any(warehouse, part, today, ingested_at, moment)
             frontier = Frontier(warehouse.con, "disk")
         yield part.name, rows
+
+
+def _threads_for(con: duckdb.DuckDBPyConnection, part: _Part) -> AbstractContextManager[None]:
+    """One thread for the day of a CSV file, which is read on one; as many as there are for the days of a table."""
+    return nullcontext() if part.is_parquet else one_thread(con)
 
 
 def _put_any(
@@ -131,7 +137,9 @@ def _note(con: duckdb.DuckDBPyConnection, part: _Part, rows: Absorbed, moment: d
     )
 
 
-def _days(con: duckdb.DuckDBPyConnection, part: _Part, ingested_at: datetime | None) -> Iterator[Day]:
+def _days(
+    con: duckdb.DuckDBPyConnection, part: _Part, reader: drive_days.CsvReader, ingested_at: datetime | None
+) -> Iterator[Day]:
     """The days of a file about which nothing is wrong; else `NotPlain`."""
     if part.unreadable or part.path.stat().st_size == 0:
         raise NotPlain
@@ -145,7 +153,7 @@ def _days(con: duckdb.DuckDBPyConnection, part: _Part, ingested_at: datetime | N
         return drive_days.read_query(con, f"{_selected(columns)} from read_parquet($path)", part.path, ingested_at)
     if not set(columns).issuperset(PUBLISHED_SINCE_2013):
         raise NotPlain
-    return drive_days.read_csv(part.path, columns, ingested_at)
+    return reader.read(part.path, columns, ingested_at)
 
 
 def _parts(path: Path) -> Iterator[_Part]:

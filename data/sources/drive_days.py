@@ -26,20 +26,44 @@ _BATCH_ROWS: Final = 1 << 16
 _NAMES: Final = {"date": "day", "serial_number": "entity_id"}
 
 
-def read_csv(path: Path, columns: list[str], ingested_at: datetime | None) -> Iterator[Day]:
-    """The one day of a CSV file with these columns.
+class CsvReader:
+    """Reads daily CSV files one by one; in each the columns without any value are mostly those of the one before."""
 
-    Raises:
-        NotPlain: the strict reader must read it.
-    """
-    with path.open("rb") as file:
-        if any(b'"' in chunk for chunk in iter(lambda: file.read(_CHUNK_BYTES), b"")):
+    def __init__(self) -> None:
+        self._empty = frozenset[str]()
+
+    def read(self, path: Path, columns: list[str], ingested_at: datetime | None) -> Iterator[Day]:
+        """The one day of a file with these columns.
+
+        Raises:
+            NotPlain: the strict reader must read it.
+        """
+        with path.open("rb") as file:
+            if any(b'"' in chunk for chunk in iter(lambda: file.read(_CHUNK_BYTES), b"")):
+                raise NotPlain
+        rows = _parsed(path, columns, self._empty) if self._empty else None
+        rows = rows or _parsed(path, columns, frozenset())
+        if rows is None:
             raise NotPlain
+        first, last = pc.min(rows["date"]).as_py(), pc.max(rows["date"]).as_py()
+        if first is None or rows["date"].null_count or first != last:
+            raise NotPlain
+        filled = {name for name in rows.column_names if rows[name].null_count < len(rows)}
+        self._empty = frozenset(catalog("disk").columns) - filled
+        size = numbers(rows["capacity_bytes"])
+        rows = rows.set_column(
+            rows.column_names.index("capacity_bytes"), "capacity_bytes", arrow(np.maximum(size, 0), pa.int64(), 0)
+        )
+        yield _day(first, rows.rename_columns(_NAMES), ingested_at)
+
+
+def _parsed(path: Path, columns: list[str], empty: frozenset[str]) -> pa.Table | None:
+    """The rows of a file but for the columns that are `empty`; nothing if they are not, or it cannot be read."""
     types: dict[str, pa.DataType] = {
         "date": pa.date32(), "serial_number": pa.string(), "model": pa.string(), "capacity_bytes": pa.int64(),
         "failure": pa.int8(),
     }  # fmt: skip
-    types |= {name: pa.int64() for name in catalog("disk").columns if name in columns}
+    types |= {name: pa.null() if name in empty else pa.int64() for name in catalog("disk").columns if name in columns}
     try:
         rows = pyarrow.csv.read_csv(
             path,
@@ -49,16 +73,9 @@ def read_csv(path: Path, columns: list[str], ingested_at: datetime | None) -> It
                 column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
             ),
         )
-    except pa.ArrowInvalid as error:
-        raise NotPlain from error
-    first, last = pc.min(rows["date"]).as_py(), pc.max(rows["date"]).as_py()
-    if first is None or rows["date"].null_count or first != last:
-        raise NotPlain
-    size = numbers(rows["capacity_bytes"])
-    rows = rows.set_column(
-        rows.column_names.index("capacity_bytes"), "capacity_bytes", arrow(np.maximum(size, 0), pa.int64(), 0)
-    )
-    yield _day(first, rows.rename_columns(_NAMES), ingested_at)
+    except pa.ArrowInvalid:
+        return None
+    return rows.select([name for name, kind in types.items() if kind != pa.null()])
 
 
 def read_query(con: duckdb.DuckDBPyConnection, query: str, path: Path, ingested_at: datetime | None) -> Iterator[Day]:

@@ -17,9 +17,13 @@ _templates = Environment(
 
 
 @cache
-def statement(name: str, component: str = "disk") -> str:
-    """The statement in `<name>.sql`, with its loops over the component's columns written out."""
+def statement(name: str, component: str = "disk", filled: tuple[str, ...] = ()) -> str:
+    """The statement in `<name>.sql`, with its loops over the component's columns, or those `filled`, written out."""
     columns = catalog(component)
     return _templates.get_template(f"{name}.sql").render(
-        component=component, counters=columns.counters, gauges=columns.gauges, columns=columns.columns
+        component=component,
+        counters=columns.counters,
+        gauges=columns.gauges,
+        columns=columns.columns,
+        filled=filled,
     )

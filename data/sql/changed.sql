@@ -1,24 +1,28 @@
--- The rows of `series` in which any counter is not what it was in the row before. `series` is in order of entity,
--- version and day, so that the row before is found without sorting again. A rise is null where either value is.
-create or replace temp table changed as
-with neighbours as (
-    select *,
-           lag(entity_key) over () is not distinct from entity_key and lag(version) over () = version as continued,
-{% for stem in counters %}
-           lag({{ stem }}_raw) over () as before_{{ stem }}{{ "," if not loop.last }}
-{% endfor %}
+-- The rows of `series` that begin an entity's version or say something else than the row before; -1 stands for null.
+-- `series` is in order of entity, version and day, so that the row before is found without sorting. Only counters of
+-- which it holds any value are looked at. Bits that differ, taken together, cost half of what a comparison a column does.
+with told as (
+    select entity_key, version, day, held, (entity_key::bigint << 32) | version as belief
+{%- for stem in filled %},
+           coalesce({{ stem }}_raw, -1) as {{ stem }}_raw
+{%- endfor %}
+
     from series
+),
+neighbours as (
+    select *, lag(belief) over () as before_belief
+{%- for stem in filled %},
+           lag({{ stem }}_raw) over () as before_{{ stem }}
+{%- endfor %}
+
+    from told
 )
-select entity_key, version, day,
-{% for stem in counters %}
-       {{ stem }}_raw,
-       case when continued then {{ stem }}_raw - before_{{ stem }} end as rise_{{ stem }}{{ "," if not loop.last }}
-{% endfor %}
+select entity_key, version, day, held::tinyint as held
+{%- for stem in filled %}, {{ stem }}_raw{% endfor %}
+
 from neighbours
-where not held
-  and (
-       not continued
-{% for stem in counters %}
-       or before_{{ stem }} is distinct from {{ stem }}_raw
-{% endfor %}
-  )
+where (
+    xor(belief, before_belief)
+{%- for stem in filled %} | xor({{ stem }}_raw, before_{{ stem }}){% endfor %}
+
+) is distinct from 0

@@ -2,12 +2,16 @@
 
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from pipelines.commands.common import COMMON, Common
 from pipelines.output import Output
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.steps.ingest import IngestReport
 
 
 def ingest(
@@ -29,25 +33,32 @@ def ingest(
         on: Without a source: as of the end of that day, which a simulated world is moved to.
         common: See every command.
     """
-    from data.errors import UsageError
-    from pipelines.cycle import ingest as ingest_configured
-    from pipelines.cycle import now_of
-    from pipelines.executors.opened import world_path
     from pipelines.progress import bar
-    from pipelines.steps.ingest import ingest as load
     from pipelines.watched import run
 
     settings = common.settings()
     if source is None:
-        if not settings.sources and not world_path(settings).exists():
-            msg = (
-                "There is nothing to ingest: the settings name no [[sources]], and the home has no simulated fleet. "
-                "Name a source and its files: foreshock ingest backblaze FOLDER."
-            )
-            raise UsageError(msg)
-        return Output(asdict(run("ingest", ingest_configured, settings, now_of(settings, on))))
+        return Output(asdict(_ingest_configured(settings, on)))
+    from pipelines.steps.ingest import ingest as load
+
     with bar(quiet=common.json) as progress:
         return Output(asdict(run("ingest", load, settings, source, paths, arrival=arrival, progress=progress)))
+
+
+def _ingest_configured(settings: "Settings", on: date | None) -> "IngestReport":
+    """What became of the rows of the settings' sources and of the simulated world."""
+    from data.errors import UsageError
+    from pipelines.cycle import ingest, now_of
+    from pipelines.executors.opened import world_path
+    from pipelines.watched import run
+
+    if not settings.sources and not world_path(settings).exists():
+        msg = (
+            "There is nothing to ingest: the settings name no [[sources]], and the home has no simulated fleet. "
+            "Name a source and its files: foreshock ingest backblaze FOLDER."
+        )
+        raise UsageError(msg)
+    return run("ingest", ingest, settings, now_of(settings, on))
 
 
 def sql(component: str, *, common: Common = COMMON) -> Output:

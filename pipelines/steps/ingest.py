@@ -6,40 +6,31 @@ counts it as duplicate.
 
 import glob
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-import httpx
 from pydantic import ValidationError
 
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
 from data.sources import (
     backblaze,
-    bmc,
     edac,
     infinitehbd,
     inventory,
     lanl,
     memory_log,
     parquet,
-    prometheus,
-    promql,
     rasdaemon,
-    redfish,
     smartctl,
     smartmem,
     tables,
     titan,
-    web,
 )
 from data.warehouse import Warehouse
 from pipelines.settings import ASKED_KINDS, Settings, SourceKind, SourceSettings
@@ -206,10 +197,13 @@ def load(
     warehouse: Warehouse, source: SourceSettings, now: datetime, progress: Callable[[str], None] | None = None
 ) -> Iterator[Absorbed]:
     """What became of the rows of each file of `source`, one transaction a file, or of each page of an answer."""
-    for url in source.urls:
-        if progress:
-            progress(url)
-        yield from _asked(warehouse, source, url, now)
+    if source.urls:
+        from pipelines.steps import asked  # with all that it takes to ask over a network
+
+        for url in source.urls:
+            if progress:
+                progress(url)
+            yield from asked.load(warehouse, source, url, now)
     if source.paths:
         yield from _read(warehouse, source, now, progress)
 
@@ -252,56 +246,6 @@ def _smartctl(
     for count, rows in smartctl.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
         yield rows
         yield from [Absorbed()] * (count - 1)  # each file counts as one
-
-
-def probe(source: SourceSettings, url: str) -> str:
-    """What the server at `url` says when it is asked for nothing; `InputError` when it cannot be asked."""
-    if redfish.HOST in url:
-        return f"{url} is asked for each host of the inventory"
-    if source.kind == "redfish":
-        with _controller(source, url) as controller:
-            version = controller.get(bmc.ROOT).get("RedfishVersion", "?")
-        return f"{url} speaks Redfish {version}"
-    with _prometheus(source, url) as client:
-        promql.at(client, "vector(1)", datetime.now(UTC))
-    return f"{url} answers queries"
-
-
-def _asked(warehouse: Warehouse, source: SourceSettings, url: str, now: datetime) -> Iterator[Absorbed]:
-    """What became of what is told at `url`, page by page or controller by controller."""
-    if source.kind == "redfish":
-        opener = partial(_controller, source)
-        yield from redfish.load(warehouse, [url], opener, at_once=source.at_once, arrival=source.arrival, now=now)
-        return
-    with _prometheus(source, url) as client:
-        yield from prometheus.load(
-            warehouse,
-            client,
-            host_label=source.host_label,
-            history_days=source.history_days,
-            arrival=source.arrival,
-            now=now,
-        )
-
-
-def _prometheus(source: SourceSettings, url: str) -> httpx.Client:
-    """A client of the server at `url`, with the token that the environment holds."""
-    token = os.environ.get(promql.TOKEN)
-    if token:
-        web.refuse_clear_text(url, promql.TOKEN)
-    headers = {"Authorization": f"Bearer {token}"} if token else None
-    return web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds, headers=headers)
-
-
-@contextmanager
-def _controller(source: SourceSettings, url: str) -> Iterator[bmc.Controller]:
-    """The controller at `url`, logged in with what the environment holds."""
-    user, password = os.environ.get(bmc.USER), os.environ.get(bmc.PASSWORD)
-    with (
-        web.client(url, ca_file=source.ca_file, timeout_seconds=source.timeout_seconds) as client,
-        bmc.opened(client, source.auth, user, password) as controller,
-    ):
-        yield controller
 
 
 def _file_reader(kind: str) -> tuple[Callable[..., Absorbed], frozenset[str]]:

@@ -9,6 +9,7 @@ import pytest
 
 from data.errors import InputError
 from data.readings import Absorbed
+from data.sources import backblaze
 from data.sources.backblaze import expand, load
 from data.warehouse import Warehouse
 
@@ -102,6 +103,48 @@ def test_a_restated_day_is_not_rewritten(home: Path, tmp_path: Path) -> None:
     assert rows == Absorbed(2, 0, 1, 1)
     assert ask(home, "select smart_5_raw from disk_change order by entity_key") == [(0,), (0,)]
     assert ask(home, "select reason from quarantine") == [("restated",)]
+
+
+TWO_DAYS = (
+    ("2013-04-10,A,M,1000,0,1,0,10,25,0", "2013-04-10,B,M,1000,0,1,8,10,25,"),
+    ("2013-04-11,A,M,1000,0,2,3,34,25,0", "2013-04-11,B,M,1000,1,1,8,34,25,"),
+)
+
+
+def two_days(home: Path, folder: Path) -> list[Path]:
+    files = [write(folder / f"{number}.csv", *lines) for number, lines in enumerate(TWO_DAYS)]
+    assert ingest(home, *files).rows_loaded == 4
+    return files
+
+
+def test_days_that_come_again_are_known_without_a_second_look(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row counts as a duplicate, in any order and under any name, and the strict reader is not asked."""
+    first, last = two_days(home, tmp_path)
+    monkeypatch.delattr(backblaze, "_put_any")
+    other = write(tmp_path / "other.csv", *reversed(TWO_DAYS[0]))
+    assert ingest(home, last, first, other, last) == Absorbed(8, 0, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "became", "failures"),
+    [
+        ("2013-04-10,A,M,1000,0,1,3,10,25,0", Absorbed(1, 0, 0, 1), 1),
+        ("2013-04-10,A,M,1000,0,9,0,10,25,0", Absorbed(1, 0, 0, 1), 1),
+        ("2013-04-10,A,M,1000,0,,0,10,25,0", Absorbed(1, 0, 0, 1), 1),
+        ("2013-04-10,B,M,1000,0,1,8,10,25,0", Absorbed(1, 0, 0, 1), 1),
+        ("2013-04-10,A,M,1000,1,1,0,10,25,0", Absorbed(1, 0, 1, 0), 2),
+        ("2013-04-10,C,M,1000,0,1,0,10,25,0", Absorbed(1, 1, 0, 0), 1),
+    ],
+)
+def test_what_a_day_adds_when_it_comes_again_is_seen(
+    home: Path, tmp_path: Path, line: str, became: Absorbed, failures: int
+) -> None:
+    """A counter, a gauge, a null, a failure or a drive that differs from what is held gets its due."""
+    two_days(home, tmp_path)
+    assert ingest(home, write(tmp_path / "again.csv", line)) == became
+    assert ask(home, "select count(*) from failure") == [(failures,)]
 
 
 def test_an_unknown_capacity_stays_unknown(home: Path, tmp_path: Path) -> None:

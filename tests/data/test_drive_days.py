@@ -33,15 +33,16 @@ lines = st.tuples(
 ).map(",".join)  # fmt: skip
 
 
-def read_quickly(file: Path) -> list[tuple[Any, ...]] | None:
-    """The rows by the quick reader, unless it leaves the file to the strict one."""
+def read_quickly(file: Path, before: Path | None = None) -> list[tuple[Any, ...]] | None:
+    """The rows by the quick reader, maybe `before` another file, unless it leaves the file to the strict one."""
+    reader = drive_days.CsvReader()
     try:
-        (day,) = drive_days.read_csv(file, COLUMNS.split(","), None)
+        days = [next(reader.read(one, COLUMNS.split(","), None)) for one in (before, file) if one]
     except NotPlain:
         return None
-    names = ("entity_id", "model", "capacity_bytes", "failure", "smart_1_raw", "smart_9_raw")
+    day, names = days[-1], ("entity_id", "model", "capacity_bytes", "failure", "smart_1_raw", "smart_9_raw")
     return [
-        (day.day, day.ingested_at - timedelta(days=1), *(row[name] for name in names))
+        (day.day, day.ingested_at - timedelta(days=1), *(row.get(name) for name in names))
         for row in day.readings.to_pylist()
     ]
 
@@ -60,13 +61,17 @@ def read_strictly(file: Path) -> tuple[list[tuple[Any, ...]], int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(lines, min_size=1, max_size=3), st.sampled_from(LINE_ENDS[:4]))
-def test_what_is_read_quickly_is_read_so_strictly(rows: list[str], end: str) -> None:
-    """Odd numbers, dates, names, quotes and line ends: either the quick reader passes, or both read the same rows."""
+@given(st.lists(lines, min_size=1, max_size=3), st.sampled_from(LINE_ENDS[:4]), st.booleans())
+def test_what_is_read_quickly_is_read_so_strictly(rows: list[str], end: str, after_empty: bool) -> None:
+    """Odd numbers, dates, names, quotes and line ends: either the quick reader passes, or both read the same rows.
+
+    Nor does it matter whether columns were empty in the file before.
+    """
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "day.csv"
+        file, empty = Path(folder) / "day.csv", Path(folder) / "before.csv"
         file.write_text(end.join([COLUMNS, *rows, ""]), newline="")
-        quick = read_quickly(file)
+        empty.write_text(f"{COLUMNS}\n2013-04-09,A,M,1000,0,,,,,,\n")
+        quick = read_quickly(file, empty if after_empty else None)
         if quick is not None:
             assert read_strictly(file) == (quick, 0)
 

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from random import Random
 
+import pytest
 from drives import Reading, histories, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,18 @@ def test_any_order_of_arrival_gives_the_same_changes(readings: list[Reading], ra
     whole = changes_of([readings])
     assert changes_of(in_order) == whole
     assert changes_of(shuffled) == whole
+
+
+@settings(max_examples=3, deadline=None)
+@given(histories())
+def test_changes_do_not_depend_on_how_many_are_worked_out_at_once(readings: list[Reading]) -> None:
+    """All drives together or nearly one by one, from nothing or going on from what is held: the same changes."""
+    halves = [[r for r in readings if r.day.day % 2 == odd] for odd in (0, 1)]
+    whole = changes_of([readings])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.changes._ROWS_AT_ONCE", 2)
+        assert changes_of([readings]) == whole
+        assert changes_of(halves) == whole
 
 
 def test_totals_count_what_happened() -> None:
