@@ -45,8 +45,8 @@ SMALL: Final = Size(hosts=2_000, days=30, nights=20, a_night=30, open=300)
 REVIEW: Final = "from pipelines.cli import main; raise SystemExit(main(['review', '--port', '0', '--json']))"
 BARE: Final = "from benchmarks.pages import bare; bare()"
 CYCLE_SECONDS: Final = 60
-READY_SECONDS: Final = 0.05
-"""A decision that nobody has asked for yet takes longer until its snapshot has been made ready."""
+UNREADY: Final = b"still being gathered"
+"""What a decision says whose cycle has not been made ready."""
 NIGHT: Final = multiprocessing.get_context("spawn").Value("q", 0)
 """The night of the newest cycle."""
 
@@ -135,11 +135,7 @@ def warm_up(url: str, size: Size) -> None:
     """Ask for every page once, as a server that has been up for a while has been asked."""
     for name in PAGES:
         _once(url, PAGES[name](size, 0))
-    for n in range(300):
-        began = time.perf_counter()
-        _once(url, PAGES["decision"](size, n))
-        if time.perf_counter() - began < READY_SECONDS:
-            return
+    while UNREADY in _once(url, PAGES["decision"](size, 0)):
         time.sleep(1)
 
 
@@ -174,7 +170,7 @@ def _readers(
         connection = _connected(url)
         while time.perf_counter() - began < seconds:
             at = time.perf_counter()
-            sizes.append(_answer(connection, path(next(numbers))))
+            sizes.append(len(_answer(connection, path(next(numbers)))))
             took.append(time.perf_counter() - at)
 
     threads = [Thread(target=ask) for _ in range(readers)]
@@ -190,17 +186,17 @@ def _connected(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
 
-def _answer(connection: http.client.HTTPConnection, path: str) -> int:
+def _answer(connection: http.client.HTTPConnection, path: str) -> bytes:
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:
         msg = f"{path} answered {answer.status}: {body[:300]!r}"
         raise SystemExit(msg)
-    return len(body)
+    return body
 
 
-def _once(url: str, path: str) -> int:
+def _once(url: str, path: str) -> bytes:
     connection = _connected(url)
     return _answer(connection, path)
 
