@@ -30,6 +30,11 @@ from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProp
 
 KEPT: Final = 64
 """Answers about cycles."""
+_NEWEST: Final = (
+    select(tables.cycle.c.cycle_id, tables.cycle.c.asof_at)
+    .order_by(tables.cycle.c.asof_at.desc(), tables.cycle.c.recorded_at.desc())
+    .limit(1)
+)
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
 
@@ -181,9 +186,7 @@ class Reader:
 
     def newest(self) -> tuple[str, datetime] | None:
         """The newest cycle and the moment it asked about."""
-        held = tables.cycle.c
-        query = select(held.cycle_id, held.asof_at).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
-        row = self.con.execute(query).first()
+        row = self.con.execute(_NEWEST).first()
         return (row.cycle_id, row.asof_at) if row is not None else None
 
     def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
@@ -210,13 +213,14 @@ class Reader:
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal | None:
         """The proposal as it stands `now`, or None."""
-        found = queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
-        return found[0] if found else None
+        return queries.proposal(self.con, now, proposal_id)
 
     def outcomes(self, order_ids: Sequence[str]) -> dict[str, list[VmOutcome]]:
         """What became of the VMs of each order that has an outcome."""
         held = tables.outcome.c
         found: dict[str, list[VmOutcome]] = {}
+        if not order_ids:
+            return found
         for row in self.con.execute(select(tables.outcome).where(held.order_id.in_(order_ids)).order_by(held.vm_id)):
             outcome = VmOutcome(row.vm_id, row.result, row.target_host_id, row.pause_seconds, row.interrupted)
             found.setdefault(row.order_id, []).append(outcome)
@@ -224,7 +228,7 @@ class Reader:
 
     def orders(self, order_ids: Sequence[str]) -> dict[str, ListedOrder]:
         """Each order with its real start, where it stands and how its delivery goes."""
-        held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
+        held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None) if order_ids else []
         return {listed.order.order_id: listed for listed in held}
 
     def channels(self) -> list[ListedChannel]:

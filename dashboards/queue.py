@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from math import inf
 from pathlib import Path
-from threading import BoundedSemaphore, Lock, Thread
+from threading import Lock, Thread
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
 from dashboards.picking import Wanted, parts
 from dashboards.present import Surroundings, card, present
+from dashboards.turns import Turns
 from dashboards.views import (
     BreakerView,
     Card,
@@ -82,7 +83,7 @@ class Room:
         self._policies = Answers(1)
         self._preparing = Lock()
         self._looked_at = -inf
-        self._at_once = BoundedSemaphore(AT_ONCE)
+        self._at_once = Turns(AT_ONCE)
 
     @contextmanager
     def look(self) -> Iterator["Look"]:

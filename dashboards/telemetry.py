@@ -6,7 +6,7 @@ A gauge is what a piece of evidence counts: an attribute of a drive (`smart_197`
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -150,7 +150,13 @@ class Measure:
     query: str
     values: Mapping[str, object]
 
+    @cached_property
+    def name(self) -> str:
+        """No other measure has it."""
+        return f"peers {self.query} {sorted(self.values.items(), key=str)}"
 
+
+@lru_cache(maxsize=256)
 def by_gauge(component: str, gauge: str, day: date) -> Measure:
     """Peers by a gauge, on that day."""
     values: dict[str, object] = {"component": component, "day": day}
@@ -161,6 +167,7 @@ def by_gauge(component: str, gauge: str, day: date) -> Measure:
     return Measure(query.format(alike=_ALIKE, column=_column(component, gauge)), values)
 
 
+@lru_cache(maxsize=256)
 def by_risk(component: str, asof_at: datetime, version: str) -> Measure:
     """Peers by the risk within 14 days that was told of them at that moment."""
     values: dict[str, object] = {"component": component, "asof_at": asof_at, "version": version}
@@ -228,7 +235,7 @@ def makes(fleet: FleetReader, models: Sequence[str], by: Measure) -> dict[str, M
         own = {str(name): model.indices.to_numpy() == n for n, name in enumerate(model.dictionary.to_pylist())}
         return {name: _make(keys[mine], held[mine]) for name, mine in own.items()}
 
-    return fleet.known(f"peers {by.query} {sorted(by.values.items(), key=str)}", models, ask)
+    return fleet.known(by.name, models, ask)
 
 
 @lru_cache(maxsize=64)

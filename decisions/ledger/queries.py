@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, String, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, bindparam, func, literal_column, or_, select
 
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import UNDER_WAY, Action, Autonomy, Order, OrderState, Proposal, VmOutcome
@@ -73,6 +73,35 @@ def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int |
     rows = con.execute(query).all()
     decided = _last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
+
+
+_SAID: Final = (
+    tables.decision.c.proposal_id.label("decided"),
+    tables.decision.c.verdict,
+    tables.decision.c.decided_by,
+    tables.decision.c.reason,
+    tables.decision.c.decided_at,
+    tables.decision.c.expires_at.label("holds_until"),
+    tables.decision.c.assignee,
+    tables.decision.c.decision_id,
+)
+_ONE: Final = (
+    select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"), *_SAID)
+    .outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
+    .outerjoin(tables.decision, tables.decision.c.proposal_id == tables.proposal.c.proposal_id)
+    .where(tables.proposal.c.proposal_id == bindparam("proposal_id"))
+    .order_by(tables.decision.c.decision_id.desc())
+    .limit(1)
+)
+"""A proposal with its order and the last decision on it; put together once, as many ask it."""
+
+
+def proposal(con: Connection, now: datetime, proposal_id: str) -> ListedProposal | None:
+    """The proposal as it stands `now`, or None."""
+    row = con.execute(_ONE, {"proposal_id": proposal_id}).first()
+    if row is None:
+        return None
+    return _listed(row, _decision(row) if row.decided is not None else None, now)
 
 
 def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[str, Standing]]:
@@ -144,20 +173,15 @@ def _last_decisions(con: Connection, ids: Sequence[str] | Select[tuple[str]]) ->
     found: dict[str, Decision] = {}
     some = [ids[at : at + 10_000] for at in range(0, len(ids), 10_000)] if isinstance(ids, Sequence) else [ids]
     for each in some:
-        query = select(tables.decision).where(tables.decision.c.proposal_id.in_(each))
+        query = select(*_SAID).where(tables.decision.c.proposal_id.in_(each))
         for row in con.execute(query.order_by(tables.decision.c.decision_id)):
-            verdict = Standing(row.verdict)
-            found[row.proposal_id] = Decision(
-                row.proposal_id,
-                verdict,
-                row.decided_by,
-                row.reason,
-                row.decided_at,
-                row.expires_at,
-                row.assignee,
-                row.decision_id,
-            )
+            found[row.decided] = _decision(row)
     return found
+
+
+def _decision(row: Row[Any]) -> Decision:
+    verdict, held = Standing(row.verdict), (row.holds_until, row.assignee, row.decision_id)
+    return Decision(row.decided, verdict, row.decided_by, row.reason, row.decided_at, *held)
 
 
 def _listed(row: Row[Any], decision: Decision | None, now: datetime) -> ListedProposal:

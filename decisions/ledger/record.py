@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Row, insert, select
@@ -204,9 +205,13 @@ def _order_row(order: Order, asof_at: datetime, bodies: dict[str, str], now: dat
     }
 
 
+_LAST_CONTROL: Final = (
+    select(tables.control.c.stopped, tables.control.c.set_by, tables.control.c.reason, tables.control.c.at)
+    .order_by(tables.control.c.control_id.desc())
+    .limit(1)
+)
+
+
 def last_control(con: Connection) -> Row[tuple[bool, str, str, datetime]] | None:
     """The kill switch's last setting: stopped, set_by, reason, at."""
-    set_ = tables.control.c
-    return con.execute(
-        select(set_.stopped, set_.set_by, set_.reason, set_.at).order_by(set_.control_id.desc()).limit(1)
-    ).first()
+    return con.execute(_LAST_CONTROL).first()

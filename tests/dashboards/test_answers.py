@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards.answers import Answers, Known
+from dashboards.turns import Turns
 
 
 def test_of_all_who_ask_at_once_one_works_it_out() -> None:
@@ -103,3 +104,25 @@ def test_only_the_unknown_is_asked_about(asked: list[list[int]], most: int) -> N
         assert known.of(names, ask) == {name: str(name) for name in names if name % 3}
     if most >= 10:
         assert len(told) == len(set(told))
+
+
+def test_whoever_came_first_goes_first() -> None:
+    """While the places are taken all wait, and they are let in in the order in which they came."""
+    turns, let_in, waiting = Turns(1), list[int](), list[Thread]()
+
+    def come(number: int) -> None:
+        with turns:
+            let_in.append(number)
+
+    with turns:
+        for number in range(8):
+            waiting.append(Thread(target=come, args=(number,)))
+            waiting[-1].start()
+            while len(turns._waiting) <= number:
+                sleep(0.001)
+        assert let_in == []
+    for one in waiting:
+        one.join()
+    assert let_in == list(range(8))
+    with turns:
+        assert turns._free == 0
