@@ -1,8 +1,13 @@
-"""Turns: so many at work at once, and whoever came first goes first."""
+"""Turns: so many at work at once, and whoever came first goes first; or one for all who wait."""
 
 from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from types import TracebackType
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Turns:
@@ -34,3 +39,32 @@ class Turns:
                 self._waiting.popleft().release()
             else:
                 self._free += 1
+
+
+@dataclass
+class _Batch(Generic[K]):
+    names: list[K] = field(default_factory=list)
+    done: bool = False
+
+
+class Together(Generic[K]):
+    """One errand at a time; of all who come meanwhile, one goes for all."""
+
+    def __init__(self) -> None:
+        """Nobody waits yet."""
+        self._next: _Batch[K] = _Batch()
+        self._guard, self._errand = Lock(), Lock()
+
+    def run(self, name: K, errand: Callable[[Sequence[K]], object]) -> None:
+        """Return once an errand was run for the name, and for those that others wait for; it raises to who ran it."""
+        with self._guard:
+            mine = self._next
+            mine.names.append(name)
+        with self._errand:
+            if mine.done:
+                return
+            with self._guard:
+                if mine is self._next:
+                    self._next = _Batch()
+            errand(list(dict.fromkeys(mine.names)))
+            mine.done = True
