@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -130,21 +130,26 @@ class Reader:
     def cycle(self, after: datetime | None = None, until: datetime | None = None) -> Cycle | None:
         """The newest cycle that asked about a moment in (`after`, `until`], or None."""
         held = tables.cycle.c
-        query = select(tables.cycle).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        if after is None and until is None:
+            newest = self.newest()
+            return self._cycle_named(newest[0]) if newest is not None else None
+        query = select(held.cycle_id).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
         query = query.where(held.asof_at > after) if after is not None else query
-        return self._cycle(query.where(held.asof_at <= until) if until is not None else query)
+        found = self.con.execute(query.where(held.asof_at <= until) if until is not None else query).scalar()
+        return self._cycle_named(found) if found is not None else None
 
     def cycle_of(self, proposal_id: str) -> Cycle | None:
         """The cycle that made the proposal, or None."""
         held = tables.proposal.c
-        made = select(held.cycle_id).where(held.proposal_id == proposal_id)
-        return self._cycle(select(tables.cycle).where(tables.cycle.c.cycle_id.in_(made)))
+        found = self.con.execute(select(held.cycle_id).where(held.proposal_id == proposal_id)).scalar()
+        return self._cycle_named(found) if found is not None else None
 
-    def _cycle(self, query: Select[Any]) -> Cycle | None:
-        row = self.con.execute(query).first()
-        if row is None:
-            return None
-        asked = select(func.count()).select_from(tables.proposal).where(tables.proposal.c.cycle_id == row.cycle_id)
+    def _cycle_named(self, cycle_id: str) -> Cycle:
+        return self.kept.get(("cycle", cycle_id), lambda: self._cycle(cycle_id))
+
+    def _cycle(self, cycle_id: str) -> Cycle:
+        row = self.con.execute(select(tables.cycle).where(tables.cycle.c.cycle_id == cycle_id)).one()
+        asked = select(func.count()).select_from(tables.proposal).where(tables.proposal.c.cycle_id == cycle_id)
         return Cycle(
             cycle_id=row.cycle_id,
             asof_at=row.asof_at,

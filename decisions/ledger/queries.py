@@ -65,25 +65,24 @@ def incidents(con: Connection, where: Iterable[Any], limit: int | None = None) -
     return [load_incident(body) for body in con.execute(query).scalars()]
 
 
+_PROPOSALS: Final = (
+    select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"))
+    .outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
+    .order_by(tables.proposal.c.asof_at.desc(), tables.proposal.c.rank)
+)
+
+
 def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int | None) -> list[ListedProposal]:
     """Proposals with where they stand, the newest question first, then in the order of the verdict."""
-    query = select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"))
-    query = query.outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
-    query = query.where(*where).order_by(tables.proposal.c.asof_at.desc(), tables.proposal.c.rank).limit(limit)
-    rows = con.execute(query).all()
+    rows = con.execute(_PROPOSALS.where(*where).limit(limit)).all()
     decided = _last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
 
 
 _SAID: Final = (
     tables.decision.c.proposal_id.label("decided"),
-    tables.decision.c.verdict,
-    tables.decision.c.decided_by,
-    tables.decision.c.reason,
-    tables.decision.c.decided_at,
     tables.decision.c.expires_at.label("holds_until"),
-    tables.decision.c.assignee,
-    tables.decision.c.decision_id,
+    *tables.decision.c["verdict", "decided_by", "reason", "decided_at", "assignee", "decision_id"],
 )
 _ONE: Final = (
     select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"), *_SAID)
@@ -197,13 +196,20 @@ def _standing(row: Row[Any] | Asked, decision: Decision | None, now: datetime) -
     return Standing.WAITING if row.autonomy == Autonomy.APPROVE else Standing.SHOWN
 
 
+_ORDERS: Final = (
+    select(
+        tables.orders,
+        tables.outbox.c.state.label("outbox_state"),
+        *tables.outbox.c["attempts", "next_attempt_at", "last_error"],
+    )
+    .join(tables.outbox, tables.outbox.c.order_id == tables.orders.c.order_id)
+    .order_by(tables.orders.c.requested_at.desc(), tables.orders.c.order_id)
+)
+
+
 def orders(con: Connection, where: Iterable[Any], limit: int | None) -> list[ListedOrder]:
     """Orders with where they stand, the newest request first."""
-    box = tables.outbox.c
-    query = select(tables.orders, box.state.label("outbox_state"), box.attempts, box.next_attempt_at, box.last_error)
-    query = query.join(tables.outbox, box.order_id == tables.orders.c.order_id).where(*where)
-    newest = query.order_by(tables.orders.c.requested_at.desc(), tables.orders.c.order_id).limit(limit)
-    return [_listed_order(row) for row in con.execute(newest)]
+    return [_listed_order(row) for row in con.execute(_ORDERS.where(*where).limit(limit))]
 
 
 def _listed_order(row: Row[Any]) -> ListedOrder:
