@@ -99,7 +99,8 @@ def _maintenance(app: FastAPI, room: Room) -> None:
     ) -> Response:
         """VMs that orders of the last 30 days are about, the newest order first: what is done, offered and chosen."""
         question = ("vms", owner, host, after, limit, maintenance.wishes(room.home))
-        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit))
+        known = maintenance.gather(room, owner)
+        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit), known)
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:

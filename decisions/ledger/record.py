@@ -180,6 +180,9 @@ def put_orders(
     requested = OrderState.REQUESTED.value
     steps = [{"order_id": order.order_id, "step": 0, "state": requested, "at": now} for order in made]
     con.execute(insert(tables.order_event), steps)
+    about = [{"vm_id": name, "order_id": o.order_id} for o in made for name in {plan.vm_id: None for plan in o.vms}]
+    if about:
+        con.execute(insert(tables.order_vm), about)
     letters = [{"order_id": o.order_id, "state": "pending", "attempts": 0, "next_attempt_at": now} for o in made]
     con.execute(insert(tables.outbox), letters)
     entries = [
