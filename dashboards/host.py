@@ -153,7 +153,7 @@ def _parts(fleet: FleetReader, host_id: str, risks: Sequence[EntityRisk]) -> tup
     others = [
         PartView(row["component"], row["entity_id"], row["model"], "not scored", None, {})
         for row in host_facts.parts(fleet, [host_id])[host_id]
-        if (row["component"], row["entity_id"]) not in seen
+        if row["valid_until"] is None and (row["component"], row["entity_id"]) not in seen
     ]
     named = (replace(one, component=words.COMPONENTS.get(one.component, one.component)) for one in (*scored, *others))
     return tuple(named)

@@ -19,7 +19,8 @@ DRAWN: Final = 4
 """Parts whose risk is drawn, the riskiest first."""
 VMS: Final = 200
 FAILURES: Final = 100
-"""The newest of each host."""
+"""The newest of a host."""
+PART: Final = ("entity_key", "component", "entity_id", "model")
 
 Rows = list[dict[str, Any]]
 
@@ -30,9 +31,10 @@ def gather_hosts(look: Look, hosts: Sequence[str]) -> None:
     if fleet is None:
         return
     here = [host_id for host_id, rows in inventory(fleet, hosts).items() if rows]
-    parts(fleet, here)
     vms(fleet, here)
-    failures(fleet, here)
+    sited = [row for rows in parts(fleet, here).values() for row in rows]
+    _failed(fleet, [row["entity_key"] for row in sited])
+    telemetry.learn(fleet, [telemetry.Part(*(row[name] for name in PART)) for row in sited])
     found = risks(look, here)
     histories(fleet, list(found.values()))
     gather(fleet, [first for each in found.values() if (first := riskiest(each)) is not None])
@@ -47,14 +49,14 @@ def inventory(fleet: FleetReader, hosts: Sequence[str]) -> dict[str, Rows]:
 
 
 def parts(fleet: FleetReader, hosts: Sequence[str]) -> dict[str, Rows]:
-    """The parts that sit in each host now."""
+    """Every part that sits in each host or sat there, with from when until when."""
     query = """
         with sited as (
-            select entity_key, host_id from entity_host semi join (select unnest($ids) as host_id) using (host_id)
-            where valid_until is null
+            select entity_key, host_id, valid_from, valid_until
+            from entity_host semi join (select unnest($ids) as host_id) using (host_id)
         )
-        select host_id, component, entity_id, model from sited join entity using (entity_key)
-        order by host_id, component, entity_id"""
+        select host_id, entity_key, component, entity_id, model, valid_from, valid_until
+        from sited join entity using (entity_key) order by host_id, component, entity_id, valid_from"""
     return _by_host(fleet, query, hosts)
 
 
@@ -70,18 +72,30 @@ def vms(fleet: FleetReader, hosts: Sequence[str]) -> dict[str, Rows]:
     return _by_host(fleet, query, hosts, most=VMS)
 
 
-def failures(fleet: FleetReader, hosts: Sequence[str]) -> dict[str, Rows]:
-    """The newest failures of parts while they sat in each host."""
+def failures(fleet: FleetReader, host_id: str) -> Rows:
+    """The newest failures of parts while they sat in the host, each with what is told of the part."""
+    sited = parts(fleet, [host_id])[host_id]
+    failed = _failed(fleet, [row["entity_key"] for row in sited])
+    found = [row | one for row in sited for one in failed.get(row["entity_key"], ()) if _sat(row, one["failed_at"])]
+    return sorted(found, key=lambda one: one["failed_at"], reverse=True)[:FAILURES]
+
+
+def _failed(fleet: FleetReader, keys: Sequence[int]) -> dict[int, Rows]:
     query = """
-        with sited as (
-            select * from entity_host semi join (select unnest($ids) as host_id) using (host_id)
-        )
-        select host_id, failed_at, component, entity_id, cause
-        from failure join sited using (entity_key) join entity using (entity_key)
-        where valid_from <= failed_at and (valid_until is null or valid_until >= failed_at)
-        qualify row_number() over (partition by host_id order by failed_at desc) <= $most
-        order by host_id, failed_at desc"""
-    return _by_host(fleet, query, hosts, most=FAILURES)
+        select entity_key, failed_at, cause from failure
+        semi join (select unnest($keys) as entity_key) using (entity_key) order by failed_at desc"""
+
+    def ask(unknown: Sequence[int]) -> dict[int, Rows]:
+        found: dict[int, Rows] = {key: [] for key in unknown}
+        for row in arrow(fleet.con, query, {"keys": list(unknown)}).to_pylist():
+            found[row["entity_key"]].append(row)
+        return found
+
+    return fleet.known("failures", keys, ask)
+
+
+def _sat(row: Mapping[str, Any], at: datetime) -> bool:
+    return bool(row["valid_from"] <= at and (row["valid_until"] is None or row["valid_until"] >= at))
 
 
 def risks(look: Look, hosts: Sequence[str]) -> dict[str, tuple[EntityRisk, ...]]:

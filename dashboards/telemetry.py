@@ -81,6 +81,12 @@ def parts(fleet: FleetReader, named: Sequence[tuple[str, str]]) -> tuple[Part, .
     return tuple(fleet.known("parts", named, ask).values())
 
 
+def learn(fleet: FleetReader, told: Sequence[Part]) -> None:
+    """Need not ask about these parts any more."""
+    by_name = {(each.component, each.entity_id): each for each in told}
+    fleet.known("parts", list(by_name), lambda _unknown: by_name)
+
+
 def gauge_of(component: str, piece: str) -> str | None:
     """The gauge that shows a piece of evidence: an attribute, the warning counters, events; None: none does."""
     if not has_readings(component):

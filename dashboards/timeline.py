@@ -51,7 +51,7 @@ def moments(look: Look, host_id: str, told: Story | None) -> tuple[Moment, ...]:
 def _of_snapshot(look: Look, host_id: str) -> Iterator[Moment]:
     if look.fleet is None:
         return
-    for row in host_facts.failures(look.fleet, [host_id])[host_id]:
+    for row in host_facts.failures(look.fleet, host_id):
         part = f"{words.COMPONENTS.get(row['component'], row['component'])} {row['entity_id']}"
         said = f"{part[:1].upper()}{part[1:]} failed"
         yield Moment(row["failed_at"], "failure", said, why=row["cause"], bad=True)
