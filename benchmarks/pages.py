@@ -84,12 +84,18 @@ class Run:
     """Seconds of the server's process."""
     bytes: int
     """Of an answer, at the median."""
+    early: float
+    """The share of answers about a cycle that had not been made ready."""
 
     def row(self) -> str:
         """Its cells of the table."""
         each = self.seconds * 1e3
         told = f"{len(each) / self.span:,.0f} | {np.median(each):,.0f} | {np.percentile(each, 95):,.0f}"
         return f"{told} | {np.percentile(each, 99):,.0f} | {self.cpu / len(each) * 1e3:.1f}"
+
+    def noted(self) -> str:
+        """What a reader of the table must know of the answers."""
+        return f" ({self.early:.0%} of them still being gathered)" if self.early else ""
 
 
 def main(asked: argparse.Namespace) -> None:
@@ -128,7 +134,7 @@ def show(name: str, run: Run) -> None:
         bare_run = gather(url, process, 20, 2.0, lambda _: "/")
     ratio = np.median(run.seconds) / np.median(bare_run.seconds)
     load = os.getloadavg()[0]
-    print(f"| {name} | {run.row()} | {run.bytes / 1024:,.0f} | {ratio:.1f} | {load:.1f} |", flush=True)
+    print(f"| {name}{run.noted()} | {run.row()} | {run.bytes / 1024:,.0f} | {ratio:.1f} | {load:.1f} |", flush=True)
 
 
 def warm_up(url: str, size: Size) -> None:
@@ -148,12 +154,16 @@ def gather(url: str, process: int, readers: int, seconds: float, path: Callable[
     """Let so many readers ask for so long, in a process of their own."""
     other = psutil.Process(process)
     before = sum(other.cpu_times()[:2])
-    told: multiprocessing.Queue[tuple[list[float], list[int], float]] = multiprocessing.Queue()
+    told: multiprocessing.Queue[_Told] = multiprocessing.Queue()
     one = multiprocessing.get_context("fork").Process(target=_readers, args=(url, readers, seconds, path, told))
     one.start()
-    took, sizes, span = told.get()
+    took, sizes, early, span = told.get()
     one.join()
-    return Run(np.array(took), span, sum(other.cpu_times()[:2]) - before, int(np.median(sizes)))
+    return Run(np.array(took), span, sum(other.cpu_times()[:2]) - before, int(np.median(sizes)), early)
+
+
+_Told = tuple[list[float], list[int], float, float]
+"""Seconds and bytes of each answer, the share of early ones, and how long it all took."""
 
 
 def _readers(
@@ -161,24 +171,26 @@ def _readers(
     readers: int,
     seconds: float,
     path: Callable[[int], str],
-    told: "multiprocessing.Queue[tuple[list[float], list[int], float]]",
+    told: "multiprocessing.Queue[_Told]",
 ) -> None:
-    numbers, took, sizes = count(), list[float](), list[int]()
+    numbers, took, sizes, early = count(), list[float](), list[int](), list[bool]()
     began = time.perf_counter()
 
     def ask() -> None:
         connection = _connected(url)
         while time.perf_counter() - began < seconds:
             at = time.perf_counter()
-            sizes.append(len(_answer(connection, path(next(numbers)))))
+            body = _answer(connection, path(next(numbers)))
             took.append(time.perf_counter() - at)
+            sizes.append(len(body))
+            early.append(UNREADY in body)
 
     threads = [Thread(target=ask) for _ in range(readers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    told.put((took, sizes, time.perf_counter() - began))
+    told.put((took, sizes, float(np.mean(early)), time.perf_counter() - began))
 
 
 def _connected(url: str) -> http.client.HTTPConnection:
