@@ -8,6 +8,7 @@ from itertools import chain, repeat
 from math import floor, log10
 from typing import Any, Final, Literal
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from dashboards import words
@@ -81,8 +82,8 @@ class Picture:
     bottom: str
     rows: Markup
     """Of the table of its values, one for each moment, the newest first."""
-    figure: dict[str, Any]
-    """Data and layout for Plotly, JSON-ready."""
+    figure: Markup
+    """Data and layout for Plotly, as JSON that may stand in a page."""
 
 
 @lru_cache(maxsize=4_096)
@@ -96,8 +97,9 @@ def number(value: float | None, unit: Unit = "count") -> str:
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 
+@lru_cache(maxsize=256)
 def picture(chart: Chart) -> Picture:
-    """The chart with its paths, its axis and its table."""
+    """The chart with its paths, its axis and its table; counters that never rose look the same for many parts."""
     low, high = _bounds(chart)
     drawn = tuple(Drawn(one.name, one.kind == "bar", _path(one, chart, low, high)) for one in chart.series)
     return Picture(chart, drawn, number(high, chart.unit), number(low, chart.unit), _rows(chart), _figure(chart))
@@ -190,12 +192,13 @@ def _stamps(moments: tuple[datetime, ...]) -> tuple[str, ...]:
     return tuple(at.isoformat() for at in moments)
 
 
-def _figure(chart: Chart) -> dict[str, Any]:
+def _figure(chart: Chart) -> Markup:
     share = chart.unit == "share"
     data = [_trace(one, share=share) for one in chart.series]
     axis = {"rangemode": "tozero", "tickformat": ",.3~p" if share else ",.4~g", "fixedrange": True}
     span = [chart.since.isoformat(), chart.until.isoformat()]
-    return {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date", "range": span}}}
+    told = {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date", "range": span}}}
+    return htmlsafe_json_dumps(told, sort_keys=True)
 
 
 def _trace(one: Series, *, share: bool) -> dict[str, Any]:
