@@ -4,8 +4,9 @@ All answer with the digest of the same float32 columns: in the order of `compare
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from benchmarks.drive_history import emptied, opened, question
 from data.catalog import catalog
 from data.sql import statement
 from features import build
-from features.build import WINDOW_DAYS
+from features.history import WINDOW_DAYS
 
 LONG = [days for days in WINDOW_DAYS if days >= 7]
 EPOCH = date(1970, 1, 1)
@@ -46,8 +47,12 @@ def compared(counters: Sequence[str]) -> list[str]:
     return names
 
 
-def digest(columns: Sequence[npt.NDArray[np.float32]]) -> Answer:
-    """The answer: how many cells, and their sha256."""
+def digest(columns: Sequence[npt.NDArray[np.float32]]) -> Callable[[], Answer]:
+    """The answer, to be worked out when the time is taken: how many cells, and their sha256."""
+    return partial(_digest, columns)
+
+
+def _digest(columns: Sequence[npt.NDArray[np.float32]]) -> Answer:
     found = hashlib.sha256()
     for column in columns:
         plain = np.ascontiguousarray(column, dtype=np.float32) + np.float32(0)
@@ -102,7 +107,7 @@ def log(folder: str) -> Job:
     names, con = compared(filled(Path(folder))), opened(folder)
     build.feature_names("disk")
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         frame = build.frame(con, "disk", pq.read_table(Path(folder) / "spine.parquet"))
         return digest([frame[name].to_numpy() for name in names])
 
@@ -113,7 +118,7 @@ def raw(folder: str) -> Job:
     """Ours, from daily rows: features of given pairs."""
     names, con = compared(filled(Path(folder))), _raw_connection(folder)
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         _find_changes(con)
         frame = build.frame(con, "disk", pq.read_table(Path(folder) / "spine.parquet"))
         return digest([frame[name].to_numpy() for name in names])
@@ -152,7 +157,7 @@ def with_pandas(folder: str) -> Job:
 
     counters = filled(Path(folder))
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         days = pd.read_parquet(Path(folder) / "daily.parquet")
         asked = pd.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "asof_at", "last_day"])
         drive = days["entity_key"]
@@ -198,7 +203,7 @@ def with_polars(folder: str) -> Job:
 
     counters = filled(Path(folder))
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         raws = [f"{stem}_raw" for stem in counters]
         days = pl.read_parquet(Path(folder) / "daily.parquet", columns=["entity_key", "day", "smart_9_raw", *raws])
         asked = pl.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "last_day"]).with_row_index(
@@ -301,7 +306,7 @@ def with_windows(folder: str) -> Job:
     con.execute("set time zone 'UTC'; set memory_limit = '6GB'").fetchall()
     con.execute(f"set temp_directory = '{Path(folder) / 'spilt'}'").fetchall()
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         paths = {"daily": str(Path(folder) / "daily.parquet"), "spine": str(Path(folder) / "spine.parquet")}
         table = con.sql(query, params=paths).to_arrow_table()
         return digest([column.to_numpy() for column in table.columns])
@@ -316,7 +321,7 @@ def dense(folder: str) -> Job:
     """
     asked, con = question(Path(folder)), opened(folder, "1GB")
 
-    def job() -> Answer:
+    def job() -> Callable[[], Answer]:
         spine = asked.spine(con)
         moments, gauges = (
             spine["last_day"].cast(pa.int32()).to_numpy(),

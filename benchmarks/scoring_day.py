@@ -91,5 +91,4 @@ fresh process (`scoring_features_seconds`, `scoring_all_seconds`); the median of
 `scoring_history_growth` is what the features cost with {whole.rows:,} drive-days held over what they cost with the last
 half year alone ({half.rows:,}). Everything: features, the risks within 1, 3, 7, 14 and 30 days, and the reasons of the
 thousand riskiest; the model was trained on a tenth of the drives, with the recipe that is served.
-Planning a statement of 213 columns takes about 0.2 of these seconds, whatever the number of drives.
 """

@@ -1,15 +1,18 @@
 """Evidence: who is asked about and when (`spine`), what was knowable (`frame`), what came of it (`labels`)."""
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,8 +22,9 @@ from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
 from data.snapshots import arrow, empty, memory_bytes
+from features import history
+from features.history import Columns
 
-WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
 PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")
 """Counters that are also told by the year of power-on time."""
 RATE_WINDOW_DAYS: Final = (30, 90, 365)
@@ -50,12 +54,14 @@ TOLD_DAYS: Final = 3
 SHORT_HISTORY_DAYS: Final = 7
 """A risk is unknown until an entity has been watched this long."""
 
-ROW_BYTES: Final = 16_384
+ROW_BYTES: Final = 2_048
 """What making the features of one row may take of DuckDB's memory: with more rows than fit, they are made in parts."""
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _KEYS: Final = ("entity_key", "asof_at")
 _FLEET_KEYS: Final = ("asof_at", "model")
+
+Numbers = npt.NDArray[np.int64]
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
@@ -74,14 +80,13 @@ def components() -> tuple[str, ...]:
 def sql(component: str, part: str | None = None) -> str:
     """The statement that makes a component's features, loops written out; or its `part`.
 
-    Parts are `spine`, `labels`, `told` and, of a component that is watched by readings, `fleet`.
+    Parts are `spine`, `labels`, `told` and, of a component that is watched by readings, `fleet` and `gauges`.
     """
     if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
         raise UsageError(msg)
     names: dict[str, object] = {
         "component": component,
-        "windows": WINDOW_DAYS,
         "rate_windows": RATE_WINDOW_DAYS,
         "per_year": PER_YEAR,
         "rule": RULE,
@@ -95,8 +100,21 @@ def sql(component: str, part: str | None = None) -> str:
 
 
 def statements(component: str) -> str:
-    """All SQL that makes a component's features, the counts of the whole fleet first where there are any."""
-    return "\n".join([sql(component, "fleet"), sql(component)] if has_readings(component) else [sql(component)])
+    """All SQL that makes a component's features, and in comments those that are made of the change log.
+
+    The counts of the whole fleet come first where there are any.
+    """
+    if not has_readings(component):
+        return sql(component)
+    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
+    made = [line for features in history.told(component).values() for line in features.items()]
+    lines = [f"-- {name.ljust(28)} {what}" for name, what in made]
+    return "\n".join([*parts, "-- made of the change log by features/history.py:", *lines])
+
+
+def recipe(component: str) -> str:
+    """All that decides what a component's features are: a hash of it changes with any of them."""
+    return statements(component) + (inspect.getsource(history) if has_readings(component) else "")
 
 
 def spine(
@@ -138,7 +156,8 @@ def spine(
         "known_until": known_until or datetime.max.replace(tzinfo=UTC, year=9000),
         "seed": seed,
     }
-    return _answer(con, sql(component, "spine"), values)
+    rows = _answer(con, sql(component, "spine"), values)
+    return _in_order(rows, _numbered(rows))
 
 
 def fleet(con: duckdb.DuckDBPyConnection, component: str, asof_days: Sequence[date]) -> pa.Table:
@@ -169,7 +188,7 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     """
     if has_readings(component):
         _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
-    ordered = rows.sort_by([(key, "ascending") for key in reversed(_KEYS)])
+    ordered = _in_order(rows, _numbered(rows))
     most = max(1, memory_bytes(con) // ROW_BYTES)
     parts = [_features(con, component, part) for part in _parts(ordered, most)]
     features = pa.concat_tables(parts)
@@ -192,15 +211,67 @@ def _parts(rows: pa.Table, most: int) -> list[pa.Table]:
 
 def _features(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
     """The features of ordered rows, in their order."""
-    features = _over_spine(con, sql(component), rows, _extent(rows))
-    if features.num_rows != rows.num_rows:
+    if has_readings(component):
+        return _of_readings(con, component, rows)
+    features = _all_of(component, _over_spine(con, sql(component), rows, _extent(rows)), rows.num_rows)
+    return _in_order(features, _numbered(features))
+
+
+def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+    """The same where there is a change log: what the statement makes, and beside each counter what its changes say."""
+    asked = rows.select([*_KEYS, "last_day"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    _hold(con, "asked", asked)
+    held = history.held(con, component, asked)
+    gauges = _answer(con, sql(component, "gauges"), _extent(rows))
+    place = pa.table([asked["row"], pa.array(held.newest)], ["row", "place"])
+    with _shown(con, held_change=held.changes, held_place=place, gauges=gauges):
+        own = _all_of(component, _answer(con, sql(component), {}), rows.num_rows)
+    own = _in_order(own, own["row"].to_numpy())
+    columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}
+    last_day = history.whole(rows, "last_day")
+    for stem, names in history.told(component).items():
+        of_it = dict(zip(names, map(_nullable, history.features(held, stem, last_day)), strict=True))
+        extra = {name: columns.pop(name) for name in own.column_names if name.startswith(f"{stem}_")}
+        columns |= {stem: of_it.pop(stem), **extra, **of_it}
+    return pa.table(list(columns.values()), list(columns))
+
+
+def _nullable(values: Columns) -> "pa.Array[Any]":
+    """The values, NaN as null."""
+    known = ~np.isnan(values)
+    if known.all():
+        return pa.array(values)
+    bits = np.packbits(known, bitorder="little")
+    return pa.Array.from_buffers(pa.float32(), len(values), [pa.py_buffer(bits.data), pa.py_buffer(values.data)])
+
+
+def _numbered(rows: pa.Table) -> Numbers:
+    """One number a row by which rows stand in order of their keys: whole hours since 1970 and the entity key."""
+    hours = rows["asof_at"].cast(pa.int64()).to_numpy() // 3_600_000_000
+    return np.asarray((hours << 32) | rows["entity_key"].to_numpy(), np.int64)
+
+
+def _in_order(rows: pa.Table, numbers: Numbers) -> pa.Table:
+    """The rows in order of their numbers."""
+    if (np.diff(numbers) > 0).all():
+        return rows
+    order = np.argsort(numbers, kind="stable")
+    return pa.table([column.combine_chunks().take(order) for column in rows.columns], rows.column_names)
+
+
+def _all_of(component: str, features: pa.Table, rows: int) -> pa.Table:
+    """The features, if there are as many as rows were asked.
+
+    Raises:
+        WarehouseError: there are not.
+    """
+    if features.num_rows != rows:
         msg = (
-            f"features/{component}.sql gave {features.num_rows} rows for {rows.num_rows}: the facts held contradict "
+            f"features/{component}.sql gave {features.num_rows} rows for {rows}: the facts held contradict "
             "each other. foreshock doctor says where."
         )
         raise WarehouseError(msg)
-    order = pc.sort_indices(features, [(key, "ascending") for key in reversed(_KEYS)])
-    return pa.table([column.combine_chunks().take(order) for column in features.columns], features.column_names)
+    return features
 
 
 def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:
@@ -212,7 +283,8 @@ def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known
     shortly before is uncertain: neither is a negative.
     """
     values = {"known_until": known_until, "grace_hours": GRACE_HOURS, "uncertain_days": UNCERTAIN_DAYS}
-    return _over_spine(con, sql(component, "labels"), rows, values)
+    fates = _over_spine(con, sql(component, "labels"), rows, values)
+    return _in_order(fates, _numbered(fates))
 
 
 def told(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:
@@ -248,6 +320,18 @@ def _over_spine(
 ) -> pa.Table:
     _hold(con, "spine", rows)
     return _answer(con, query, values or {})
+
+
+@contextmanager
+def _shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
+    """Statements may read the tables by these names."""
+    for name, table in tables.items():
+        con.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            con.unregister(name)
 
 
 def _hold(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:

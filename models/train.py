@@ -118,7 +118,7 @@ def fit(
         },
         holdout=judged,
         sample=newest.sample,
-        hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.statements(spec.component))},
+        hashes={"spine_sha256": newest.spine_sha256, "sql_sha256": sha256(build.recipe(spec.component))},
     )
 
 

@@ -12,7 +12,7 @@ from benchmarks import contest, drive_history, frame_contestants, scoring_day, t
 from benchmarks.bench import Places, section
 from benchmarks.contest import BenchmarkError, Contestant, Spent
 from data.catalog import catalog
-from features.build import WINDOW_DAYS
+from features.history import WINDOW_DAYS
 
 TINY = training_frame.Sizes(drives=120, days=150)
 
@@ -20,7 +20,8 @@ TINY = training_frame.Sizes(drives=120, days=150)
 def here(one: Contestant, timeout_seconds: float) -> Spent:
     """A contestant in this process: quick, and its times mean nothing."""
     module, name = one.target.split(":")
-    return Spent(timeout_seconds, 1.0, 1, getattr(import_module(module), name)(*one.arguments)())
+    job = getattr(import_module(module), name)(*one.arguments)
+    return Spent(timeout_seconds, 1.0, 1, contest.plain(job()))
 
 
 @pytest.mark.slow
@@ -39,8 +40,8 @@ def test_both_jobs_run_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_contestant_with_other_features_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One cell that differs makes another digest, and with it no time counts."""
-    ours = frame_contestants.digest([np.array([1, np.nan], np.float32)])
-    theirs = frame_contestants.digest([np.array([1, 0], np.float32)])
+    ours = frame_contestants.digest([np.array([1, np.nan], np.float32)])()
+    theirs = frame_contestants.digest([np.array([1, 0], np.float32)])()
     answers = iter([ours, ours, theirs])
     monkeypatch.setattr(contest, "alone", lambda *_: Spent(1.0, 1.0, 1, next(answers)))
     history = drive_history.History(tmp_path, 1, 1, 1)

@@ -1,5 +1,5 @@
 -- labels: what became of each row of the spine, as known by a later moment
--- grain: one row per spine row
+-- grain: one row per spine row, in no order
 -- sees:  failures and readings that had arrived by known_until
 -- binds: known_until, grace_hours, uncertain_days
 {% from "readings/arrival.sql" import arrived_by, days_between %}
@@ -66,4 +66,3 @@ from spine
 left join last_seen using (entity_key)
 left join failed using (entity_key, asof_at)
 left join emptied using (entity_key, asof_at)
-order by spine.asof_at, spine.entity_key

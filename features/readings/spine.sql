@@ -1,5 +1,6 @@
 -- spine: who is asked about, and when, of a component that is watched by daily readings
--- grain: one row per live entity and day asked; an entity is live from its first reading until it fails or falls silent
+-- grain: one row per live entity and day asked; an entity is live from its first reading until it fails or falls silent;
+--        in no order
 -- sees:  readings that had arrived by the moment asked (or within the grace of their own day's end), nothing later
 -- binds: days, lookback_days, grace_hours, stale_days, short_history_days, negative_share, positive_days, known_until, seed
 {% from "readings/arrival.sql" import arrived_by, arrived_in_time %}
@@ -72,16 +73,26 @@ seen_that_day as (
 unseen as (
     select entity_key, asof_day, asof_at from living anti join seen_that_day using (entity_key, asof_day)
 ),
-seen_earlier as (
-    select unseen.entity_key, unseen.asof_day, unseen.asof_at, max({{ component }}_day.day) as last_day
-    from unseen
+-- Of who left long ago nothing is of use but what was read shortly before it was first missed.
+missed as (
+    select entity_key, min(asof_day) - $lookback_days::integer as from_day from unseen group by entity_key
+),
+read_before as materialized (
+    select {{ component }}_day.entity_key, {{ component }}_day.day, {{ component }}_day.ingested_at
+    from missed
     join {{ component }}_day
-      on {{ component }}_day.entity_key = unseen.entity_key
-     and {{ component }}_day.day < unseen.asof_day
-     and {{ component }}_day.day >= unseen.asof_day - $lookback_days::integer
-     and {{ arrived_by(component ~ "_day", "epoch_us(unseen.asof_at)") }}
+      on {{ component }}_day.entity_key = missed.entity_key and {{ component }}_day.day >= missed.from_day
     where {{ component }}_day.day >= (select min(asof_day) - $lookback_days::integer from asked)
       and {{ component }}_day.day < (select max(asof_day) from asked)
+),
+seen_earlier as (
+    select unseen.entity_key, unseen.asof_day, unseen.asof_at, max(read_before.day) as last_day
+    from unseen
+    join read_before
+      on read_before.entity_key = unseen.entity_key
+     and read_before.day < unseen.asof_day
+     and read_before.day >= unseen.asof_day - $lookback_days::integer
+     and {{ arrived_by("read_before", "epoch_us(unseen.asof_at)") }}
     group by unseen.entity_key, unseen.asof_day, unseen.asof_at
 ),
 seen as (
@@ -116,4 +127,3 @@ select dated.entity_key,
 from dated
 join entity using (entity_key)
 left join spared_none using (entity_key, asof_at)
-order by asof_at, entity_key

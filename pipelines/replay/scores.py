@@ -76,7 +76,7 @@ class Scores:
         return _read(folder, version)
 
     def _place(self, kind: str, name: str, made_from: str) -> Path:
-        key = digest(f"{self._facts}|{build.statements(self.spec.component)}|{made_from}")[:12]
+        key = digest(f"{self._facts}|{build.recipe(self.spec.component)}|{made_from}")[:12]
         return self.folder / kind / self.spec.component / f"{name}-{key}"
 
     @cached_property

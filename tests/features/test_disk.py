@@ -10,7 +10,8 @@ from drives import START, Reading, histories, put
 from hypothesis import given, settings
 
 from data.snapshots import empty
-from features.build import WINDOW_DAYS, added, feature_names, fleet, frame, labels, spine, sql
+from features.build import added, feature_names, fleet, frame, labels, spine, statements
+from features.history import WINDOW_DAYS
 
 GRACE = timedelta(hours=12)
 
@@ -230,7 +231,7 @@ def test_counts_of_two_parts_of_a_fleet_add_up_to_those_of_the_whole(some: list[
 
 def test_the_statement_can_be_shown() -> None:
     """`sql` gives one statement whose output columns are the features."""
-    text = sql("disk")
+    text = statements("disk")
     assert "{{" not in text
     assert "{%" not in text
     assert all(f" {name}" in text for name in feature_names("disk"))

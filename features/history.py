@@ -1,0 +1,217 @@
+"""What the changes of counters say: of each counter alike, how it stands, how far it rose, how long ago it moved.
+
+Most entities change nothing for months: the change that holds on a row's `last_day` is then the one that held weeks
+before, and nothing needs to be looked up for it. So the changes are numbered once, and a row has numbers of changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.catalog import catalog
+from data.errors import WarehouseError
+from data.snapshots import arrow
+
+if TYPE_CHECKING:
+    import duckdb
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.float32]
+
+WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
+COUNTED_FROM_DAYS: Final = 7
+"""On how many days a counter changed is told over windows from this length on: in less it is hardly ever two."""
+
+_VERSION_BITS: Final = 15
+_DAY_BITS: Final = 17
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Rows for which another change held a window ago than on their `last_day`."""
+
+    rows: Ints
+    now: Ints
+    then: Ints
+    """-1: the entity was not yet seen."""
+
+    def renumbered(self, place: Ints) -> "Moved":
+        """Return the same, change `n` called `place[n]`."""
+        return Moved(self.rows, place[self.now], place[self.then])
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which change held for each row of a question; changes are numbered as they stand in `changes`."""
+
+    changes: pa.Table
+    """The rows of the change log that any of these numbers is of, in no order."""
+    newest: Ints
+    """The change that held on the row's `last_day`; shape (rows,)."""
+    moved: Mapping[int, Moved]
+    """By days of a window."""
+
+
+def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> Held:
+    """Return the changes that held on each row's `last_day` and a window before it, as was believed at its `asof_at`.
+
+    Args:
+        con: a connection on a warehouse or its snapshot.
+        component: which entities; they are watched by readings.
+        rows: the spine, in any order; also the temporary table `asked`, with the column `row` beside it.
+
+    Raises:
+        WarehouseError: there is no change for one of them.
+    """
+    log = arrow(con, f"select entity_key, version, from_day, rowid as number from {component}_change")  # noqa: S608
+    keys = _packed(whole(log, "entity_key"), whole(log, "version"), whole(log, "from_day"))
+    order = np.argsort(keys)
+    keys = keys[order]
+    entity, last_day, version = whole(rows, "entity_key"), whole(rows, "last_day"), _versions(con, rows.num_rows)
+    first = _packed(entity, version, np.zeros_like(last_day))
+    newest = _at(keys, first, first + last_day)
+    if newest.size and newest.min() < 0:
+        msg = "The facts held contradict each other: an entity has readings and no change. foreshock doctor says where."
+        raise WarehouseError(msg)
+    began = keys[newest] - first
+    moved = {}
+    for days in WINDOW_DAYS:
+        elsewhere = np.flatnonzero(began > last_day - days)
+        then = _at(keys, first[elsewhere], (first + last_day)[elsewhere] - days)
+        moved[days] = Moved(elsewhere, newest[elsewhere], then)
+    return _fetched(con, component, whole(log, "number")[order], newest, moved)
+
+
+def _versions(con: "duckdb.DuckDBPyConnection", rows: int) -> Ints:
+    """Which version of an entity's past was believed when each row was asked: 0 but for those with late readings."""
+    found = con.execute(
+        "select asked.row, entity_version.version from asked join entity_version "
+        "on entity_version.entity_key = asked.entity_key "
+        "and asked.asof_at >= entity_version.known_from and asked.asof_at < entity_version.known_until"
+    ).fetchnumpy()
+    versions = np.zeros(rows, np.int64)
+    versions[np.asarray(found["row"])] = np.asarray(found["version"])
+    return versions
+
+
+def _packed(entity: Ints, version: Ints, day: Ints) -> Ints:
+    """One number each that orders by entity, version, day (since 1970)."""
+    if version.size and version.max() >= 1 << _VERSION_BITS:
+        most = (1 << _VERSION_BITS) - 1
+        msg = f"An entity's past was rewritten {version.max()} times; at most {most} of its versions can be told apart."
+        raise WarehouseError(msg)
+    return (((entity << _VERSION_BITS) | version) << _DAY_BITS) + day
+
+
+def _at(keys: Ints, first: Ints, wanted: Ints) -> Ints:
+    """Where in the ordered `keys` the last one from `first` to `wanted` stands; -1: there is none."""
+    found = np.searchsorted(keys, wanted, side="right") - 1
+    some = found >= 0
+    some[some] = keys[found[some]] >= first[some]
+    return np.where(some, found, -1)
+
+
+def _fetched(
+    con: "duckdb.DuckDBPyConnection", component: str, numbers: Ints, newest: Ints, moved: Mapping[int, Moved]
+) -> Held:
+    """Read the changes that are needed from the log, and number them anew as they come."""
+    needed = np.zeros(len(numbers) + 1, np.bool_)
+    for places in (newest, *(one.then for one in moved.values())):
+        needed[places] = True
+    needed[-1] = False
+    con.register("needed", pa.table([pa.array(numbers[needed[:-1]])], ["number"]))
+    try:
+        changes = arrow(
+            con,
+            f"select * exclude (entity_key, version), rowid as number from {component}_change "  # noqa: S608
+            "where rowid in (select number from needed)",
+        )
+    finally:
+        con.unregister("needed")
+    place = np.full(len(numbers) + 1, -1, np.int64)
+    wanted = np.flatnonzero(needed)
+    place[wanted] = renumbered(whole(changes, "number"), numbers[wanted])
+    return Held(
+        changes.drop_columns(["number"]).append_column("place", pa.array(np.arange(changes.num_rows))),
+        place[newest],
+        {days: one.renumbered(place) for days, one in moved.items()},
+    )
+
+
+def told(component: str) -> Mapping[str, Mapping[str, str]]:
+    """The features made here, by counter: their names, in order, and what each is."""
+    return {stem: _told(stem) for stem in catalog(component).counters}
+
+
+def _told(stem: str) -> dict[str, str]:
+    return {
+        stem: "counter as it stands",
+        **{f"{stem}_rise_{days}d": f"growth in {days} days; null: not yet seen then" for days in WINDOW_DAYS},
+        **{f"{stem}_changes_{days}d": f"days of {days} on which it changed; null: not yet seen then" for days in _LONG},
+        f"{stem}_days_since_change": "d; null: it never changed",
+        f"{stem}_days_since_nonzero": "d since it was first above zero; null: it never was",
+        f"{stem}_max_rise": "largest growth in one day",
+    }
+
+
+_LONG: Final = tuple(days for days in WINDOW_DAYS if days >= COUNTED_FROM_DAYS)
+
+
+def features(held: Held, stem: str, last_day: Ints) -> Columns:
+    """Return the features of one counter, in the order of `told`: shape (features, rows), NaN: not known.
+
+    Differences are exact where the counter's numbers are below 2^53; those of drives have 48 bits.
+
+    Args:
+        held: which changes held.
+        stem: the counter.
+        last_day: the day that each row's newest reading is of, since 1970; shape (rows,).
+    """
+    raw, changes = (_double(held.changes, f"{stem}_{name}") for name in ("raw", "changes"))
+    changed_on, nonzero_on, rise = (
+        _double(held.changes, f"{stem}_{name}").astype(np.float32) for name in ("changed_on", "nonzero_on", "max_rise")
+    )
+    # One stretch of memory for all, which is given out in large pages.
+    columns = np.empty((1 + len(WINDOW_DAYS) + len(_LONG) + 3, len(last_day)), np.float32)
+    columns[0] = raw.astype(np.float32)[held.newest]
+    _growth(held, raw, WINDOW_DAYS, columns[1:])
+    _growth(held, changes, _LONG, columns[1 + len(WINDOW_DAYS) :])
+    columns[-3] = last_day - changed_on[held.newest]
+    columns[-2] = last_day - nonzero_on[held.newest]
+    columns[-1] = rise[held.newest]
+    return columns
+
+
+def _growth(held: Held, values: Floats, windows: Sequence[int], columns: Columns) -> None:
+    """Write by how much the values grew over each window, a column each."""
+    still = np.where(np.isnan(values), np.float32(np.nan), np.float32(0))[held.newest]
+    for column, days in zip(columns, windows, strict=False):
+        moved = held.moved[days]
+        column[:] = still
+        column[moved.rows] = values[moved.now] - np.where(moved.then < 0, np.nan, values[moved.then])
+
+
+def renumbered(numbers: Ints, wanted: Ints) -> Ints:
+    """Return where each wanted number stands among distinct `numbers`, all of which it is one of."""
+    order = np.argsort(numbers, kind="stable")
+    return np.asarray(order[np.searchsorted(numbers, wanted, sorter=order)], np.int64)
+
+
+def whole(table: pa.Table, name: str) -> Ints:
+    """Return a column of whole numbers or days (since 1970) without nulls."""
+    return _plain(table, name).to_numpy().astype(np.int64)
+
+
+def _double(table: pa.Table, name: str) -> Floats:
+    """A column as float64, null as NaN."""
+    return np.asarray(_plain(table, name).to_numpy(), np.float64)
+
+
+def _plain(table: pa.Table, name: str) -> "pa.ChunkedArray[Any]":
+    column = table.column(name)
+    return column.cast(pa.int32()) if pa.types.is_date(column.type) else column
