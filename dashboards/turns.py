@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Event, Lock
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -44,11 +44,12 @@ class Turns:
 @dataclass
 class _Batch(Generic[K]):
     names: list[K] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
     done: bool = False
 
 
 class Together(Generic[K]):
-    """One errand at a time; of all who come meanwhile, one goes for all."""
+    """One errand at a time; of all who come meanwhile, the first goes for all."""
 
     def __init__(self) -> None:
         """Nobody waits yet."""
@@ -57,14 +58,23 @@ class Together(Generic[K]):
 
     def run(self, name: K, errand: Callable[[Sequence[K]], object]) -> None:
         """Return once an errand was run for the name, and for those that others wait for; it raises to who ran it."""
-        with self._guard:
-            mine = self._next
-            mine.names.append(name)
-        with self._errand:
-            if mine.done:
-                return
+        done = False
+        while not done:  # whoever went may have failed
             with self._guard:
-                if mine is self._next:
-                    self._next = _Batch()
-            errand(list(dict.fromkeys(mine.names)))
-            mine.done = True
+                mine = self._next
+                mine.names.append(name)
+                first = len(mine.names) == 1
+            if first:
+                self._go(mine, errand)
+            mine.over.wait()
+            done = mine.done
+
+    def _go(self, mine: _Batch[K], errand: Callable[[Sequence[K]], object]) -> None:
+        with self._errand:
+            with self._guard:
+                self._next = _Batch()
+            try:
+                errand(list(dict.fromkeys(mine.names)))
+                mine.done = True
+            finally:
+                mine.over.set()
