@@ -12,12 +12,14 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
-# Tests run in a process for each core; the heavy ones, which take gigabytes, and those on hypervisors one after another.
+# Tests run in a process for each core, those of a file in one.
 AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Importing all tests takes a while, so few are asked which of them are marked.
+MARKED = -m $(1) $$(grep -rl 'mark\.$(1)' --include='test_*.py' tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup daemons browser postgresql demo serve test test-fast test-heavy test-hypervisors test-pages pictures \
-	bench check format docs notebooks constraints \
+.PHONY: help setup daemons browser postgresql hypervisors demo serve test test-fast test-heavy test-hypervisors \
+	test-pages pictures bench check format docs notebooks constraints \
 	clean
 
 help: ## list the targets
@@ -74,10 +76,8 @@ demo: setup ## the whole job on a simulated fleet: simulate, ingest, train, deci
 serve: setup ## the review page on the demo's home (make demo first)
 	FORESHOCK_HOME=$${FORESHOCK_HOME:-.foreshock/demo} $(BIN)/foreshock review
 
-test: setup ## all tests but the heavy ones, the fast ones first
-	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
-	$(BIN)/pytest $(AT_ONCE) -m postgresql
-	$(BIN)/pytest $(AT_ONCE) -m "slow and not postgresql and not heavy and not hypervisor"
+test: test-fast ## all tests but the heavy ones, the fast ones first
+	$(BIN)/pytest $(AT_ONCE) -m "slow and not heavy and not hypervisor"
 
 test-fast: setup ## the fast tests only, a few minutes
 	$(BIN)/pytest $(AT_ONCE) -m "not slow and not heavy and not hypervisor"
@@ -86,17 +86,24 @@ test-fast: setup ## the fast tests only, a few minutes
 LIBVIRT_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu libvirt-dev \
 	pkg-config gcc python3-dev iproute2 util-linux
 
-test-hypervisors: setup ## real VMs on real libvirt daemons (as root), and Nova's own services
+HYPERVISORS := $(VENV)/.hypervisors
+
+hypervisors: $(HYPERVISORS) ## install what tests on hypervisors need
+
+$(HYPERVISORS): $(STAMP) tests/pipelines/drivers/nova_env.sh tests/pipelines/drivers/nova_constraints.txt
 	@command -v libvirtd >/dev/null && command -v qemu-system-x86_64 >/dev/null && command -v ip >/dev/null \
 		&& pkg-config --exists libvirt \
 		|| $(MAKE) --no-print-directory system PACKAGES="$(LIBVIRT_PACKAGES)"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev \
 		--editable '.[libvirt,nova,kubevirt]'
 	sh tests/pipelines/drivers/nova_env.sh
-	$(BIN)/pytest -m hypervisor
+	@touch $@
+
+test-hypervisors: hypervisors ## real VMs on real libvirt daemons (as root), and Nova's own services
+	$(BIN)/pytest $(AT_ONCE) $(call MARKED,hypervisor)
 
 test-heavy: setup ## minutes and gigabytes: the whole drive history
-	$(BIN)/pytest -m heavy
+	$(BIN)/pytest $(AT_ONCE) $(call MARKED,heavy)
 
 test-pages: setup browser ## every page in Debian's Chromium, under an accessibility checker from npm
 	$(BIN)/pytest tests/dashboards/test_accessibility.py tests/dashboards/test_browser.py

@@ -45,8 +45,8 @@ SMALL: Final = Size(hosts=2_000, days=30, nights=20, a_night=30, open=300)
 REVIEW: Final = "from pipelines.cli import main; raise SystemExit(main(['review', '--port', '0', '--json']))"
 BARE: Final = "from benchmarks.pages import bare; bare()"
 CYCLE_SECONDS: Final = 60
-READY_SECONDS: Final = 0.05
-"""A decision that nobody has asked for yet takes longer until its snapshot has been made ready."""
+UNREADY: Final = b"still being gathered"
+"""What a decision says whose cycle has not been made ready."""
 NIGHT: Final = multiprocessing.get_context("spawn").Value("q", 0)
 """The night of the newest cycle."""
 
@@ -84,12 +84,18 @@ class Run:
     """Seconds of the server's process."""
     bytes: int
     """Of an answer, at the median."""
+    early: float
+    """The share of answers about a cycle that had not been made ready."""
 
     def row(self) -> str:
         """Its cells of the table."""
         each = self.seconds * 1e3
         told = f"{len(each) / self.span:,.0f} | {np.median(each):,.0f} | {np.percentile(each, 95):,.0f}"
         return f"{told} | {np.percentile(each, 99):,.0f} | {self.cpu / len(each) * 1e3:.1f}"
+
+    def noted(self) -> str:
+        """What a reader of the table must know of the answers."""
+        return f" ({self.early:.0%} of them still being gathered)" if self.early else ""
 
 
 def main(asked: argparse.Namespace) -> None:
@@ -128,18 +134,14 @@ def show(name: str, run: Run) -> None:
         bare_run = gather(url, process, 20, 2.0, lambda _: "/")
     ratio = np.median(run.seconds) / np.median(bare_run.seconds)
     load = os.getloadavg()[0]
-    print(f"| {name} | {run.row()} | {run.bytes / 1024:,.0f} | {ratio:.1f} | {load:.1f} |", flush=True)
+    print(f"| {name}{run.noted()} | {run.row()} | {run.bytes / 1024:,.0f} | {ratio:.1f} | {load:.1f} |", flush=True)
 
 
 def warm_up(url: str, size: Size) -> None:
     """Ask for every page once, as a server that has been up for a while has been asked."""
     for name in PAGES:
         _once(url, PAGES[name](size, 0))
-    for n in range(300):
-        began = time.perf_counter()
-        _once(url, PAGES["decision"](size, n))
-        if time.perf_counter() - began < READY_SECONDS:
-            return
+    while UNREADY in _once(url, PAGES["decision"](size, 0)):
         time.sleep(1)
 
 
@@ -152,12 +154,16 @@ def gather(url: str, process: int, readers: int, seconds: float, path: Callable[
     """Let so many readers ask for so long, in a process of their own."""
     other = psutil.Process(process)
     before = sum(other.cpu_times()[:2])
-    told: multiprocessing.Queue[tuple[list[float], list[int], float]] = multiprocessing.Queue()
+    told: multiprocessing.Queue[_Told] = multiprocessing.Queue()
     one = multiprocessing.get_context("fork").Process(target=_readers, args=(url, readers, seconds, path, told))
     one.start()
-    took, sizes, span = told.get()
+    took, sizes, early, span = told.get()
     one.join()
-    return Run(np.array(took), span, sum(other.cpu_times()[:2]) - before, int(np.median(sizes)))
+    return Run(np.array(took), span, sum(other.cpu_times()[:2]) - before, int(np.median(sizes)), early)
+
+
+_Told = tuple[list[float], list[int], float, float]
+"""Seconds and bytes of each answer, the share of early ones, and how long it all took."""
 
 
 def _readers(
@@ -165,24 +171,26 @@ def _readers(
     readers: int,
     seconds: float,
     path: Callable[[int], str],
-    told: "multiprocessing.Queue[tuple[list[float], list[int], float]]",
+    told: "multiprocessing.Queue[_Told]",
 ) -> None:
-    numbers, took, sizes = count(), list[float](), list[int]()
+    numbers, took, sizes, early = count(), list[float](), list[int](), list[bool]()
     began = time.perf_counter()
 
     def ask() -> None:
         connection = _connected(url)
         while time.perf_counter() - began < seconds:
             at = time.perf_counter()
-            sizes.append(_answer(connection, path(next(numbers))))
+            body = _answer(connection, path(next(numbers)))
             took.append(time.perf_counter() - at)
+            sizes.append(len(body))
+            early.append(UNREADY in body)
 
     threads = [Thread(target=ask) for _ in range(readers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    told.put((took, sizes, time.perf_counter() - began))
+    told.put((took, sizes, float(np.mean(early)), time.perf_counter() - began))
 
 
 def _connected(url: str) -> http.client.HTTPConnection:
@@ -190,17 +198,17 @@ def _connected(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
 
-def _answer(connection: http.client.HTTPConnection, path: str) -> int:
+def _answer(connection: http.client.HTTPConnection, path: str) -> bytes:
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:
         msg = f"{path} answered {answer.status}: {body[:300]!r}"
         raise SystemExit(msg)
-    return len(body)
+    return body
 
 
-def _once(url: str, path: str) -> int:
+def _once(url: str, path: str) -> bytes:
     connection = _connected(url)
     return _answer(connection, path)
 

@@ -1,12 +1,14 @@
 """Charts: worked out on the server as SVG, and the same as a figure for Plotly, which draws it when asked to."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain, repeat
 from math import floor, log10
 from typing import Any, Final, Literal
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from dashboards import words
@@ -27,10 +29,25 @@ class Series:
     points: tuple[tuple[datetime, float | None], ...]
     kind: Kind = "line"
 
+    @cached_property
+    def moments(self) -> tuple[datetime, ...]:
+        """Of the points."""
+        return tuple(at for at, _ in self.points)
+
+    @cached_property
+    def values(self) -> tuple[float | None, ...]:
+        """Of the points."""
+        return tuple(value for _, value in self.points)
+
+    @cached_property
+    def known(self) -> tuple[float, ...]:
+        """The values that are known."""
+        return tuple(value for value in self.values if value is not None)
+
     @property
     def last(self) -> float | None:
         """The newest value that is known."""
-        return next((value for _, value in reversed(self.points) if value is not None), None)
+        return self.known[-1] if self.known else None
 
 
 @dataclass(frozen=True)
@@ -65,8 +82,8 @@ class Picture:
     bottom: str
     rows: Markup
     """Of the table of its values, one for each moment, the newest first."""
-    figure: dict[str, Any]
-    """Data and layout for Plotly, JSON-ready."""
+    figure: Markup
+    """Data and layout for Plotly, as JSON that may stand in a page."""
 
 
 @lru_cache(maxsize=4_096)
@@ -80,17 +97,17 @@ def number(value: float | None, unit: Unit = "count") -> str:
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 
+@lru_cache(maxsize=256)
 def picture(chart: Chart) -> Picture:
-    """The chart with its paths, its axis and its table."""
+    """The chart with its paths, its axis and its table; counters that never rose look the same for many parts."""
     low, high = _bounds(chart)
-    place = _placer(chart, low, high)
-    drawn = tuple(Drawn(one.name, one.kind == "bar", _path(one, place, chart)) for one in chart.series)
+    drawn = tuple(Drawn(one.name, one.kind == "bar", _path(one, chart, low, high)) for one in chart.series)
     return Picture(chart, drawn, number(high, chart.unit), number(low, chart.unit), _rows(chart), _figure(chart))
 
 
 def _bounds(chart: Chart) -> tuple[float, float]:
     """The axis: from nought, or below where gauges are, to a round number above all values."""
-    known = [value for one in chart.series for _, value in one.points if value is not None]
+    known = [value for one in chart.series for value in one.known]
     known += [0.0] if any(one.kind == "bar" for one in chart.series) else []
     if not known:
         return 0.0, 1.0
@@ -105,77 +122,87 @@ def _round_up(size: float) -> float:
     return next(step * power for step in _STEPS if step * power >= size * 0.999999)
 
 
-def _placer(chart: Chart, low: float, high: float) -> Callable[[datetime, float], tuple[float, float]]:
-    span = max((chart.until - chart.since).total_seconds(), 1.0)
-
-    def place(at: datetime, value: float) -> tuple[float, float]:
-        x = WIDTH * (at - chart.since).total_seconds() / span
-        return round(x, 1), round(HEIGHT * (1.0 - (value - low) / (high - low)), 1)
-
-    return place
-
-
-def _path(one: Series, place: Callable[[datetime, float], tuple[float, float]], chart: Chart) -> str:
+def _path(one: Series, chart: Chart, low: float, high: float) -> str:
+    heights = {value: round(HEIGHT * (1.0 - (value - low) / (high - low)), 1) for value in {0.0, *one.known}}
     if one.kind == "bar":
-        return _bars(one, place, chart)
+        return _bars(one.values, heights)
     parts: list[str] = []
-    drawing, y0 = False, 0.0
-    for at, value in one.points:
+    before: float | None = None
+    for x, value in zip(_across(one.moments, chart.since, chart.until), one.values, strict=True):
         if value is None:
-            drawing = False
+            before = None
             continue
-        x, y = place(at, value)
-        if not drawing:
+        y = heights[value]
+        if before is None:
             parts.append(f"M{x} {y}h0.1")
-        elif one.kind == "step" and y != y0:
-            parts.append(f"L{x} {y0}L{x} {y}")
+        elif one.kind == "step" and y != before:
+            parts.append(f"L{x} {before}L{x} {y}")
         else:
             parts.append(f"L{x} {y}")
-        drawing, y0 = True, y
+        before = y
     return "".join(parts)
 
 
-def _bars(one: Series, place: Callable[[datetime, float], tuple[float, float]], chart: Chart) -> str:
-    each = WIDTH / max(len(one.points), 1)
-    width = round(each * 0.7, 1)
-    floor_y = place(chart.since, 0.0)[1]
-    parts = []
-    for index, (at, value) in enumerate(one.points):
-        if value:
-            y = place(at, value)[1]
-            parts.append(f"M{round(index * each + each * 0.15, 1)} {floor_y}V{y}h{width}V{floor_y}Z")
-    return "".join(parts)
+@lru_cache(maxsize=256)
+def _across(moments: tuple[datetime, ...], since: datetime, until: datetime) -> tuple[float, ...]:
+    """How far right each moment is; charts of many parts have the same moments."""
+    span = max((until - since).total_seconds(), 1.0)
+    return tuple(round(WIDTH * (at - since).total_seconds() / span, 1) for at in moments)
+
+
+def _bars(values: Sequence[float | None], heights: Mapping[float, float]) -> str:
+    each = WIDTH / max(len(values), 1)
+    width, floor_y = round(each * 0.7, 1), heights[0.0]
+    return "".join(
+        f"M{round(index * each + each * 0.15, 1)} {floor_y}V{heights[value]}h{width}V{floor_y}Z"
+        for index, value in enumerate(values)
+        if value
+    )
 
 
 def _rows(chart: Chart) -> Markup:
-    held = [dict(one.points) for one in chart.series]
-    moments = sorted({at for points in held for at in points}, reverse=True)
-    cells = ((at, (f'<td class="n">{number(points.get(at), chart.unit)}</td>' for points in held)) for at in moments)
-    rows = (f'<tr><th scope="row">{_day(at)}</th>{"".join(each)}</tr>' for at, each in cells)
-    return Markup("\n".join(rows))  # noqa: S704 - numbers and days, worded by us
+    moments = _newest_first(tuple(one.moments for one in chart.series))
+    held = (map(dict(one.points).get, moments) for one in chart.series)
+    columns = ([_cell(value, chart.unit) for value in values] for values in held)
+    rows = zip(_headings(moments), *columns, repeat("</tr>"), strict=False)
+    return Markup("\n".join(map("".join, rows)))  # noqa: S704 - numbers and days, worded by us
+
+
+@lru_cache(maxsize=256)
+def _newest_first(told: tuple[tuple[datetime, ...], ...]) -> tuple[datetime, ...]:
+    return tuple(sorted(set(chain.from_iterable(told)), reverse=True))
+
+
+@lru_cache(maxsize=256)
+def _headings(moments: tuple[datetime, ...]) -> tuple[str, ...]:
+    return tuple(f'<tr><th scope="row">{_day(at)}</th>' for at in moments)
 
 
 @lru_cache(maxsize=4_096)
+def _cell(value: float | None, unit: Unit) -> str:
+    return f'<td class="n">{number(value, unit)}</td>'
+
+
 def _day(at: datetime) -> str:
     return f"{at:%-d %b %Y %H:%M}" if at.hour or at.minute else f"{at:%-d %b %Y}"
 
 
-@lru_cache(maxsize=4_096)
-def _iso(at: datetime) -> str:
-    return at.isoformat()
+@lru_cache(maxsize=256)
+def _stamps(moments: tuple[datetime, ...]) -> tuple[str, ...]:
+    return tuple(at.isoformat() for at in moments)
 
 
-def _figure(chart: Chart) -> dict[str, Any]:
+def _figure(chart: Chart) -> Markup:
     share = chart.unit == "share"
     data = [_trace(one, share=share) for one in chart.series]
     axis = {"rangemode": "tozero", "tickformat": ",.3~p" if share else ",.4~g", "fixedrange": True}
     span = [chart.since.isoformat(), chart.until.isoformat()]
-    return {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date", "range": span}}}
+    told = {"data": data, "layout": {"yaxis": axis, "xaxis": {"type": "date", "range": span}}}
+    return htmlsafe_json_dumps(told, sort_keys=True)
 
 
 def _trace(one: Series, *, share: bool) -> dict[str, Any]:
-    x = [_iso(at) for at, _ in one.points]
-    told = {"name": one.name, "x": x, "y": [value for _, value in one.points]}
+    told: dict[str, Any] = {"name": one.name, "x": _stamps(one.moments), "y": one.values}
     told["hovertemplate"] = "%{x|%-d %b %H:%M}: %{y:,.3~p}" if share else "%{x|%-d %b %H:%M}: %{y:,.6~g}"
     if one.kind == "bar":
         return {**told, "type": "bar"}

@@ -168,7 +168,7 @@ def _best(risk: EntityRisk) -> list[tuple[str | None, Factor | None]]:
 
 def course(one: Series, unit: Unit = "count") -> str:
     """How a series went, in a few words that follow its name."""
-    known = [value for _, value in one.points if value is not None]
+    known = one.known
     if not known:
         return "is not known"
     first, last, top = (number(value, unit) for value in (known[0], known[-1], max(known)))

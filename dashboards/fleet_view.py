@@ -114,9 +114,12 @@ class FleetReader:
         """
         return self.pane.answers.get(question, ask)
 
-    def known(self, question: str, names: Sequence[K], ask: Callable[[Sequence[K]], Mapping[K, T]]) -> dict[K, T]:
+    def known(
+        self, question: str, names: Sequence[K], ask: Callable[[Sequence[K]], Mapping[K, T]], most: int = NAMES_MOST
+    ) -> dict[K, T]:
         """What is known of each of the names; each is asked about once for each snapshot, and several together."""
-        return self.pane.known.setdefault(question, Known(NAMES_MOST)).of(names, ask)
+        known = self.pane.known.get(question) or self.pane.known.setdefault(question, Known(most))
+        return known.of(names, ask)
 
     def freshness(self) -> Freshness:
         """How large the fleet is now, and how old what is known of it."""

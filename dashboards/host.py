@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 
-from dashboards import telemetry, timeline, words
+from dashboards import host_facts, telemetry, timeline, words
 from dashboards.charts import Chart, Series
-from dashboards.evidence import DAYS, Exhibit, exhibit, risk_chart
+from dashboards.evidence import Exhibit, exhibit, risk_chart
+from dashboards.fleet_view import FleetReader
 from dashboards.queue import Look
 from dashboards.timeline import Moment
-from data.snapshots import arrow
 from decisions.domain import EntityRisk
 from decisions.ledger import story
-from pipelines import situation
 
-DRAWN: Final = 4
-"""Parts whose risk is drawn, the riskiest first; the table has them all."""
-VMS: Final = 200
 NEWEST: Final = 60
 """Proposals and orders of the timeline, the newest first."""
 MOMENTS: Final = 150
@@ -81,13 +77,13 @@ def host(look: Look, host_id: str) -> HostView:
     Raises:
         HTTPException: 404, neither inventory nor ledger knows it.
     """
-    row = _inventory(look, host_id)
+    row = _newest(look, host_id)
     told = story.of_host(look.book.con, host_id, row.get("cluster"), look.now, NEWEST) if look.book else None
     if not row and (told is None or not (told.proposals or told.orders)):
         raise HTTPException(404, f"There is no host {host_id}: neither the inventory nor the ledger knows it.")
     parts, risks, chart = _risks(look, host_id) if row else ((), (), None)
     vms, in_all = _vms(look, host_id)
-    first = next((each for each in risks if each.curve), None)
+    first = host_facts.riskiest(risks)
     whole = any_fails(risks)
     return HostView(
         host_id=host_id,
@@ -130,12 +126,9 @@ def any_fails(risks: Sequence[EntityRisk]) -> float | None:
     return 1 - survives if known else None
 
 
-def _inventory(look: Look, host_id: str) -> dict[str, Any]:
+def _newest(look: Look, host_id: str) -> dict[str, Any]:
     """The host's newest row of the inventory; empty when there is none."""
-    if look.fleet is None:
-        return {}
-    query = "select * from host where host_id = $id order by valid_from desc limit 1"
-    rows = arrow(look.fleet.con, query, {"id": host_id}).to_pylist()
+    rows = host_facts.inventory(look.fleet, [host_id])[host_id] if look.fleet else []
     if not rows:
         return {}
     gone = rows[0]["valid_until"] is not None
@@ -146,17 +139,11 @@ def _risks(look: Look, host_id: str) -> tuple[tuple[PartView, ...], tuple[Entity
     """The host's parts, those with a risk as decisions know them, and a chart of the riskiest."""
     if look.fleet is None:
         return (), (), None
-    con, versions = look.fleet.con, look.champions
-    risks = situation.newest_risks(con, look.now, situation.pictured_at(con, look.now), versions, [host_id])
-    ordered = tuple(sorted(risks, key=lambda one: -one.curve.get(words.RISK_DAYS, 0.0)))
-    return _parts(look, host_id, ordered), ordered, _chart(look, ordered)
+    risks = host_facts.risks(look, [host_id])[host_id]
+    return _parts(look.fleet, host_id, risks), risks, _chart(look.fleet, risks)
 
 
-def _parts(look: Look, host_id: str, risks: Sequence[EntityRisk]) -> tuple[PartView, ...]:
-    assert look.fleet is not None  # noqa: S101 - `_risks` asks only then
-    query = """
-        select component, entity_id, model from entity_host join entity using (entity_key)
-        where host_id = $id and valid_until is null order by component, entity_id"""
+def _parts(fleet: FleetReader, host_id: str, risks: Sequence[EntityRisk]) -> tuple[PartView, ...]:
     scored = [
         PartView(one.component, one.entity_id, one.model, one.status, words.cause(one) if one.reason else None,
                  dict(sorted(one.curve.items())))
@@ -165,37 +152,26 @@ def _parts(look: Look, host_id: str, risks: Sequence[EntityRisk]) -> tuple[PartV
     seen = {(one.component, one.entity_id) for one in scored}
     others = [
         PartView(row["component"], row["entity_id"], row["model"], "not scored", None, {})
-        for row in arrow(look.fleet.con, query, {"id": host_id}).to_pylist()
-        if (row["component"], row["entity_id"]) not in seen
+        for row in host_facts.parts(fleet, [host_id])[host_id]
+        if row["valid_until"] is None and (row["component"], row["entity_id"]) not in seen
     ]
     named = (replace(one, component=words.COMPONENTS.get(one.component, one.component)) for one in (*scored, *others))
     return tuple(named)
 
 
-def _chart(look: Look, risks: Sequence[EntityRisk]) -> Chart | None:
-    assert look.fleet is not None  # noqa: S101 - `_risks` asks only then
+def _chart(fleet: FleetReader, risks: Sequence[EntityRisk]) -> Chart | None:
     if not risks:
         return None
-    until, shown = max(one.asof_at for one in risks), risks[:DRAWN]
-    found = {(part.component, part.entity_id): part.entity_key for part in _named(look, shown)}
-    told: dict[int, telemetry.Points] = {}
-    for version in {one.model_version for one in shown}:
-        told |= telemetry.risks(look.fleet, list(found.values()), until - timedelta(days=DAYS), version)
+    shown = risks[: host_facts.DRAWN]
+    named = telemetry.parts(fleet, [(one.component, one.entity_id) for one in shown])
+    found = {(part.component, part.entity_id): part.entity_key for part in named}
+    told = host_facts.histories(fleet, [risks])
     keys = [(one, found.get((one.component, one.entity_id))) for one in shown]
-    return risk_chart([Series(words.thing(one), told.get(key, ())) for one, key in keys if key is not None], until)
-
-
-def _named(look: Look, risks: Sequence[EntityRisk]) -> tuple[telemetry.Part, ...]:
-    assert look.fleet is not None  # noqa: S101 - `_risks` asks only then
-    return telemetry.parts(look.fleet, [(one.component, one.entity_id) for one in risks])
+    series = [Series(words.thing(one), told.get(key, ())) for one, key in keys if key is not None]
+    return risk_chart(series, max(one.asof_at for one in risks))
 
 
 def _vms(look: Look, host_id: str) -> tuple[tuple[HostedVm, ...], int]:
-    if look.fleet is None:
-        return (), 0
-    query = """
-        select vm_id, owner, series, memory_bytes, live_migratable, valid_from as since, count(*) over () as in_all
-        from vm where host_id = $id and valid_until is null order by vm_id limit $most"""
-    rows = arrow(look.fleet.con, query, {"id": host_id, "most": VMS}).to_pylist()
+    rows = host_facts.vms(look.fleet, [host_id])[host_id] if look.fleet else []
     in_all = rows[0]["in_all"] if rows else 0
-    return tuple(HostedVm(**{k: v for k, v in row.items() if k != "in_all"}) for row in rows), in_all
+    return tuple(HostedVm(**{k: v for k, v in row.items() if k not in {"host_id", "in_all"}}) for row in rows), in_all

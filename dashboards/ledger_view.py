@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -30,6 +30,11 @@ from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProp
 
 KEPT: Final = 64
 """Answers about cycles."""
+_NEWEST: Final = (
+    select(tables.cycle.c.cycle_id, tables.cycle.c.asof_at)
+    .order_by(tables.cycle.c.asof_at.desc(), tables.cycle.c.recorded_at.desc())
+    .limit(1)
+)
 READ_ONLY: Final = {"mode": "ro", "uri": "true"}
 
 
@@ -125,21 +130,26 @@ class Reader:
     def cycle(self, after: datetime | None = None, until: datetime | None = None) -> Cycle | None:
         """The newest cycle that asked about a moment in (`after`, `until`], or None."""
         held = tables.cycle.c
-        query = select(tables.cycle).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
+        if after is None and until is None:
+            newest = self.newest()
+            return self._cycle_named(newest[0]) if newest is not None else None
+        query = select(held.cycle_id).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
         query = query.where(held.asof_at > after) if after is not None else query
-        return self._cycle(query.where(held.asof_at <= until) if until is not None else query)
+        found = self.con.execute(query.where(held.asof_at <= until) if until is not None else query).scalar()
+        return self._cycle_named(found) if found is not None else None
 
     def cycle_of(self, proposal_id: str) -> Cycle | None:
         """The cycle that made the proposal, or None."""
         held = tables.proposal.c
-        made = select(held.cycle_id).where(held.proposal_id == proposal_id)
-        return self._cycle(select(tables.cycle).where(tables.cycle.c.cycle_id.in_(made)))
+        found = self.con.execute(select(held.cycle_id).where(held.proposal_id == proposal_id)).scalar()
+        return self._cycle_named(found) if found is not None else None
 
-    def _cycle(self, query: Select[Any]) -> Cycle | None:
-        row = self.con.execute(query).first()
-        if row is None:
-            return None
-        asked = select(func.count()).select_from(tables.proposal).where(tables.proposal.c.cycle_id == row.cycle_id)
+    def _cycle_named(self, cycle_id: str) -> Cycle:
+        return self.kept.get(("cycle", cycle_id), lambda: self._cycle(cycle_id))
+
+    def _cycle(self, cycle_id: str) -> Cycle:
+        row = self.con.execute(select(tables.cycle).where(tables.cycle.c.cycle_id == cycle_id)).one()
+        asked = select(func.count()).select_from(tables.proposal).where(tables.proposal.c.cycle_id == cycle_id)
         return Cycle(
             cycle_id=row.cycle_id,
             asof_at=row.asof_at,
@@ -181,9 +191,7 @@ class Reader:
 
     def newest(self) -> tuple[str, datetime] | None:
         """The newest cycle and the moment it asked about."""
-        held = tables.cycle.c
-        query = select(held.cycle_id, held.asof_at).order_by(held.asof_at.desc(), held.recorded_at.desc()).limit(1)
-        row = self.con.execute(query).first()
+        row = self.con.execute(_NEWEST).first()
         return (row.cycle_id, row.asof_at) if row is not None else None
 
     def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
@@ -210,13 +218,14 @@ class Reader:
 
     def proposal(self, proposal_id: str, now: datetime) -> ListedProposal | None:
         """The proposal as it stands `now`, or None."""
-        found = queries.proposals(self.con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
-        return found[0] if found else None
+        return queries.proposal(self.con, now, proposal_id)
 
     def outcomes(self, order_ids: Sequence[str]) -> dict[str, list[VmOutcome]]:
         """What became of the VMs of each order that has an outcome."""
         held = tables.outcome.c
         found: dict[str, list[VmOutcome]] = {}
+        if not order_ids:
+            return found
         for row in self.con.execute(select(tables.outcome).where(held.order_id.in_(order_ids)).order_by(held.vm_id)):
             outcome = VmOutcome(row.vm_id, row.result, row.target_host_id, row.pause_seconds, row.interrupted)
             found.setdefault(row.order_id, []).append(outcome)
@@ -224,7 +233,7 @@ class Reader:
 
     def orders(self, order_ids: Sequence[str]) -> dict[str, ListedOrder]:
         """Each order with its real start, where it stands and how its delivery goes."""
-        held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None)
+        held = queries.orders(self.con, [tables.orders.c.order_id.in_(order_ids)], None) if order_ids else []
         return {listed.order.order_id: listed for listed in held}
 
     def channels(self) -> list[ListedChannel]:

@@ -1,6 +1,6 @@
 """The pages that only look, each with its twin under `/v1`: hosts, fleet, maintenance, audit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from dashboards import audit, maintenance
 from dashboards.audit import AuditPage
 from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
+from dashboards.host_facts import gather_hosts
 from dashboards.pages import Sheet, sheet
 from dashboards.queue import Look, Room
 from dashboards.told import Written, told, written
@@ -38,6 +39,9 @@ def routes(app: FastAPI, room: Room) -> None:
 
 
 def _hosts(app: FastAPI, room: Room) -> None:
+    def gather(host_id: str) -> Callable[[], None]:
+        return lambda: room.together("hosts", host_id, gather_hosts)
+
     @app.get("/hosts", include_in_schema=False)
     def find(id: Annotated[str, Query(max_length=200)]) -> RedirectResponse:  # noqa: A002 - the name in the URL
         return RedirectResponse(f"/hosts/{quote(id.strip(), safe='')}", 303)
@@ -47,12 +51,12 @@ def _hosts(app: FastAPI, room: Room) -> None:
         def made(look: Look) -> Sheet:
             return sheet("host.html", host=host(look, host_id), now=look.now)
 
-        return HTMLResponse(room.shared(("host", host_id), made).filled({}))
+        return HTMLResponse(room.shared(("host", host_id), made, gather(host_id)).filled({}))
 
     @app.get("/v1/hosts/{host_id:path}", tags=["hosts"], response_model=HostView)
     def host_json(host_id: str) -> Response:
         """One host: where it stands, the risk of its parts over time and why, what happened to it, its VMs now."""
-        return told(room, ("host", host_id), HostView, lambda look: host(look, host_id))
+        return told(room, ("host", host_id), HostView, lambda look: host(look, host_id), gather(host_id))
 
 
 def _fleet(app: FastAPI, room: Room) -> None:
@@ -95,7 +99,8 @@ def _maintenance(app: FastAPI, room: Room) -> None:
     ) -> Response:
         """VMs that orders of the last 30 days are about, the newest order first: what is done, offered and chosen."""
         question = ("vms", owner, host, after, limit, maintenance.wishes(room.home))
-        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit))
+        known = maintenance.gather(room, owner)
+        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit), known)
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:

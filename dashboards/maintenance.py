@@ -1,6 +1,6 @@
 """VMs and what was and is to be done with them, for owners and those who answer them."""
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,15 +8,18 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
+from dashboards.fleet_view import FleetReader
 from dashboards.pages import Sheet, fill, sheet
 from dashboards.queue import Look, Room
 from data.errors import UsageError
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
 from pipelines.executors.jobs import MEMORY
-from pipelines.maintenance import Maintenance, OwnerMaintenance, VmMaintenance
+from pipelines.maintenance import Inventory, Kind, Maintenance, OwnerMaintenance, VmMaintenance
 
 SHOWN: Final = 100
+OWNERS_MOST: Final = 500
+"""Owners whose VMs are kept by name."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,18 @@ def told(room: Room, owner: str, host_id: str, after: str | None = None) -> Told
         page = sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
         return Told(page, owner, host_id, found.vms)
 
-    return room.shared(("maintenance", owner, host_id, after, wishes(room.home)), made)
+    return room.shared(("maintenance", owner, host_id, after, wishes(room.home)), made, gather(room, owner))
+
+
+def gather(room: Room, owner: str | None) -> Callable[[], None]:
+    """Asks which VMs the owner has and what they are, together with what others ask of theirs."""
+
+    def ask(look: Look, owners: Sequence[str]) -> None:
+        if look.fleet is not None:
+            found = _vms_of(look.fleet, owners)
+            _kinds(look.fleet, [name for vms in found.values() for name in vms])
+
+    return lambda: room.together("owners", owner, ask) if owner else None
 
 
 def page_of(told: Told, *, started: str = "", refused: str = "", typed: Typed | None = None) -> bytes:
@@ -76,9 +90,10 @@ def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, l
     Raises:
         HTTPException: 422, the cursor is none.
     """
-    con = look.fleet.con if look.fleet else None
     try:
-        return maintenance.page(_ask(look, host_id), con, look.home, look.now, owner=owner, after=after, limit=limit)
+        return maintenance.page(
+            _ask(look, host_id), _inventory(look), look.home, look.now, owner=owner, after=after, limit=limit
+        )
     except UsageError as error:
         raise HTTPException(422, str(error)) from error
 
@@ -99,7 +114,22 @@ def owners(look: Look) -> Owners:
 def _owners(look: Look) -> Owners:
     if look.fleet is None or look.book is None:
         return Owners(look.now, ())
-    return Owners(look.now, maintenance.owners(_ask(look, None), look.fleet.con, look.now))
+    return Owners(look.now, maintenance.owners(_ask(look, None), _inventory(look), look.now))
+
+
+def _inventory(look: Look) -> Inventory:
+    if look.fleet is None:
+        return maintenance.NO_INVENTORY
+    fleet = look.fleet
+    return Inventory(lambda owner: _vms_of(fleet, [owner])[owner], lambda vms: _kinds(fleet, vms))
+
+
+def _vms_of(fleet: FleetReader, owners: Sequence[str]) -> Mapping[str, Collection[str]]:
+    return fleet.known("VMs of owners", owners, lambda unknown: maintenance.vms_of(fleet.con, unknown), OWNERS_MOST)
+
+
+def _kinds(fleet: FleetReader, vms: Sequence[str]) -> Mapping[str, Kind]:
+    return fleet.known("newest kinds", vms, lambda unknown: maintenance.kinds(fleet.con, unknown))
 
 
 def wishes(home: Path) -> Hashable:

@@ -219,6 +219,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     made.globals |= {"brief_sections": BRIEF, "asker": ASKER.get, "gap": _gap}
     made.filters |= {

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from math import inf
 from pathlib import Path
-from threading import BoundedSemaphore, Lock, Thread
+from threading import Lock, Thread
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from dashboards.fleet_view import FleetReader, Freshness, open_fleet
 from dashboards.ledger_view import LedgerView, Reader
 from dashboards.picking import Wanted, parts
 from dashboards.present import Surroundings, card, present
+from dashboards.turns import Together, Turns
 from dashboards.views import (
     BreakerView,
     Card,
@@ -82,7 +83,8 @@ class Room:
         self._policies = Answers(1)
         self._preparing = Lock()
         self._looked_at = -inf
-        self._at_once = BoundedSemaphore(AT_ONCE)
+        self._at_once = Turns(AT_ONCE)
+        self._errands: dict[str, Together[str]] = {}
 
     @contextmanager
     def look(self) -> Iterator["Look"]:
@@ -95,14 +97,25 @@ class Room:
         with open_fleet(self._window) as fleet, self.ledger.open() as book:
             yield Look(fleet, book, self)
 
-    def shared(self, question: Hashable, make: Callable[["Look"], T]) -> T:
+    def shared(self, question: Hashable, make: Callable[["Look"], T], gather: Callable[[], object] = lambda: None) -> T:
         """What everybody is told alike: made once for each state of snapshot and ledger, and at most a minute old.
 
         Args:
             question: What is asked; nothing of who asks may go into the answer.
             make: Makes the answer.
+            gather: What is done before, while others have their turn.
         """
-        return self._told.current(question, self._version, lambda: self.asked(make))
+
+        def ask() -> T:
+            gather()
+            return self.asked(make)
+
+        return self._told.current(question, self._version, ask)
+
+    def together(self, kind: str, name: str, gather: Callable[["Look", Sequence[str]], object]) -> None:
+        """Have it gathered what an answer about that name rests on: once for all who want the same kind meanwhile."""
+        errands = self._errands.setdefault(kind, Together())
+        errands.run(name, lambda names: self.apart(lambda look: gather(look, names)))
 
     def apart(self, ask: Callable[["Look"], T]) -> T:
         """The answer of a look that takes long: it is not kept, and nobody else waits for it."""

@@ -1,5 +1,6 @@
 """What pages will ask of a snapshot, asked before anybody looks: a few large questions in place of thousands."""
 
+import gc
 from dataclasses import dataclass
 from time import sleep
 
@@ -36,6 +37,14 @@ def make_ready(look: Look) -> None:
     look.fleet.targets(sorted({name for one in found for name in one.targets}), at)
     look.fleet.members([name for one in found for name in one.vms], at)
     gather(look.fleet, [one.risk for one in found if one.risk is not None])
+    _settle()
+
+
+def _settle() -> None:
+    """Leave what has been gathered out of later searches for garbage: each stops all pages while it lasts."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _around(proposal: Proposal) -> _Open:

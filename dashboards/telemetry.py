@@ -6,7 +6,7 @@ A gauge is what a piece of evidence counts: an attribute of a drive (`smart_197`
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -81,6 +81,12 @@ def parts(fleet: FleetReader, named: Sequence[tuple[str, str]]) -> tuple[Part, .
     return tuple(fleet.known("parts", named, ask).values())
 
 
+def learn(fleet: FleetReader, told: Sequence[Part]) -> None:
+    """Need not ask about these parts any more."""
+    by_name = {(each.component, each.entity_id): each for each in told}
+    fleet.known("parts", list(by_name), lambda _unknown: by_name)
+
+
 def gauge_of(component: str, piece: str) -> str | None:
     """The gauge that shows a piece of evidence: an attribute, the warning counters, events; None: none does."""
     if not has_readings(component):
@@ -150,7 +156,13 @@ class Measure:
     query: str
     values: Mapping[str, object]
 
+    @cached_property
+    def name(self) -> str:
+        """No other measure has it."""
+        return f"peers {self.query} {sorted(self.values.items(), key=str)}"
 
+
+@lru_cache(maxsize=256)
 def by_gauge(component: str, gauge: str, day: date) -> Measure:
     """Peers by a gauge, on that day."""
     values: dict[str, object] = {"component": component, "day": day}
@@ -161,6 +173,7 @@ def by_gauge(component: str, gauge: str, day: date) -> Measure:
     return Measure(query.format(alike=_ALIKE, column=_column(component, gauge)), values)
 
 
+@lru_cache(maxsize=256)
 def by_risk(component: str, asof_at: datetime, version: str) -> Measure:
     """Peers by the risk within 14 days that was told of them at that moment."""
     values: dict[str, object] = {"component": component, "asof_at": asof_at, "version": version}
@@ -228,7 +241,7 @@ def makes(fleet: FleetReader, models: Sequence[str], by: Measure) -> dict[str, M
         own = {str(name): model.indices.to_numpy() == n for n, name in enumerate(model.dictionary.to_pylist())}
         return {name: _make(keys[mine], held[mine]) for name, mine in own.items()}
 
-    return fleet.known(f"peers {by.query} {sorted(by.values.items(), key=str)}", models, ask)
+    return fleet.known(by.name, models, ask)
 
 
 @lru_cache(maxsize=64)

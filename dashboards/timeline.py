@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, pairwise
 from typing import Final
 
-from dashboards import words
+from dashboards import host_facts, words
 from dashboards.queue import Look
-from data.snapshots import arrow
 from decisions.domain import OrderState
 from decisions.ledger.story import Story
 from decisions.ledger.values import ListedOptOut, Standing
@@ -22,6 +22,8 @@ _ENDED: Final = {
     "mitigated": "emptied, and no part failed within 30 days",
     "recovered": "no longer at risk",
 }
+STATES: Final = 100
+"""The newest rows of the inventory that are looked through for another state."""
 _BAD: Final = frozenset({OrderState.FAILED, OrderState.REFUSED})
 
 
@@ -49,21 +51,13 @@ def moments(look: Look, host_id: str, told: Story | None) -> tuple[Moment, ...]:
 def _of_snapshot(look: Look, host_id: str) -> Iterator[Moment]:
     if look.fleet is None:
         return
-    failures = """
-        select failed_at, component, entity_id, cause from failure
-        join entity_host using (entity_key) join entity using (entity_key)
-        where host_id = $id and valid_from <= failed_at and (valid_until is null or valid_until >= failed_at)
-        order by failed_at desc limit 100"""
-    for row in arrow(look.fleet.con, failures, {"id": host_id}).to_pylist():
+    for row in host_facts.failures(look.fleet, host_id):
         part = f"{words.COMPONENTS.get(row['component'], row['component'])} {row['entity_id']}"
         said = f"{part[:1].upper()}{part[1:]} failed"
         yield Moment(row["failed_at"], "failure", said, why=row["cause"], bad=True)
-    states = """
-        select valid_from, state, lag(state) over (order by valid_from) as before
-        from host where host_id = $id order by valid_from desc limit 100"""
-    for row in arrow(look.fleet.con, states, {"id": host_id}).to_pylist():
-        if row["before"] is not None and row["before"] != row["state"]:
-            was, now = row["before"].replace("_", " "), row["state"].replace("_", " ")
+    for row, before in islice(pairwise(host_facts.inventory(look.fleet, [host_id])[host_id]), STATES):
+        if before["state"] != row["state"]:
+            was, now = before["state"].replace("_", " "), row["state"].replace("_", " ")
             yield Moment(row["valid_from"], "inventory", f"Inventory: {now}, was {was}")
 
 

@@ -33,7 +33,13 @@ class Written:
         return Response(self.body, headers=headers, media_type="application/json")
 
 
-def told(room: Room, question: Hashable, kind: type[T], make: Callable[[Look], T]) -> Response:
+def told(
+    room: Room,
+    question: Hashable,
+    kind: type[T],
+    make: Callable[[Look], T],
+    gather: Callable[[], object] = lambda: None,
+) -> Response:
     """The answer of that type, as JSON; nothing of who asks may go into it.
 
     Args:
@@ -41,8 +47,9 @@ def told(room: Room, question: Hashable, kind: type[T], make: Callable[[Look], T
         question: what is asked, with everything that the answer depends on.
         kind: the answer's type.
         make: makes it.
+        gather: what is done before, while others have their turn.
     """
-    return room.shared(("v1", question), lambda look: written(kind, make(look))).response()
+    return room.shared(("v1", question), lambda look: written(kind, make(look)), gather).response()
 
 
 def written(kind: type[T], value: T, etag: str | None = None, as_of: datetime | None = None) -> Written:

@@ -3,7 +3,7 @@
 import csv
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from math import isfinite
 from typing import Any, Final
@@ -13,6 +13,7 @@ _WHOLE_FROM: Final = 100
 _DAYS_SINCE: Final = re.compile(r"\b1 days\b")
 
 
+@lru_cache(maxsize=4_096)
 def reason(feature: str, value: float | None) -> str:
     """The feature's value as a noun phrase, such as `8 more pending sectors than a week ago`; null: it is not known.
 

@@ -6,7 +6,7 @@ executor, where one works in this home, what owners have asked for since.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -130,9 +130,31 @@ class Maintenance:
     next: str | None
 
 
+Kind = tuple[str | None, str | None, bool]
+"""A VM's owner and series, and whether it is simulated."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Whose VMs are whose, and what they are."""
+
+    vms_of: Callable[[str], Collection[str]]
+    """Of an owner."""
+    kinds: Callable[[Sequence[str]], Mapping[str, Kind]]
+    """Of those VMs that it knows."""
+
+
+def inventory(con: "duckdb.DuckDBPyConnection") -> Inventory:
+    """What the snapshot tells, asked anew each time."""
+    return Inventory(lambda owner: vms_of(con, [owner])[owner], lambda vms: kinds(con, vms))
+
+
+NO_INVENTORY: Final = Inventory(lambda _owner: (), lambda _vms: {})
+
+
 def page(
     ask: Ask,
-    con: "duckdb.DuckDBPyConnection | None",
+    known: Inventory,
     home: Path,
     now: datetime,
     *,
@@ -145,18 +167,18 @@ def page(
     Raises:
         UsageError: the cursor is none.
     """
-    vms = _vms_of(con, owner) if owner is not None else None
+    vms = known.vms_of(owner) if owner is not None else None
     found = list(islice(ask(vms, _cursor(after)), limit + 1))
-    shown = _views(found[:limit], con, home, now)
+    shown = _views(found[:limit], known, home, now)
     return Maintenance(now, tuple(shown), _named(found[limit - 1]) if len(found) > limit else None)
 
 
-def owners(ask: Ask, con: "duckdb.DuckDBPyConnection | None", now: datetime) -> tuple[OwnerMaintenance, ...]:
+def owners(ask: Ask, known: Inventory, now: datetime) -> tuple[OwnerMaintenance, ...]:
     """How the VMs of each owner stand, those with the most still to come first."""
     found = list(islice(ask(None, None), COUNTED))
     newest = {one.vm_id: one for one in reversed(found)}  # of several orders the newest counts
     counts: dict[str, Counter[Stands]] = {}
-    kinds = _kinds(con, list(newest))
+    kinds = known.kinds(list(newest))
     for vm_id, one in newest.items():
         owner = kinds.get(vm_id, (None, None, False))[0] or "not in the inventory"
         counts.setdefault(owner, Counter())[_stands(one, now)[0]] += 1
@@ -164,10 +186,8 @@ def owners(ask: Ask, con: "duckdb.DuckDBPyConnection | None", now: datetime) -> 
     return tuple(sorted(rows, key=lambda row: -(row.offered + row.waiting + row.under_way + row.went_wrong)))
 
 
-def _views(
-    found: Sequence[VmService], con: "duckdb.DuckDBPyConnection | None", home: Path, now: datetime
-) -> Iterator[VmMaintenance]:
-    kinds = _kinds(con, [one.vm_id for one in found])
+def _views(found: Sequence[VmService], known: Inventory, home: Path, now: datetime) -> Iterator[VmMaintenance]:
+    kinds = known.kinds(list(dict.fromkeys(one.vm_id for one in found)))
     asked = _asked(home, [one.order_id for one in found if one.order_state in UNDER_WAY])
     for one in found:
         owner, series, simulated = kinds.get(one.vm_id, (None, None, False))
@@ -231,10 +251,9 @@ def _event(one: VmService, wish: datetime | None) -> Event:
     return Event(event_id_of(one.order_id, one.vm_id), kind, until, wish)
 
 
-def _kinds(
-    con: "duckdb.DuckDBPyConnection | None", vms: Sequence[str]
-) -> Mapping[str, tuple[str | None, str | None, bool]]:
-    if con is None or not vms:
+def kinds(con: "duckdb.DuckDBPyConnection", vms: Sequence[str]) -> dict[str, Kind]:
+    """What inventory has told last of each of the VMs that it knows."""
+    if not vms:
         return {}
     query = """
         select vm_id, arg_max(owner, valid_from) as owner, arg_max(series, valid_from) as series,
@@ -244,11 +263,13 @@ def _kinds(
     return {row["vm_id"]: (row["owner"], row["series"], row["simulated"]) for row in rows}
 
 
-def _vms_of(con: "duckdb.DuckDBPyConnection | None", owner: str) -> frozenset[str]:
-    if con is None:
-        return frozenset()
-    rows = con.execute("select distinct vm_id from vm where owner = $owner", {"owner": owner}).fetchall()
-    return frozenset(vm_id for (vm_id,) in rows)
+def vms_of(con: "duckdb.DuckDBPyConnection", owners: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The VMs that each of the owners has or had."""
+    query = """
+        select owner, list(distinct vm_id) as vms from vm
+        semi join (select unnest($owners) as owner) using (owner) group by owner"""
+    found = {owner: frozenset(vms) for owner, vms in con.execute(query, {"owners": list(owners)}).fetchall()}
+    return {owner: found.get(owner, frozenset()) for owner in owners}
 
 
 def _asked(home: Path, orders: Iterable[str]) -> dict[tuple[str, str], datetime]:

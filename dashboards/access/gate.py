@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, params
 from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -43,14 +44,18 @@ class Gate:
     required: bool
     """Whether reading takes a login, too."""
 
-    def identify(self, request: Request) -> Person | None:
+    async def identify(self, request: Request) -> Person | None:
         """Who asks, into `request.state.person`; None: nobody in particular.
 
         Raises:
             HTTPException: 401, a token is shown that does not hold.
         """
-        request.state.person = person = self._bearer(request) or self._session(request)
+        shows = "authorization" in request.headers or cookies.SESSION in request.cookies
+        request.state.person = person = await run_in_threadpool(self._held, request) if shows else None
         return person
+
+    def _held(self, request: Request) -> Person | None:
+        return self._bearer(request) or self._session(request)
 
     def _bearer(self, request: Request) -> Person | None:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")

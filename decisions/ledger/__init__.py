@@ -138,11 +138,11 @@ class Ledger:
             LedgerError: There is no such proposal.
         """
         with reading(self._engine) as con:
-            found = queries.proposals(con, now, [tables.proposal.c.proposal_id == proposal_id], 1)
-        if not found:
+            found = queries.proposal(con, now, proposal_id)
+        if found is None:
             msg = f"There is no proposal {proposal_id}. `foreshock decisions list` shows them."
             raise LedgerError(msg)
-        return found[0]
+        return found
 
     def say(self, words: Said, on: Condition = ANYWAY) -> Decided:
         """What a person says to a proposal, written down; what `decisions.ledger.said.say` tells and raises."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, String, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, Row, Select, String, and_, bindparam, func, literal_column, or_, select
 
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import UNDER_WAY, Action, Autonomy, Order, OrderState, Proposal, VmOutcome
@@ -65,14 +65,42 @@ def incidents(con: Connection, where: Iterable[Any], limit: int | None = None) -
     return [load_incident(body) for body in con.execute(query).scalars()]
 
 
+_PROPOSALS: Final = (
+    select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"))
+    .outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
+    .order_by(tables.proposal.c.asof_at.desc(), tables.proposal.c.rank)
+)
+
+
 def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int | None) -> list[ListedProposal]:
     """Proposals with where they stand, the newest question first, then in the order of the verdict."""
-    query = select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"))
-    query = query.outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
-    query = query.where(*where).order_by(tables.proposal.c.asof_at.desc(), tables.proposal.c.rank).limit(limit)
-    rows = con.execute(query).all()
+    rows = con.execute(_PROPOSALS.where(*where).limit(limit)).all()
     decided = _last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
+
+
+_SAID: Final = (
+    tables.decision.c.proposal_id.label("decided"),
+    tables.decision.c.expires_at.label("holds_until"),
+    *tables.decision.c["verdict", "decided_by", "reason", "decided_at", "assignee", "decision_id"],
+)
+_ONE: Final = (
+    select(tables.proposal, tables.orders.c.order_id, tables.orders.c.state.label("order_state"), *_SAID)
+    .outerjoin(tables.orders, tables.orders.c.proposal_id == tables.proposal.c.proposal_id)
+    .outerjoin(tables.decision, tables.decision.c.proposal_id == tables.proposal.c.proposal_id)
+    .where(tables.proposal.c.proposal_id == bindparam("proposal_id"))
+    .order_by(tables.decision.c.decision_id.desc())
+    .limit(1)
+)
+"""A proposal with its order and the last decision on it; put together once, as many ask it."""
+
+
+def proposal(con: Connection, now: datetime, proposal_id: str) -> ListedProposal | None:
+    """The proposal as it stands `now`, or None."""
+    row = con.execute(_ONE, {"proposal_id": proposal_id}).first()
+    if row is None:
+        return None
+    return _listed(row, _decision(row) if row.decided is not None else None, now)
 
 
 def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[str, Standing]]:
@@ -144,20 +172,15 @@ def _last_decisions(con: Connection, ids: Sequence[str] | Select[tuple[str]]) ->
     found: dict[str, Decision] = {}
     some = [ids[at : at + 10_000] for at in range(0, len(ids), 10_000)] if isinstance(ids, Sequence) else [ids]
     for each in some:
-        query = select(tables.decision).where(tables.decision.c.proposal_id.in_(each))
+        query = select(*_SAID).where(tables.decision.c.proposal_id.in_(each))
         for row in con.execute(query.order_by(tables.decision.c.decision_id)):
-            verdict = Standing(row.verdict)
-            found[row.proposal_id] = Decision(
-                row.proposal_id,
-                verdict,
-                row.decided_by,
-                row.reason,
-                row.decided_at,
-                row.expires_at,
-                row.assignee,
-                row.decision_id,
-            )
+            found[row.decided] = _decision(row)
     return found
+
+
+def _decision(row: Row[Any]) -> Decision:
+    verdict, held = Standing(row.verdict), (row.holds_until, row.assignee, row.decision_id)
+    return Decision(row.decided, verdict, row.decided_by, row.reason, row.decided_at, *held)
 
 
 def _listed(row: Row[Any], decision: Decision | None, now: datetime) -> ListedProposal:
@@ -173,13 +196,20 @@ def _standing(row: Row[Any] | Asked, decision: Decision | None, now: datetime) -
     return Standing.WAITING if row.autonomy == Autonomy.APPROVE else Standing.SHOWN
 
 
+_ORDERS: Final = (
+    select(
+        tables.orders,
+        tables.outbox.c.state.label("outbox_state"),
+        *tables.outbox.c["attempts", "next_attempt_at", "last_error"],
+    )
+    .join(tables.outbox, tables.outbox.c.order_id == tables.orders.c.order_id)
+    .order_by(tables.orders.c.requested_at.desc(), tables.orders.c.order_id)
+)
+
+
 def orders(con: Connection, where: Iterable[Any], limit: int | None) -> list[ListedOrder]:
     """Orders with where they stand, the newest request first."""
-    box = tables.outbox.c
-    query = select(tables.orders, box.state.label("outbox_state"), box.attempts, box.next_attempt_at, box.last_error)
-    query = query.join(tables.outbox, box.order_id == tables.orders.c.order_id).where(*where)
-    newest = query.order_by(tables.orders.c.requested_at.desc(), tables.orders.c.order_id).limit(limit)
-    return [_listed_order(row) for row in con.execute(newest)]
+    return [_listed_order(row) for row in con.execute(_ORDERS.where(*where).limit(limit))]
 
 
 def _listed_order(row: Row[Any]) -> ListedOrder:

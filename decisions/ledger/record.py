@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Row, insert, select
@@ -179,6 +180,9 @@ def put_orders(
     requested = OrderState.REQUESTED.value
     steps = [{"order_id": order.order_id, "step": 0, "state": requested, "at": now} for order in made]
     con.execute(insert(tables.order_event), steps)
+    about = [{"vm_id": name, "order_id": o.order_id} for o in made for name in {plan.vm_id: None for plan in o.vms}]
+    if about:
+        con.execute(insert(tables.order_vm), about)
     letters = [{"order_id": o.order_id, "state": "pending", "attempts": 0, "next_attempt_at": now} for o in made]
     con.execute(insert(tables.outbox), letters)
     entries = [
@@ -204,9 +208,13 @@ def _order_row(order: Order, asof_at: datetime, bodies: dict[str, str], now: dat
     }
 
 
+_LAST_CONTROL: Final = (
+    select(tables.control.c.stopped, tables.control.c.set_by, tables.control.c.reason, tables.control.c.at)
+    .order_by(tables.control.c.control_id.desc())
+    .limit(1)
+)
+
+
 def last_control(con: Connection) -> Row[tuple[bool, str, str, datetime]] | None:
     """The kill switch's last setting: stopped, set_by, reason, at."""
-    set_ = tables.control.c
-    return con.execute(
-        select(set_.stopped, set_.set_by, set_.reason, set_.at).order_by(set_.control_id.desc()).limit(1)
-    ).first()
+    return con.execute(_LAST_CONTROL).first()

@@ -240,21 +240,22 @@ def _final_decision(con: Connection, proposal_id: str) -> Row[tuple[str, str, da
 
 def _listed(con: Connection, said: Said) -> ListedProposal:
     """The proposal as it stands; that it is there has been seen to."""
-    (found,) = queries.proposals(con, said.at, [tables.proposal.c.proposal_id == said.proposal_id], 1)
+    found = queries.proposal(con, said.at, said.proposal_id)
+    assert found is not None  # noqa: S101 - see above
     return found
 
 
 def _unchanged(con: Connection, said: Said, etag: str) -> None:
-    found = queries.proposals(con, said.at, [tables.proposal.c.proposal_id == said.proposal_id], 1)
-    if not found or found[0].etag == etag:
+    found = queries.proposal(con, said.at, said.proposal_id)
+    if found is None or found.etag == etag:
         return
-    last = found[0].decision
+    last = found.decision
     if last is None:
         msg = f"Proposal {said.proposal_id} is not as it was when you looked at it. Look again."
         raise Changed(msg)
     verdict = last.verdict.replace("_", " ")
     to = f" to {last.assignee}" if last.assignee else ""
-    went = f" Its order is {found[0].order_state}." if found[0].order_state else ""
+    went = f" Its order is {found.order_state}." if found.order_state else ""
     msg = (
         f"{last.by} was first: {said.proposal_id} was {verdict}{to} at {last.at:%Y-%m-%d %H:%M} UTC: {last.reason}."
         f"{went} Nothing was changed by you; look again."

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration."""
 
 
@@ -70,6 +70,7 @@ cycle = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("blocked", Text, nullable=False),  # JSON: how often each guardrail bit
     Column("breakers", Text, nullable=False),  # JSON: the breakers that were open
+    Index("cycle_by_moment", "asof_at", "recorded_at"),
 )
 
 incident = Table(
@@ -148,6 +149,13 @@ orders = Table(
         sqlite_where=text("state in ('requested', 'accepted', 'started')"),
         postgresql_where=text("state in ('requested', 'accepted', 'started')"),
     ),
+)
+
+order_vm = Table(
+    "order_vm",
+    METADATA,
+    Column("vm_id", String, primary_key=True),
+    Column("order_id", ForeignKey("orders.order_id"), primary_key=True),
 )
 
 order_event = Table(

@@ -16,7 +16,7 @@ from decisions.ledger.starts import Start, asked
 CHUNK: Final = 100
 """Orders read at a time."""
 NAMED_MOST: Final = 10_000
-"""VMs that a statement names; of more, every order is read."""
+"""VMs or orders that a statement names; of more, every order is read."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def services(
         after: go on after that VM.
     """
     seen = after
-    where = [or_(tables.orders.c.state.in_(OPEN), tables.orders.c.updated_at >= since), *_about(host_id, vms)]
+    where = [or_(tables.orders.c.state.in_(OPEN), tables.orders.c.updated_at >= since), *_about(con, host_id, vms)]
     while rows := _orders(con, where, seen, inclusive=seen is not None and seen is after):
         fates = _fates(con, [row.order_id for row in rows])
         wishes = asked(con, [row.order_id for row in rows if row.action == Action.SELF_SERVICE])
@@ -90,14 +90,16 @@ def services(
         seen = Cursor(rows[-1].requested_at, rows[-1].order_id, "")
 
 
-def _about(host_id: str | None, vms: Collection[str] | None) -> Iterator[ColumnElement[bool]]:
-    """What orders must be like to concern the host and the VMs; one that was completed has an outcome for each VM."""
-    held, fate = tables.orders.c, tables.outcome.c
+def _about(con: Connection, host_id: str | None, vms: Collection[str] | None) -> Iterator[ColumnElement[bool]]:
+    """What orders must be like to concern the host and the VMs."""
+    held, named = tables.orders.c, tables.order_vm.c
     if host_id is not None:
         yield held.host_id == host_id
     if vms is not None and len(vms) <= NAMED_MOST:
-        touched = select(fate.order_id).where(fate.vm_id.in_(sorted(vms)))
-        yield or_(held.order_id.in_(touched), held.state != OrderState.COMPLETED.value)
+        query = select(named.order_id).where(named.vm_id.in_(sorted(vms))).distinct().limit(NAMED_MOST + 1)
+        found = con.execute(query).scalars().all()
+        if len(found) <= NAMED_MOST:
+            yield held.order_id.in_(found)
 
 
 def _orders(

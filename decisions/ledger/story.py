@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, case, func, select
 
 from decisions.domain import OrderState
 from decisions.ledger import opt_outs, queries
@@ -61,32 +62,53 @@ def of_host(con: Connection, host_id: str, pool: str | None, now: datetime, limi
     )
 
 
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_DECISIONS: Final = (
+    select(tables.decision)
+    .where(tables.decision.c.proposal_id.in_(_IDS))
+    .order_by(tables.decision.c.decision_id.desc())
+)
+_STEPS: Final = (
+    select(tables.order_event)
+    .where(tables.order_event.c.order_id.in_(_IDS))
+    .order_by(tables.order_event.c.at.desc(), tables.order_event.c.step.desc())
+)
+_FATES: Final = (
+    select(
+        tables.outcome.c.order_id,
+        func.count(),
+        func.sum(case((tables.outcome.c.result.in_(("moved", "redeployed", "chosen")), 1), else_=0)),
+        func.sum(case((tables.outcome.c.interrupted, 1), else_=0)),
+    )
+    .where(tables.outcome.c.order_id.in_(_IDS))
+    .group_by(tables.outcome.c.order_id)
+)
+_EPISODES: Final = (
+    select(tables.episode)
+    .where(tables.episode.c.host_id == bindparam("host_id"))
+    .order_by(tables.episode.c.opened_at.desc())
+    .limit(bindparam("most"))
+)
+
+
 def fates(con: Connection, order_ids: list[str]) -> dict[str, Fates]:
     """What became of the VMs of each of those orders that has an outcome."""
-    held = tables.outcome.c
-    moved = func.sum(case((held.result.in_(("moved", "redeployed", "chosen")), 1), else_=0))
-    interrupted = func.sum(case((held.interrupted, 1), else_=0))
-    query = select(held.order_id, func.count(), moved, interrupted).group_by(held.order_id)
-    rows = con.execute(query.where(held.order_id.in_(order_ids)))
+    rows = con.execute(_FATES, {"ids": order_ids}) if order_ids else ()
     return {order_id: Fates(order_id, vms, gone, cut) for order_id, vms, gone, cut in rows}
 
 
 def _decisions(con: Connection, ids: list[str]) -> list[Decision]:
-    said = tables.decision.c
-    query = select(tables.decision).where(said.proposal_id.in_(ids)).order_by(said.decision_id.desc())
     return [
         Decision(r.proposal_id, Standing(r.verdict), r.decided_by, r.reason, r.decided_at, r.expires_at)
-        for r in con.execute(query)
+        for r in (con.execute(_DECISIONS, {"ids": ids}) if ids else ())
     ]
 
 
 def _steps(con: Connection, ids: list[str]) -> list[Step]:
-    step = tables.order_event.c
-    query = select(tables.order_event).where(step.order_id.in_(ids)).order_by(step.at.desc(), step.step.desc())
-    return [Step(r.order_id, OrderEvent(OrderState(r.state), r.at, r.reason)) for r in con.execute(query)]
+    rows = con.execute(_STEPS, {"ids": ids}) if ids else ()
+    return [Step(r.order_id, OrderEvent(OrderState(r.state), r.at, r.reason)) for r in rows]
 
 
 def _episodes(con: Connection, host_id: str, limit: int) -> list[Episode]:
-    spell = tables.episode.c
-    query = select(tables.episode).where(spell.host_id == host_id).order_by(spell.opened_at.desc()).limit(limit)
-    return [Episode(r.host_id, r.opened_at, r.opened_by, r.closed_at, r.why) for r in con.execute(query)]
+    rows = con.execute(_EPISODES, {"host_id": host_id, "most": limit})
+    return [Episode(r.host_id, r.opened_at, r.opened_by, r.closed_at, r.why) for r in rows]

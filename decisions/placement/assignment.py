@@ -85,10 +85,13 @@ def _solve(cluster: Cluster) -> tuple[Floor, float, str]:
 
 def _alone(cluster: Cluster) -> float:
     """What VMs would cost if each had the cluster to itself: a bound that is met where room is no matter."""
-    floor, total = Floor(cluster), 0.0
+    floor, total, least = Floor(cluster), 0.0, dict[object, float]()
     for v, left in enumerate(cluster.left.tolist()):
-        allowed = floor.within_spare(v) & cluster.permitted(v)
-        total += min(left, cluster.cost(v)[allowed].min(initial=np.inf))
+        alike = (cluster.vcpus[v], cluster.memory_bytes[v], cluster.source_racks[v], cluster.barred.get(v))
+        if alike not in least:
+            allowed = floor.within_spare(v) & cluster.permitted(v)
+            least[alike] = float(cluster.cost(v)[allowed].min(initial=np.inf))
+        total += min(left, least[alike])
     return total
 
 

@@ -7,14 +7,12 @@ and rooms down, so that a bundle always fits.
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from decisions.placement.problem import Floats, Ints
 
 CELLS_MOST: Final = 48
 """Pieces of one kind that a room is counted in."""
 HOSTS_AT_ONCE: Final = 256
-NOTHING: Final = -1
 
 
 class Grid:
@@ -53,32 +51,34 @@ class Grid:
 
 def _knapsack(gain: Floats, sizes: Ints, cells: Ints) -> tuple[Floats, Ints]:
     """Dynamic programming over (vCPU pieces, memory pieces), every host in its own column."""
-    wide, deep = cells.max(axis=0) + 1
-    hosts = np.arange(gain.shape[1])
-    value = np.zeros((wide, deep, len(hosts)))
-    choice: npt.NDArray[np.int16] = np.full(value.shape, NOTHING, dtype=np.int16)
-    useful = [s for s in range(len(sizes)) if (gain[s] > 0).any()]
+    wide, deep = (cells.max(axis=0) + 1).tolist()
+    value = np.zeros((wide, deep, len(cells)))
+    offered = np.empty(value.shape[1:])
+    useful = np.flatnonzero((gain > 0).any(axis=1))
     for i in range(1, wide):
-        value[i], choice[i] = value[i - 1], choice[i - 1]
-        for s in useful:
-            a, b = sizes[s]
-            if a > i or b >= deep:
-                continue
-            offered = value[i - a, : deep - b] + gain[s]
-            better = offered > value[i, b:]
-            np.copyto(value[i, b:], offered, where=better)
-            np.copyto(choice[i, b:], np.int16(s), where=better)
-    worth: Floats = value[cells[:, 0], cells[:, 1], hosts]
-    return worth, _taken(choice, sizes, cells, len(gain))
+        value[i] = value[i - 1]
+        for s, (a, b) in zip(useful.tolist(), sizes[useful].tolist(), strict=True):
+            if a <= i and b < deep:
+                np.add(value[i - a, : deep - b], gain[s], out=offered[b:])
+                np.maximum(value[i, b:], offered[b:], out=value[i, b:])
+    worth: Floats = value[cells[:, 0], cells[:, 1], np.arange(len(cells))]
+    counts: Ints = np.zeros(gain.shape, dtype=np.int64)
+    counts[useful] = _taken(value, gain[useful], sizes[useful], cells)
+    return worth, counts
 
 
-def _taken(choice: npt.NDArray[np.int16], sizes: Ints, cells: Ints, kinds: int) -> Ints:
-    """The counts by size and host that the choices lead to, from the whole room down."""
-    at, hosts = cells.copy(), np.arange(len(cells))
-    counts: Ints = np.zeros((kinds, len(cells)), dtype=np.int64)
-    while len(hosts):
-        picked = choice[at[hosts, 0], at[hosts, 1], hosts].astype(np.int64)
-        hosts, picked = hosts[picked != NOTHING], picked[picked != NOTHING]
-        np.add.at(counts, (picked, hosts), 1)
-        at[hosts] -= sizes[picked]
+def _taken(value: Floats, gain: Floats, sizes: Ints, cells: Ints) -> Ints:
+    """The counts by size and host that make up the values, found from the whole room down."""
+    _, deep, hosts = value.shape
+    flat, at, column = value.reshape(-1), cells.copy(), np.arange(hosts)
+    back = (sizes[:, 0] * deep + sizes[:, 1]) * hosts
+    counts: Ints = np.zeros(gain.shape, dtype=np.int64)
+    while len(column):
+        here = (at[:, 0] * deep + at[:, 1]) * hosts + column
+        fits = (at[:, 0] >= sizes[:, :1]) & (at[:, 1] >= sizes[:, 1:]) & (gain > 0)
+        last = fits & (flat[np.where(fits, here - back[:, None], 0)] + gain == flat[here])
+        more = last.any(axis=0)
+        picked, column, at, gain = last.argmax(axis=0)[more], column[more], at[more], gain[:, more]
+        counts[picked, column] += 1
+        at -= sizes[picked]
     return counts

@@ -121,13 +121,16 @@ class _Filling:
 
 def insert(floor: Floor, order: Ints) -> None:
     """Give each VM without a target, in that order, the cheapest one that may take it."""
-    for v in order.tolist():
-        if floor.chosen[v] >= 0 or not floor.within_spare(v):
+    cluster, nowhere = floor.cluster, set[tuple[int, int]]()
+    for v in order[floor.chosen[order] < 0].tolist():
+        size = (int(cluster.vcpus[v]), int(cluster.memory_bytes[v]))
+        if size in nowhere or not floor.within_spare(v):
             continue
-        score = np.where(floor.open(v), floor.cluster.cost(v), np.inf)
-        t = int(score.argmin())
-        if score[t] < np.inf:
-            floor.take(v, t)
+        may = np.flatnonzero(floor.open(v))
+        if len(may):
+            floor.take(v, int(may[cluster.cost(v, may).argmin()]))
+        elif v not in cluster.barred:
+            nowhere.add(size)  # room only shrinks here
 
 
 def relocate(floor: Floor, market: Market) -> None:
@@ -135,19 +138,22 @@ def relocate(floor: Floor, market: Market) -> None:
     racks, home = floor.cluster.racks, floor.cluster.source_racks
     ranked = market.cost.argsort(axis=1, kind="stable")
     dearer = np.take_along_axis(market.cost, ranked, axis=1)
+    roomy = market.roomy(floor)
     for v in np.flatnonzero(floor.chosen >= 0).tolist():
         s, before = int(market.size[v]), int(floor.chosen[v])
         now = market.cost[s, before] + market.crossing[s] * (racks[before] != home[v])
         far = ranked[s, : int(dearer[s].searchsorted(now - market.crossing[s]))]
         hosts = np.concatenate([market.hosts_of(int(home[v])), far])
+        hosts = hosts[roomy[s, hosts]]
         cost = market.cost[s, hosts] + market.crossing[s] * (racks[hosts] != home[v])
-        better = (cost < now) & floor.fits(v, hosts)
-        if not better.any():
+        order = cost.argsort(kind="stable")[: int((cost < now).sum())]
+        if not len(order):
             continue
         floor.release(v)
-        order = cost[better].argsort(kind="stable")
-        after = next((t for t in hosts[better][order].tolist() if floor.may(v, t)), before)
+        after = next((t for t in hosts[order].tolist() if floor.may(v, t)), before)
         floor.take(v, after)
+        both = [before, after]
+        roomy[:, both] = market.roomy(floor, both)
 
 
 def _swap(floor: Floor, v: int, w: int) -> bool:
@@ -198,7 +204,7 @@ def promote(floor: Floor, size: Ints) -> None:
         for v in left:
             for w in placed[:8]:
                 t = int(floor.chosen[w])
-                gain = cluster.left[v] - cluster.cost(v)[t] - cluster.left[w] + cluster.cost(w)[t]
+                gain = cluster.left[v] - cluster.cost_on(v, t) - cluster.left[w] + cluster.cost_on(w, t)
                 if gain <= 0:
                     continue
                 floor.release(w)

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import linprog
 
-from decisions.placement.problem import TIB, Cluster, Floats, Ints
+from decisions.placement.problem import EVERY, TIB, Cluster, Flags, Floats, Floor, Ints
 
 ITERATIONS: Final = 100
 FIRST_HOPE: Final = 0.05
@@ -83,6 +83,12 @@ class Market:
     def hosts_of(self, rack: int) -> Ints:
         """The hosts of a rack."""
         return self._of_rack[rack]
+
+    def roomy(self, floor: Floor, hosts: list[int] | slice = EVERY) -> Flags:
+        """By size and host, whether there is room for one VM now."""
+        vcpus, memory = floor.vcpus[hosts], floor.memory_bytes[hosts]
+        found: Flags = (self.sizes[:, :1] <= vcpus) & (self.sizes[:, 1:] <= memory)
+        return found
 
     def climb(self) -> Prices:
         """The prices with the best bound among those tried."""

@@ -89,11 +89,16 @@ class Cluster:
     def _room(self) -> Floats:
         return self.weights.free_room_interruptions_per_tib * self.share
 
-    def cost(self, v: int) -> Floats:
-        """What placing the VM costs on each target."""
-        crossing = self.weights.rack_crossing_interruptions_per_tib * (self.racks != self.source_racks[v])
-        found: Floats = self.risk + (self.memory_bytes[v] / TIB) * (self._room + crossing)
+    def cost(self, v: int, targets: Ints | slice = EVERY) -> Floats:
+        """What placing the VM costs on each of the targets."""
+        crossing = self.weights.rack_crossing_interruptions_per_tib * (self.racks[targets] != self.source_racks[v])
+        found: Floats = self.risk[targets] + (self.memory_bytes[v] / TIB) * (self._room[targets] + crossing)
         return found
+
+    def cost_on(self, v: int, t: int) -> float:
+        """What placing the VM costs on one target."""
+        crossing = self.weights.rack_crossing_interruptions_per_tib * (self.racks[t] != self.source_racks[v])
+        return float(self.risk[t] + (self.memory_bytes[v] / TIB) * (self._room[t] + crossing))
 
     def objective(self, chosen: Ints) -> float:
         """The cost of an assignment: the target of each VM by number, -1 for one left behind."""

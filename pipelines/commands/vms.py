@@ -42,7 +42,8 @@ def vms(
         raise UsageError(msg)
     now = now_of(settings)
     with snapshot(settings) as con, copied(settings) as ledger, ledger.services(now - maintenance.SINCE, host) as ask:
-        found = maintenance.page(ask, con, settings.home, now, owner=owner, after=after, limit=limit)
+        known = maintenance.inventory(con)
+        found = maintenance.page(ask, known, settings.home, now, owner=owner, after=after, limit=limit)
     lines = [_line(one) for one in found.vms] or ["No order of the last 30 days is about such a VM."]
     more = [f"More: --after '{found.next}'"] if found.next else []
     return Output({"vms": found.vms, "next": found.next}, "\n".join([*lines, *more]))

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -125,6 +126,7 @@ def proposal(host: str, action: Action, autonomy: Autonomy, **changes: object) -
     return replace(plain, **changes)
 
 
+@cache
 def verdict() -> Verdict:
     """One proposal of every kind, and an open breaker."""
     auto, ask, show = Autonomy.AUTO, Autonomy.APPROVE, Autonomy.PROPOSE

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards.answers import Answers, Known
+from dashboards.turns import Together, Turns
 
 
 def test_of_all_who_ask_at_once_one_works_it_out() -> None:
@@ -103,3 +104,66 @@ def test_only_the_unknown_is_asked_about(asked: list[list[int]], most: int) -> N
         assert known.of(names, ask) == {name: str(name) for name in names if name % 3}
     if most >= 10:
         assert len(told) == len(set(told))
+
+
+def test_whoever_came_first_goes_first() -> None:
+    """While the places are taken all wait, and they are let in in the order in which they came."""
+    turns, let_in, waiting = Turns(1), list[int](), list[Thread]()
+
+    def come(number: int) -> None:
+        with turns:
+            let_in.append(number)
+
+    with turns:
+        for number in range(8):
+            waiting.append(Thread(target=come, args=(number,)))
+            waiting[-1].start()
+            while len(turns._waiting) <= number:
+                sleep(0.001)
+        assert let_in == []
+    for one in waiting:
+        one.join()
+    assert let_in == list(range(8))
+    with turns:
+        assert turns._free == 0
+
+
+def test_one_goes_for_all_who_come_meanwhile() -> None:
+    """While somebody is on an errand the others wait, and one of them goes for all; nobody goes in vain."""
+    errands, together, gone, go_on = list[list[int]](), Together[int](), Event(), Event()
+
+    def errand(numbers: Sequence[int]) -> None:
+        errands.append(sorted(numbers))
+        gone.set()
+        go_on.wait(20)
+
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(together.run, 0, errand)
+        gone.wait(20)
+        others = [pool.submit(together.run, number, errand) for number in (3, 1, 2, 3)]
+        while len(together._next.names) < len(others):
+            sleep(0.001)
+        go_on.set()
+        for one in (first, *others):
+            one.result(20)
+    assert errands == [[0], [1, 2, 3]]
+
+
+def test_who_waits_for_an_errand_that_fails_goes_again() -> None:
+    """Only whoever went is told of the error."""
+    together, times = Together[int](), count(1)
+
+    def errand(_numbers: Sequence[int]) -> None:
+        gone.set()
+        go_on.wait(20)
+        if next(times) == 1:
+            raise OSError
+
+    gone, go_on = Event(), Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(together.run, 0, errand)
+        gone.wait(20)
+        second = pool.submit(together.run, 1, errand)
+        go_on.set()
+        assert isinstance(first.exception(20), OSError)
+        assert second.exception(20) is None

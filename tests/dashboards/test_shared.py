@@ -19,6 +19,8 @@ from sqlalchemy.engine import Engine
 import dashboards.app
 from dashboards.app import create_app
 from dashboards.evidence import evidence
+from dashboards.host import HostView, host
+from dashboards.host_facts import gather_hosts
 from dashboards.ledger_view import LedgerView
 from dashboards.queue import Look, Room
 from dashboards.ready import make_ready
@@ -187,6 +189,21 @@ def test_what_is_asked_at_once_for_all_is_what_each_would_have_been_told(past: N
             return [evidence(look, each) for each in proposals]
 
     assert told(prepared=True) == told(prepared=False)
+
+
+def test_hosts_that_are_asked_about_together_are_told_of_as_each_would_be(past: Night) -> None:
+    """A host's page is the same, whether it was gathered with others, unknown ones among them, or asks by itself."""
+    names = sorted({each.host_id for each in verdict().proposals})
+
+    def told(*, together: bool) -> list[HostView]:
+        room = Room(past.home, LedgerView(past.url), lambda: NOW)
+        with room.look() as look:
+            if together:
+                gather_hosts(look, [*names, "nowhere", names[0]])
+            return [host(look, each) for each in names]
+
+    assert told(together=True) == told(together=False)
+    assert any(view.timeline and view.risk and view.vms for view in told(together=True))
 
 
 def test_pages_answer_while_a_writer_holds_everything(night: Night) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def population(rows: list[Row], hit: list[bool], days: list[float]) -> Populatio
     )
 
 
+@cache
 def feed_incident() -> Incident:
     """The incident of a fleet whose power feed f1 fails."""
     return find(fleet(lambda one: one["power_feed"] == "f1" and str(one["part"]).endswith("d0")), load().incidents)[0]

@@ -401,6 +401,25 @@ def test_migrations_end_where_the_schema_is(ledger: Ledger, url: str) -> None:
     engine.dispose()
 
 
+def test_orders_of_an_older_ledger_are_found_by_their_vms(ledger: Ledger, url: str) -> None:
+    """Brought up to date, a ledger that kept VMs in orders alone finds the orders of each VM as a new one does."""
+    ledger.record(automatic(), NOW)
+    (first, *_), vms = ledger.orders(), {plan.vm_id for each in ledger.orders() for plan in each.order.vms}
+    assert vms
+    before = dump(url)
+    engine = create_engine(url)
+    with engine.begin() as con:
+        for statement in ("drop table order_vm", "drop index cycle_by_moment"):
+            con.execute(text(statement))
+        con.execute(text("update alembic_version set version_num = '0007'"))
+    engine.dispose()
+    with Ledger(url) as brought, brought.services(NOW - timedelta(days=1)) as ask:
+        mine = {plan.vm_id for plan in first.order.vms}
+        assert {(one.order_id, one.vm_id) for one in ask(mine, None)} == {(first.order.order_id, name) for name in mine}
+        assert list(ask({"no such VM"}, None)) == []
+    assert dump(url) == before
+
+
 def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger, url: str) -> None:
     """An older program does not write into what it does not know."""
     engine = create_engine(url)

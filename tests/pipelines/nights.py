@@ -1,11 +1,15 @@
 """What the tests of whole nights share: a small trained fleet, its nights as commands, and its state to compare."""
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import duckdb
@@ -21,6 +25,7 @@ from pipelines.steps.world import ingest_world
 SPEC = FleetSpec(hosts=80, vms=500, days=96, acceleration=40, dimms_per_host=0, gpus_per_host=0, disks_per_host=8)
 UNTIL = SPEC.start + timedelta(days=90)
 NIGHTS = tuple(UNTIL + timedelta(days=n) for n in (1, 2))
+TRAIN = [["train", "disk", "--until", UNTIL.isoformat()]]
 POLICY = """\
 [earned]
 live_migrate_precision_low = 0.01
@@ -35,6 +40,12 @@ firmware_share = 0.9
 DRIVER = Path(__file__).with_name("driver.py")
 NOT_STATE = {"schema_migration"}
 """Tables that say when, not what."""
+
+
+def copied(made: Path, home: Path) -> Settings:
+    """The settings of a copy of a home, to write in."""
+    shutil.copytree(made, home)
+    return load(home / "foreshock.toml")
 
 
 def build(home: Path) -> Settings:
@@ -58,13 +69,34 @@ def night(day: date) -> list[list[str]]:
 def command(home: Path, commands: list[list[str]], kill: str = "") -> int:
     """The exit code of a process that runs the commands one after another, killing itself at `kill`."""
     lines = [" ".join(one) for one in commands]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("FORESHOCK", "PREFECT"))}
-    env |= {"FORESHOCK_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), kill, *lines], env=env, cwd=home, capture_output=True, text=True, check=False
+    env = {**_plain_environment(), "FORESHOCK_HOME": str(home)}
+    with NamedTemporaryFile() as said:
+        asked = {"point": kill, "commands": lines, "folder": str(home), "env": env, "said": said.name}
+        forks = _driver()
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        forks.stdin.write(json.dumps(asked) + "\n")
+        forks.stdin.flush()
+        code = int(forks.stdout.readline())
+        assert code in {0, -9}, said.read().decode()[-3000:]
+    return code
+
+
+@cache
+def _driver() -> "subprocess.Popen[str]":
+    """What forks the processes; it ends with this one."""
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER)],
+        env=_plain_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode in {0, -9}, done.stderr[-3000:]
-    return done.returncode
+
+
+def _plain_environment() -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("FORESHOCK", "PREFECT"))}
+    return env | {"OMP_NUM_THREADS": "1"}
 
 
 def state(home: Path) -> dict[str, list[Any]]:

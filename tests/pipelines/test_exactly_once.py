@@ -290,6 +290,7 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
     "histories", [pytest.param(100, marks=pytest.mark.slow), pytest.param(1_000, marks=pytest.mark.heavy)]
 )

@@ -1,6 +1,5 @@
 """Killed with SIGKILL in the middle of a step: the next run ends in the same state as one that was never disturbed."""
 
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,27 +8,17 @@ import pytest
 
 from decisions.ledger import Ledger
 from models import registry
-from tests.pipelines.nights import NIGHTS, UNTIL, build, command, differences, night, state, warehouse
+from tests.pipelines.nights import NIGHTS, TRAIN, command, copied, differences, night, state, warehouse
 
 pytestmark = pytest.mark.slow
 
-TRAIN = [["train", "disk", "--until", UNTIL.isoformat()]]
-
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with ninety days of telemetry."""
-    home = tmp_path_factory.mktemp("untrained") / "home"
-    build(home)
-    return home
-
-
-@pytest.fixture(scope="module")
-def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a champion and a night behind it, so that orders are under way and hosts watched."""
+def trained(champion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fleet with a champion and a night behind it, so that orders are under way and hosts watched."""
     home = tmp_path_factory.mktemp("trained") / "home"
-    shutil.copytree(untrained, home)
-    command(home, [*TRAIN, *night(NIGHTS[0])])
+    copied(champion, home)
+    command(home, night(NIGHTS[0]))
     return home
 
 
@@ -37,7 +26,7 @@ def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """The state after the second night, run without a kill."""
     home = tmp_path_factory.mktemp("undisturbed") / "home"
-    shutil.copytree(trained, home)
+    copied(trained, home)
     command(home, night(NIGHTS[1]))
     return state(home)
 
@@ -65,7 +54,7 @@ def test_a_killed_night_ends_like_an_undisturbed_one(
 ) -> None:
     """Warehouse, ledger and the executor's world are equal, row for row: nothing is lost and nothing is done twice."""
     home = tmp_path / "home"
-    shutil.copytree(trained, home)
+    copied(trained, home)
     assert command(home, night(NIGHTS[1]), kill=point) == -9
     command(home, night(NIGHTS[1]))
     assert differences(undisturbed, state(home)) == {}
@@ -78,7 +67,7 @@ def test_a_second_night_of_the_same_day_changes_nothing(
 ) -> None:
     """Repeating a finished night leaves every row as it was."""
     home = tmp_path / "home"
-    shutil.copytree(trained, home)
+    copied(trained, home)
     command(home, [*night(NIGHTS[1]), *night(NIGHTS[1])])
     assert differences(undisturbed, state(home)) == {}
 
@@ -86,7 +75,7 @@ def test_a_second_night_of_the_same_day_changes_nothing(
 def test_dry_runs_write_nothing(trained: Path, tmp_path: Path) -> None:
     """After dry runs of decide and dispatch every file is the same, byte for byte, and there is no new one."""
     home = tmp_path / "home"
-    shutil.copytree(trained, home)
+    copied(trained, home)
     day = NIGHTS[0].isoformat()
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     command(home, [["decide", "--dry-run", "--on", day], ["dispatch", "--dry-run", "--on", day]])
@@ -104,18 +93,16 @@ def test_the_night_is_worth_killing(undisturbed: dict[str, list[Any]]) -> None:
 
 
 @pytest.mark.parametrize("point", ["models.learning:boost:before:1", "models.registry:_log_model:after:1"])
-def test_a_killed_training_leaves_nothing_behind(point: str, untrained: Path, tmp_path: Path) -> None:
+def test_a_killed_training_leaves_nothing_behind(point: str, untrained: Path, champion: Path, tmp_path: Path) -> None:
     """The next training is version 1, champion by its gates, and no run is left open."""
-    killed, calm = tmp_path / "killed", tmp_path / "calm"
-    for home in (killed, calm):
-        shutil.copytree(untrained, home)
+    killed = tmp_path / "killed"
+    copied(untrained, killed)
     assert command(killed, TRAIN, kill=point) == -9
-    for home in (killed, calm):
-        command(home, TRAIN)
+    command(killed, TRAIN)
     assert [(one.version, one.aliases) for one in registry.versions(killed, "disk")] == [
-        (one.version, one.aliases) for one in registry.versions(calm, "disk")
+        (one.version, one.aliases) for one in registry.versions(champion, "disk")
     ]
-    assert registry.load(killed, "disk") == registry.load(calm, "disk")
+    assert registry.load(killed, "disk") == registry.load(champion, "disk")
     with sqlite3.connect(killed / "mlflow.db") as con:
         assert con.execute("select count(*) from runs where status = 'RUNNING'").fetchone() == (0,)
-    assert warehouse(killed) == warehouse(calm)
+    assert warehouse(killed) == warehouse(champion)

@@ -347,9 +347,9 @@ def test_a_cycle_that_fails_pages(home: Path, receiver: Receiver) -> None:
 
 
 @pytest.mark.slow
-def test_a_cycle_without_a_model_pages_for_the_score(home: Path, receiver: Receiver) -> None:
+def test_a_cycle_without_a_model_pages_for_the_score(untrained: Path, home: Path, receiver: Receiver) -> None:
     """Readings are there and no champion is: the step that looks for one is named, not the one before it."""
-    nights.build(home)
+    nights.copied(untrained, home)
     with pytest.raises(ForeshockError, match="model"):
         cycle.run(settings(home), nights.UNTIL)
     assert receiver.heard[0]["title"] == "Foreshock page: The step score failed"

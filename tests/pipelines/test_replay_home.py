@@ -23,9 +23,9 @@ PERIOD = Period(nights.UNTIL - timedelta(days=12), nights.UNTIL - timedelta(days
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A small simulated fleet, ingested."""
-    return nights.build(tmp_path_factory.mktemp("replayed") / "home")
+    return nights.copied(untrained, tmp_path_factory.mktemp("replayed") / "home")
 
 
 @pytest.fixture(scope="module")

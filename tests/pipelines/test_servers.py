@@ -21,13 +21,12 @@ from pipelines import check
 from pipelines.clock import end_of
 from pipelines.settings import Settings, load
 from tests.mlflow_server import MlflowServer
-from tests.pipelines.nights import DRIVER, NIGHTS, UNTIL, build, command, differences, night, state
+from tests.pipelines.nights import DRIVER, NIGHTS, TRAIN, command, copied, differences, night, state
 from tests.postgres import Postgres
 from tests.prefect_server import ask, prefect, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
-TRAIN = [["train", "disk", "--until", UNTIL.isoformat()]]
 KILL = "pipelines.executors.simulated:Simulated.submit:after:1"
 """While handing over, when the executor has the order and the ledger does not know it yet."""
 
@@ -42,10 +41,12 @@ def keep_at(home: Path, ledger: str, models: str) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def first(postgres: Postgres, mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def first(
+    untrained: Path, postgres: Postgres, mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """A home after its first night; the training before it was killed when its files had arrived, and repeated."""
     home = tmp_path_factory.mktemp("first") / "home"
-    build(home)
+    copied(untrained, home)
     settings = keep_at(home, postgres.empty(), mlflow_server.uri)
     before = len(registry.versions(settings.model_store, "disk"))
     assert command(home, TRAIN, kill="models.registry:_log_model:after:1") == -9

@@ -22,10 +22,9 @@ def _told(home: Path) -> Mapping[str, int]:
         return dict(con.execute("select model_version, count(*) from risk group by 1 order by 1").fetchall())
 
 
-def test_the_challenger_is_told_and_not_believed(tmp_path: Path) -> None:
+def test_the_challenger_is_told_and_not_believed(champion: Path, tmp_path: Path) -> None:
     """Both versions' risks are stored, the decision is the champion's; with the setting off only it is told."""
-    settings = nights.build(tmp_path / "home")
-    assert train(settings, "disk", nights.UNTIL).champion == "1"
+    settings = nights.copied(champion, tmp_path / "home")
     again = train(settings, "disk", nights.UNTIL - timedelta(days=7))
     assert (again.version, again.champion) == ("2", "1")
     lit: CycleReport = cycle.run(settings, nights.NIGHTS[0])

@@ -25,9 +25,9 @@ CALM = DriftLimits(psi=1e6, shifted_features=1.0, least_observed_ratio=0.0, most
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A small simulated fleet with a champion that is ten days old."""
-    made = nights.build(tmp_path_factory.mktemp("watched") / "home")
+    made = nights.copied(untrained, tmp_path_factory.mktemp("watched") / "home")
     assert train(made, "disk", KNOWN).champion == "1"
     return made
 

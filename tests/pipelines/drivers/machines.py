@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import libvirt
 
+from pipelines.executors.driven import Driven
+
 COUNTER: Final = 0x8000
 """Where the guest counts in its memory."""
 GUEST: Final = Path(__file__).with_name("guest.s")
@@ -83,6 +85,16 @@ def wait(until: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
         time.sleep(0.1)
     return found
+
+
+def ticking(executor: Driven, until: Callable[[], Any], what: str) -> Any:
+    """The first true answer, with the executor doing what is due before each question."""
+
+    def ticked() -> Any:
+        executor.tick()
+        return until()
+
+    return wait(ticked, what)
 
 
 def missing() -> str:

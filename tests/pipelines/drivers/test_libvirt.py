@@ -193,8 +193,8 @@ def test_an_evacuation_takes_the_guests_of_a_host_that_died_before_it_began(site
     asked = ("o1", "p1", site.a.name, Action.EVACUATE, (plan,), now, now + timedelta(hours=1))
     assert executor.submit(Order(*asked, ("it fails",), "policy", "disk-1", None)).state is OrderState.ACCEPTED
     site.a.off()
-    for _ in range(3):
-        executor.tick()
+    ended = {OrderState.COMPLETED, OrderState.FAILED, OrderState.REFUSED}
+    machines.ticking(executor, lambda: executor.poll(["o1"], now)[0].state in ended, "the order's end")
     (told,) = executor.poll(["o1"], now)
     assert [(vm.result, vm.target_host_id, vm.interrupted) for vm in told.vms] == [("redeployed", site.b.name, True)]
     assert told.state is OrderState.COMPLETED, told.reason

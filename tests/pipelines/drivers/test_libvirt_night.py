@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,16 +50,6 @@ def owner(url: str, vm_id: str, wish: dict[str, object] | None = None) -> dict[s
     answer = httpx.request(way, f"{url}/metadata/scheduledevents", headers=heads, json=wish, timeout=30)
     answer.raise_for_status()
     return dict(answer.json())
-
-
-def ticking(executor: Driven, until: Callable[[], bool], what: str) -> None:
-    """Let the executor do what is due until something has come about."""
-
-    def ticked() -> bool:
-        executor.tick()
-        return until()
-
-    machines.wait(ticked, what)
 
 
 @pytest.fixture
@@ -207,15 +197,14 @@ def test_an_offer_that_nobody_took_ends_in_an_evacuation(
         for step in (dispatch, settle):
             monkeypatch.setattr(step, "opened", lambda *_: nullcontext(executor))
         assert main(["dispatch", "--json"]) == 0
-        executor.tick()
-        (task,) = jobs.of_vm("vm-2")[1]
+        (task,) = machines.ticking(executor, lambda: jobs.of_vm("vm-2")[1], "the offer")
         told = event(task)
         assert (told["EventType"], told["EventStatus"]) == ("Redeploy", "Scheduled")
         assert parsedate_to_datetime(told["NotBefore"]) > wall() + timedelta(hours=2)
-        ticking(executor, lambda: it.b.runs("vm-1"), "the move")
+        machines.ticking(executor, lambda: it.b.runs("vm-1"), "the move")
         assert it.a.runs("vm-2")
         ahead[0] = task.not_before - wall() + timedelta(seconds=1)
-        ticking(executor, lambda: it.b.runs("vm-2"), "the evacuation")
+        machines.ticking(executor, lambda: it.b.runs("vm-2"), "the evacuation")
         fates = it.outcomes()
         assert (fates["vm-1"].result, fates["vm-2"].result) == ("moved", "redeployed")
         assert (it.a.runs("vm-2"), it.b.runs("vm-2")) == (False, True)
