@@ -144,8 +144,8 @@ made within a round.
 
 Against the **plain scan** (the sum of every reading column of the {whole.rows:,} rows, in the order of days): all that
 training asks for, from who is asked about (once a week, healthy drives sampled as `models/disk.toml` says) over the
-features to labels. *From the log* reads the changes that ingesting keeps; *from daily rows* first finds them, with the
-statements that ingesting uses, in rows that stand in order of drive and day. DuckDB may hold 1 GB and 2 GB.
+features to labels. *From the log* reads the changes that ingesting keeps; *from daily rows* first finds them, in the
+way that ingesting does, in rows that stand in order of drive and day. DuckDB may hold 1 GB and 2 GB.
 
 Against **peers** ({published.pairs:,} pairs of drive and moment in {published.rows:,} drive-days, {tenth.pairs:,} in
 {tenth.rows:,}): the features of a drive's own counters, its age and how long it was seen, for given pairs. Ours makes
