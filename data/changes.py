@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from data.arrays import Column, Numbers, arrow, numbers
 from data.catalog import catalog
-from data.snapshots import one_thread
+from data.snapshots import one_thread, shown
 from data.sql import statement
 
 UNKNOWN: Final = -1
@@ -53,11 +53,8 @@ def totals(
         "version": arrow(version, pa.int32()),
         "from_day": arrow(from_day, pa.date32()),
     }
-    con.register("sought", pa.table(asked))
-    try:
+    with shown(con, sought=pa.table(asked)):
         found = con.sql(statement("totals", component)).to_arrow_table()
-    finally:
-        con.unregister("sought")
     stems = catalog(component).counters
     return numbers(found["first_day"]), {
         kind: np.stack([numbers(found[f"{stem}_{kind}"], none_yet) for stem in stems])

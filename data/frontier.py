@@ -7,8 +7,7 @@ an entity twice, an impossible value) is `NotPlain` and belongs to `data.reading
 comes to the same facts; tests hold the two against each other.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -23,6 +22,7 @@ from data.catalog import catalog
 from data.changes import KINDS, NEVER, UNKNOWN, columns_of, told, totals
 from data.held import Held
 from data.readings import GRACE_HOURS, Absorbed
+from data.snapshots import shown
 from data.sql import statement
 
 _NOT_YET: Final = int(np.iinfo(np.int32).max)
@@ -125,7 +125,7 @@ class Frontier:
         rows = rows.append_column("entity_key", arrow(known.keys[places[chosen]], pa.int32()))
         rows = rows.append_column("day", _days(batch.day, len(rows)))
         rows = rows.append_column("ingested_at", _moments(batch.ingested_at, len(rows)))
-        with _shown(self._con, "keyed", rows):
+        with shown(self._con, keyed=rows):
             if failed.any():
                 self._con.execute(statement("failures", self._component), {"source": source})
             if heard.any():
@@ -284,16 +284,6 @@ def _days(day: date, count: int) -> Column:
 
 def _moments(moment: datetime, count: int) -> Column:
     return arrow(np.full(count, (moment - _EPOCH) // timedelta(microseconds=1)), _STAMP)
-
-
-@contextmanager
-def _shown(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
-    """Let statements read `table` under the name that `data.readings` gives to what it makes of a batch."""
-    con.register(name, table)
-    try:
-        yield
-    finally:
-        con.unregister(name)
 
 
 def _one(con: duckdb.DuckDBPyConnection, query: str) -> Any:

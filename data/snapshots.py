@@ -150,6 +150,18 @@ def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] 
 
 
 @contextmanager
+def shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
+    """Let statements read the tables by these names."""
+    for name, table in tables.items():
+        con.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            con.unregister(name)
+
+
+@contextmanager
 def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Let statements run on one thread: small ones cost less than sharing them out does."""
     ((threads,),) = con.execute("select current_setting('threads')").fetchall()

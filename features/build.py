@@ -2,8 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -21,7 +20,7 @@ from data.catalog import catalog, has_readings
 from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
-from data.snapshots import arrow, empty, memory_bytes
+from data.snapshots import arrow, empty, memory_bytes, shown
 from features import history
 from features.history import Columns
 
@@ -157,7 +156,7 @@ def spine(
         "seed": seed,
     }
     rows = _answer(con, sql(component, "spine"), values)
-    return _in_order(rows, _numbered(rows))
+    return _in_order(rows, numbered(rows))
 
 
 def fleet(con: duckdb.DuckDBPyConnection, component: str, asof_days: Sequence[date]) -> pa.Table:
@@ -188,7 +187,7 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     """
     if has_readings(component):
         _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
-    ordered = _in_order(rows, _numbered(rows))
+    ordered = _in_order(rows, numbered(rows))
     most = max(1, memory_bytes(con) // ROW_BYTES)
     parts = [_features(con, component, part) for part in _parts(ordered, most)]
     features = pa.concat_tables(parts)
@@ -214,7 +213,7 @@ def _features(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) ->
     if has_readings(component):
         return _of_readings(con, component, rows)
     features = _all_of(component, _over_spine(con, sql(component), rows, _extent(rows)), rows.num_rows)
-    return _in_order(features, _numbered(features))
+    return _in_order(features, numbered(features))
 
 
 def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
@@ -224,7 +223,7 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table)
     held = history.held(con, component, asked)
     gauges = _answer(con, sql(component, "gauges"), _extent(rows))
     place = pa.table([asked["row"], pa.array(held.newest)], ["row", "place"])
-    with _shown(con, held_change=held.changes, held_place=place, gauges=gauges):
+    with shown(con, held_change=held.changes, held_place=place, gauges=gauges):
         own = _all_of(component, _answer(con, sql(component), {}), rows.num_rows)
     own = _in_order(own, own["row"].to_numpy())
     columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}
@@ -245,9 +244,12 @@ def _nullable(values: Columns) -> "pa.Array[Any]":
     return pa.Array.from_buffers(pa.float32(), len(values), [pa.py_buffer(bits.data), pa.py_buffer(values.data)])
 
 
-def _numbered(rows: pa.Table) -> Numbers:
-    """One number a row by which rows stand in order of their keys: whole hours since 1970 and the entity key."""
-    hours = rows["asof_at"].cast(pa.int64()).to_numpy() // 3_600_000_000
+def numbered(rows: pa.Table) -> Numbers:
+    """One number a row by which rows stand in order of their keys: whole hours since 1970 and the entity key.
+
+    It fits 64 bits until the year 2200.
+    """
+    hours = rows["asof_at"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() // 3_600_000_000
     return np.asarray((hours << 32) | rows["entity_key"].to_numpy(), np.int64)
 
 
@@ -284,7 +286,7 @@ def labels(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known
     """
     values = {"known_until": known_until, "grace_hours": GRACE_HOURS, "uncertain_days": UNCERTAIN_DAYS}
     fates = _over_spine(con, sql(component, "labels"), rows, values)
-    return _in_order(fates, _numbered(fates))
+    return _in_order(fates, numbered(fates))
 
 
 def told(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, known_until: datetime) -> pa.Table:
@@ -322,23 +324,10 @@ def _over_spine(
     return _answer(con, query, values or {})
 
 
-@contextmanager
-def _shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Statements may read the tables by these names."""
-    for name, table in tables.items():
-        con.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            con.unregister(name)
-
-
 def _hold(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     """Make a temporary table of the rows."""
-    con.register("held_rows", rows)
-    con.execute(f"create or replace temp table {name} as select * from held_rows")  # noqa: S608 - a name of ours
-    con.unregister("held_rows")
+    with shown(con, held_rows=rows):
+        con.execute(f"create or replace temp table {name} as select * from held_rows")  # noqa: S608 - a name of ours
 
 
 def _answer(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object]) -> pa.Table:

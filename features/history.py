@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from data.catalog import catalog
 from data.errors import WarehouseError
-from data.snapshots import arrow
+from data.snapshots import arrow, shown
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,8 @@ COUNTED_FROM_DAYS: Final = 7
 
 _VERSION_BITS: Final = 15
 _DAY_BITS: Final = 17
+_DAYS_BEFORE_1970: Final = 1 << _DAY_BITS - 1
+"""Days from 1790 to 2149 can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,16 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
     order = np.argsort(keys)
     keys = keys[order]
     entity, last_day, version = whole(rows, "entity_key"), whole(rows, "last_day"), _versions(con, rows.num_rows)
-    first = _packed(entity, version, np.zeros_like(last_day))
-    newest = _at(keys, first, first + last_day)
+    first, day_0 = (_packed(entity, version, np.full_like(last_day, day)) for day in (-_DAYS_BEFORE_1970, 0))
+    newest = _at(keys, first, day_0 + last_day)
     if newest.size and newest.min() < 0:
         msg = "The facts held contradict each other: an entity has readings and no change. foreshock doctor says where."
         raise WarehouseError(msg)
-    began = keys[newest] - first
+    began = keys[newest] - day_0
     moved = {}
     for days in WINDOW_DAYS:
         elsewhere = np.flatnonzero(began > last_day - days)
-        then = _at(keys, first[elsewhere], (first + last_day)[elsewhere] - days)
+        then = _at(keys, first[elsewhere], (day_0 + last_day)[elsewhere] - days)
         moved[days] = Moved(elsewhere, newest[elsewhere], then)
     return _fetched(con, component, whole(log, "number")[order], newest, moved)
 
@@ -105,7 +107,7 @@ def _packed(entity: Ints, version: Ints, day: Ints) -> Ints:
         most = (1 << _VERSION_BITS) - 1
         msg = f"An entity's past was rewritten {version.max()} times; at most {most} of its versions can be told apart."
         raise WarehouseError(msg)
-    return (((entity << _VERSION_BITS) | version) << _DAY_BITS) + day
+    return (((entity << _VERSION_BITS) | version) << _DAY_BITS) + day + _DAYS_BEFORE_1970
 
 
 def _at(keys: Ints, first: Ints, wanted: Ints) -> Ints:
@@ -124,15 +126,12 @@ def _fetched(
     for places in (newest, *(one.then for one in moved.values())):
         needed[places] = True
     needed[-1] = False
-    con.register("needed", pa.table([pa.array(numbers[needed[:-1]])], ["number"]))
-    try:
+    with shown(con, needed=pa.table([pa.array(numbers[needed[:-1]])], ["number"])):
         changes = arrow(
             con,
             f"select * exclude (entity_key, version), rowid as number from {component}_change "  # noqa: S608
             "where rowid in (select number from needed)",
         )
-    finally:
-        con.unregister("needed")
     place = np.full(len(numbers) + 1, -1, np.int64)
     wanted = np.flatnonzero(needed)
     place[wanted] = renumbered(whole(changes, "number"), numbers[wanted])

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import ModelError
+from features import build
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -125,7 +126,7 @@ def fates(spine: pa.Table, labels: pa.Table) -> Fate:
     Raises:
         ModelError: a spine row has no label row.
     """
-    wanted, held = row_ids(spine), row_ids(labels)
+    wanted, held = build.numbered(spine), build.numbered(labels)
     order = np.argsort(held, kind="stable")
     found = np.searchsorted(held[order], wanted)
     safe = np.minimum(found, max(held.size - 1, 0))
@@ -137,9 +138,3 @@ def fates(spine: pa.Table, labels: pa.Table) -> Fate:
         doubles(labels, name)[rows] for name in ("failed_in_days", "observed_days", "mitigated_in_days")
     )
     return Fate(failed, observed, mitigated)
-
-
-def row_ids(table: pa.Table) -> Ints:
-    """Return one number a row: whole hours since 1970 and the entity key, which fits 64 bits until the year 2200."""
-    hours = asof_microseconds(table) // 3_600_000_000
-    return np.asarray((hours << 32) | keys(table))

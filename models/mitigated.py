@@ -151,7 +151,7 @@ def told(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table, known
     if not rows.num_rows or con.execute("select count(*) from (from mitigation limit 1)").fetchall() == [(0,)]:
         return found
     held = build.told(con, component, rows, known_until)
-    ids, known = examples.row_ids(rows), examples.row_ids(held)
+    ids, known = build.numbered(rows), build.numbered(held)
     at = np.flatnonzero(np.isin(ids, known))
     of = np.searchsorted(known, ids[at])
     found.after_days[at] = examples.doubles(held, "told_in_days")[of]

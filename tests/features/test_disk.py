@@ -134,6 +134,17 @@ def test_a_published_day_joins_every_belief() -> None:
     assert [row["smart_5_max_rise"] for row in rows] == [0, 0, 6, 4]
 
 
+def test_a_day_before_1970_is_a_day() -> None:
+    """A drive whose first reading is of a clock that stood wrong is told of as any other, and so are its neighbours."""
+    long_ago = date(1960, 5, 1)
+    with empty() as con:
+        put(con, [Reading("A", START, 2, 0), Reading("B", long_ago, 3, 0)])
+        put(con, [Reading("B", START, 3, 0), Reading("C", START, 4, 0)])
+        rows = frame(con, "disk", spine(con, "disk", [START])).to_pylist()
+    told = {row["entity_id"]: (row["smart_5"], row["smart_5_rise_90d"], row["observed_days"]) for row in rows}
+    assert told == {"A": (2, None, 1), "B": (3, 0, (START - long_ago).days + 1), "C": (4, None, 1)}
+
+
 def test_a_failure_reported_later_is_not_known_before() -> None:
     """A drive whose failure was reported a week late is live until then, and no label before that says it failed."""
     readings = [Reading("A", START + timedelta(days=n), 0, 0) for n in range(5)]
