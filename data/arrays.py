@@ -3,6 +3,8 @@
 PyArrow's own conversions import pandas, which costs a day's ingest more than the day.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final, TypeAlias
 
@@ -15,6 +17,17 @@ Column: TypeAlias = "pa.Array[Any] | pa.ChunkedArray[Any]"
 
 _EPOCH: Final = date(1970, 1, 1)
 _BY_BITS: Final[dict[int, Any]] = {8: np.int8, 32: np.int32, 64: np.int64}
+
+
+@contextmanager
+def frugal() -> Iterator[None]:
+    """Let Arrow use the system's allocator, which gives back what is freed: its own keeps it, tens of MiB of it."""
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
 
 
 def whole(column: Column) -> "pa.Array[Any]":

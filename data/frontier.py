@@ -29,6 +29,7 @@ _NOT_YET: Final = int(np.iinfo(np.int32).max)
 """Stands for a day still to come."""
 _STAMP: Final = pa.timestamp("us", tz="UTC")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ROWS_AT_ONCE: Final = 1 << 16
 
 
 class NotPlain(Exception):
@@ -53,7 +54,6 @@ class Frontier:
         self._last_belief: datetime | None = _one(
             con, "select max(known_from) from entity_version where isfinite(known_from)"
         )
-        self._columns = {table: con.table(table).columns for table in (f"{component}_day", f"{component}_change")}
         self._known: _Known | None = None
         self._held: Held | None = None
 
@@ -141,9 +141,8 @@ class Frontier:
             "entity_key": arrow(known.keys[places], pa.int32()),
             "ingested_at": _moments(batch.ingested_at, count),
         }
-        for name in (f"{stem}_raw" for stem in catalog(self._component).gauges):
-            held = name in batch.readings.column_names
-            columns[name] = batch.readings[name] if held else pa.nulls(count, pa.int64())
+        gauges = [f"{stem}_raw" for stem in catalog(self._component).gauges]
+        columns |= {name: batch.readings[name] for name in gauges if name in batch.readings.column_names}
         self._insert("day", columns)
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
@@ -158,10 +157,8 @@ class Frontier:
             self._insert("change", known.moved(places[moved], now_moved, batch.day))
 
     def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
-        into = f"{self._component}_{table}"
-        names = self._columns[into]
-        rows = pa.table([columns[name] for name in names], names)  # noqa: F841 - DuckDB reads it by its name
-        self._con.execute(f"insert into {into} from rows")
+        rows = pa.table(list(columns.values()), list(columns))  # noqa: F841 - DuckDB reads it by its name
+        self._con.execute(f"insert into {self._component}_{table} by name from rows")
 
 
 class _Known:
@@ -174,18 +171,31 @@ class _Known:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, component: str) -> None:
         self._con, self._component = con, component
-        table = con.sql(statement("frontier", component)).to_arrow_table()
+        table = con.sql(statement("known", component)).to_arrow_table()
         self.count, self.ids = len(table), whole(table["entity_id"])
         self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
         self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
-        self.since = numbers(table["from_day"], NEVER)
-        self.first_day, self.recalled = np.full_like(self.since, NEVER), self.since == NEVER
-        stems = catalog(component).counters
-        self.totals = {
-            kind: np.full((len(stems), self.count), none_yet, f"i{typed.bit_width // 8}")
-            for kind, (typed, none_yet) in KINDS.items()
-        }
-        self.totals["raw"] = np.stack([numbers(table[f"{stem}_raw"], UNKNOWN) for stem in stems])
+        self.since, self.first_day = np.full_like(self.keys, NEVER), np.full_like(self.keys, NEVER)
+        shape = (len(catalog(component).counters), self.count)
+        self.totals = {kind: np.zeros(shape, f"i{typed.bit_width // 8}") for kind, (typed, _) in KINDS.items()}
+        self._read_changes()
+        self.recalled = self.since == NEVER
+        for kind, (_, none_yet) in KINDS.items():
+            self.totals[kind][:, self.recalled] = none_yet
+
+    def _read_changes(self) -> None:
+        """Learn the last change of each entity, and what its counters have been since."""
+        place_of = np.zeros(self.keys.max(initial=0) + 1, np.int32)
+        place_of[self.keys] = np.arange(self.count)
+        names = [f"{stem}_raw" for stem in catalog(self._component).counters]
+        query = f"select entity_key, version, from_day, {', '.join(names)} from {self._component}_change"  # noqa: S608
+        for some in self._con.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+            places, days = place_of[numbers(some["entity_key"])], numbers(some["from_day"])
+            believed = numbers(some["version"]) == self.version[places]
+            np.maximum.at(self.since, places[believed], days[believed])
+            last = np.flatnonzero(believed & (days == self.since[places]))
+            for held, name in zip(self.totals["raw"], names, strict=True):
+                held[places[last]] = numbers(some[name], UNKNOWN)[last]
 
     def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
         """The places of the entities in `first`, who get a key in order of their ids."""

@@ -162,14 +162,24 @@ def shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
 
 
 @contextmanager
-def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let statements run on one thread: small ones cost less than sharing them out does."""
-    ((threads,),) = con.execute("select current_setting('threads')").fetchall()
+def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[int]:
+    """Let statements run on one thread: small ones cost less than sharing them out does. Yields how many there were."""
+    ((usual,),) = con.execute("select current_setting('threads')").fetchall()
     con.execute("set threads = 1")
+    try:
+        yield usual
+    finally:
+        con.execute(f"set threads = {usual}")
+
+
+@contextmanager
+def threads(con: duckdb.DuckDBPyConnection, count: int) -> Iterator[None]:
+    """Within `one_thread`, let statements run on so many again."""
+    con.execute(f"set threads = {count}")
     try:
         yield
     finally:
-        con.execute(f"set threads = {threads}")
+        con.execute("set threads = 1")
 
 
 def memory_bytes(con: duckdb.DuckDBPyConnection) -> int:

@@ -25,7 +25,7 @@ from data.catalog import catalog
 from data.errors import InputError
 from data.frontier import Day, Frontier, NotPlain
 from data.readings import Absorbed, absorb, stage
-from data.snapshots import one_thread
+from data.snapshots import one_thread, threads
 from data.sources import drive_days
 from data.warehouse import Warehouse
 
@@ -96,23 +96,25 @@ def load(
     today = max(moment, datetime.now(UTC)).date()
     ingested_at = None if arrival == "published" else moment
     frontier, reader = Frontier(warehouse.con, "disk"), drive_days.CsvReader()
-    for part in (part for path in paths for part in _parts(path)):
-        if progress:
-            progress(part.name)
-        try:
-            with _threads_for(warehouse.con, part), warehouse.transaction() as con:
-                days = _days(con, part, reader, ingested_at)
-                rows = sum((frontier.absorb(SOURCE, day, today) for day in days), Absorbed())
-                _note(con, part, rows, moment)
-        except NotPlain:
-            rows = _put_any(warehouse, part, today, ingested_at, moment)
-            frontier = Frontier(warehouse.con, "disk")
-        yield part.name, rows
+    with one_thread(warehouse.con) as usual:
+        for part in (part for path in paths for part in _parts(path)):
+            if progress:
+                progress(part.name)
+            try:
+                with _threads_for(warehouse.con, part, usual), warehouse.transaction() as con:
+                    days = _days(con, part, reader, ingested_at)
+                    rows = sum((frontier.absorb(SOURCE, day, today) for day in days), Absorbed())
+                    _note(con, part, rows, moment)
+            except NotPlain:
+                with threads(warehouse.con, usual):
+                    rows = _put_any(warehouse, part, today, ingested_at, moment)
+                frontier = Frontier(warehouse.con, "disk")
+            yield part.name, rows
 
 
-def _threads_for(con: duckdb.DuckDBPyConnection, part: _Part) -> AbstractContextManager[None]:
-    """One thread for the day of a CSV file, which is read on one; as many as there are for the days of a table."""
-    return nullcontext() if part.is_parquet else one_thread(con)
+def _threads_for(con: duckdb.DuckDBPyConnection, part: _Part, usual: int) -> AbstractContextManager[None]:
+    """One thread for the day of a CSV file, which is read on one; the usual ones for the days of a table."""
+    return threads(con, usual) if part.is_parquet else nullcontext()
 
 
 def _put_any(
@@ -150,7 +152,9 @@ def _days(
     if len(set(columns)) < len(columns) or not set(columns).issuperset(REQUIRED):
         raise NotPlain
     if part.is_parquet:
-        return drive_days.read_query(con, f"{_selected(columns)} from read_parquet($path)", part.path, ingested_at)
+        empty = _empty(part.path)
+        told = [name for name in columns if name in REQUIRED or name not in empty]
+        return drive_days.read_query(con, f"{_selected(told)} from read_parquet($path)", part.path, ingested_at)
     if not set(columns).issuperset(PUBLISHED_SINCE_2013):
         raise NotPlain
     return reader.read(part.path, columns, ingested_at)
@@ -212,6 +216,19 @@ def _columns(part: _Part) -> list[str]:
         return list(pq.read_schema(part.path).names)
     with part.path.open(encoding="utf-8-sig", errors="replace") as file:
         return [name.strip().strip('"') for name in file.readline().rstrip("\r\n").split(",")]
+
+
+def _empty(path: Path) -> set[str]:
+    """Columns of a Parquet file that hold nothing, as its own statistics tell."""
+    file = pq.read_metadata(path)
+    groups = [file.row_group(number) for number in range(file.num_row_groups)]
+    chunks = ([group.column(place) for place in range(group.num_columns)] for group in groups)
+    empty = [{one.path_in_schema for one in some if _all_null(one)} for some in chunks]
+    return set.intersection(*empty) if empty else set()
+
+
+def _all_null(chunk: pq.ColumnChunkMetaData) -> bool:
+    return chunk.statistics is not None and chunk.statistics.null_count == chunk.num_values
 
 
 def _csv_reader(columns: list[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import ValidationError
 
+from data.arrays import frugal
 from data.errors import InputError, UsageError
 from data.readings import Absorbed
 from data.sources import (
@@ -139,7 +140,7 @@ def ingest_all(
     started = time.monotonic()
     now = at or datetime.now(UTC)
     files, rows, unreachable = 0, Absorbed(), list[str]()
-    with open_warehouse(settings) as warehouse:
+    with frugal(), open_warehouse(settings) as warehouse:
         held = set_aside(warehouse)
         try:
             for source in _one_by_one(sources):
