@@ -1,7 +1,6 @@
 """The jobs `frame` and `scoring` of the benchmarks run from nothing, and refuse a contestant that answers otherwise."""
 
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 
 import duckdb
@@ -10,18 +9,12 @@ import pytest
 
 from benchmarks import contest, drive_history, frame_contestants, scoring_day, training_frame
 from benchmarks.bench import Places, section
-from benchmarks.contest import BenchmarkError, Contestant, Spent
+from benchmarks.contest import BenchmarkError, Spent
 from data.catalog import catalog
 from features.history import WINDOW_DAYS
+from tests.contestants import here
 
 TINY = training_frame.Sizes(drives=120, days=150)
-
-
-def here(one: Contestant, timeout_seconds: float) -> Spent:
-    """A contestant in this process: quick, and its times mean nothing."""
-    module, name = one.target.split(":")
-    job = getattr(import_module(module), name)(*one.arguments)
-    return Spent(timeout_seconds, 1.0, 1, contest.plain(job()))
 
 
 @pytest.mark.slow

@@ -8,13 +8,16 @@ from benchmarks import contest, drive_files, ingest, ingest_peers
 from benchmarks.bench import Places, section
 from benchmarks.contest import BenchmarkError
 from data.warehouse import Warehouse
+from tests.contestants import here
 
 TINY = ingest.Sizes(drives=40, days=3, year_days=5, fleet=60, fleet_days=3)
 
 
 @pytest.mark.slow
-def test_the_job_runs_from_nothing(tmp_path: Path) -> None:
-    """Without real telemetry it simulates days of its own, says so, and names every ratio."""
+def test_the_job_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without real telemetry it simulates days of its own, says so, and names every ratio; homes are made as always."""
+    monkeypatch.setenv("FORESHOCK_HOME", str(tmp_path))  # one of the contestants sets it for itself
+    monkeypatch.setattr(contest, "alone", here)
     found = ingest.run(Places(tmp_path / "absent", tmp_path, rounds=1), TINY)
     assert found.ratios.keys() >= {
         "ingest_vs_parse", "ingest_day_growth", "ingest_day_growth_after_year", "primary_key_vs_ingest",

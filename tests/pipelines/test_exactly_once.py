@@ -5,6 +5,7 @@ files; between them is a network that fails on demand, and beneath them a cloud 
 step: around any transaction of the executor, any deed of its cloud, and any message of the dispatcher.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from data.errors import ExecutorError
 from decisions.domain import UNDER_WAY, Answer, Order, OrderState
 from decisions.ledger import Ledger
 from decisions.ledger.moving import take_over
+from decisions.policy import load
 from pipelines.contract import messages
 from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
@@ -35,7 +37,9 @@ from tests.postgres import Postgres
 
 FLEET = fleet(50, {})
 INVENTORY = Inventory(FLEET.hosts, FLEET.vms)
+POLICY = load()
 LIMITS = ExecutorSettings(attempts=3, backoff_seconds=1)
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders of their own
 ENDED = frozenset(OrderState) - {OrderState.REQUESTED, *UNDER_WAY}
 
 
@@ -131,10 +135,15 @@ class Network:
         return self.fates.pop(0) if self.fates else "delivered"
 
 
+def folder(prefix: str) -> Path:
+    """A new folder, in memory where that can be: processes die here, disks do not."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+
+
 @cache
 def template() -> Path:
     """A ledger with two orders in its outbox."""
-    file = Path(tempfile.mkdtemp(prefix="ledger-")) / "ledger.db"
+    file = folder("ledger-") / "ledger.db"
     with closing(Ledger(f"sqlite:///{file}")) as ledger:
         ledger.record(automatic(), NOW)
     return file
@@ -149,7 +158,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """Two orders are requested; nothing has been handed over."""
-        self.folder = Path(tempfile.mkdtemp(prefix="history-"))
+        self.folder = folder("history-")
         self.url = self.new_ledger()
         self.now = NOW
         self.jobs_fuse = Fuse()
@@ -198,7 +207,7 @@ class Histories(RuleBasedStateMachine):
         """A dispatcher runs, over a bad network, and may be killed; so may the executor."""
         self.network.fates, self.network.fuse.left, self.jobs_fuse.left = list(fates), fuse, dying
         try:
-            drain(self.ledger, self.network, INVENTORY, self.now, LIMITS, lambda _: None)
+            drain(self.ledger, self.network, INVENTORY, self.now, LIMITS, lambda _: None, policy=POLICY)
         except Killed:
             self.ledger.close()
             self.open_ledger()
@@ -272,7 +281,7 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "cloud"):
             return
         for _ in range(8):
-            drain(self.ledger, self.network, INVENTORY, self.now, LIMITS, lambda _: None)
+            drain(self.ledger, self.network, INVENTORY, self.now, LIMITS, lambda _: None, policy=POLICY)
             for _ in range(4):
                 self.driven.tick()
             self.hear()
