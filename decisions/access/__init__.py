@@ -34,7 +34,14 @@ class Access:
         self._engine.dispose()
 
     def create(
-        self, name: str, role: Role, pools: tuple[str, ...], by: str, at: datetime, expires_at: datetime
+        self,
+        name: str,
+        role: Role,
+        pools: tuple[str, ...],
+        by: str,
+        at: datetime,
+        expires_at: datetime,
+        owners: tuple[str, ...] = (),
     ) -> Made:
         """A new token and its secret, which cannot be had again.
 
@@ -42,7 +49,7 @@ class Access:
             UsageError: No name, or an end that has passed.
         """
         with writing(self._engine) as con:
-            return keep.create(con, name, role, pools, by, at, expires_at)
+            return keep.create(con, name, role, pools, by, at, expires_at, owners)
 
     def revoke(self, token_id: str, by: str, reason: str, at: datetime) -> ListedToken:
         """The token, which holds no longer, nor do sessions that began with it.
