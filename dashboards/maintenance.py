@@ -1,7 +1,7 @@
 """VMs and what was and is to be done with them, for owners and those who answer them."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -70,6 +70,8 @@ def told(room: Room, wanted: Wanted) -> Told:
 
     def made(look: Look) -> Told:
         found = vms(look, wanted.owners, wanted.host_id or None, wanted.after, SHOWN)
+        if wanted.own is not None:
+            found = replace(found, vms=tuple(sorted(found.vms, key=lambda vm: not vm.startable)))
         counts = owners(look) if wanted == Wanted() else None
         shown = {"found": found, "counts": counts, "wanted": wanted, "now": look.now}
         page = sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)

@@ -32,8 +32,7 @@ def create(
 
     Args:
         name: Whose it is, as decisions and history shall have it.
-        role: owner sees only the VMs of the owners that are named; viewer looks; operator decides; admin is an operator
-            of every pool.
+        role: owner sees VMs of the owners named, no more; viewer looks; operator decides; admin does so in every pool.
         days: For how long it holds.
         pool: An operator decides only on proposals of this pool (a cluster); may be given several times.
         owner: Starts what this owner of VMs was offered, in any role; may be given several times.

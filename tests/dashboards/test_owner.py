@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import pyarrow as pa
@@ -303,6 +304,27 @@ def test_the_login_leads_to_their_page(offered: Offered) -> None:
     assert "anna sees the VMs of team-a, and only those" in refused
     assert 'href="/maintenance">Back to your VMs' in refused
     assert 'href="/audit"' not in refused
+
+
+def test_what_one_may_open_is_on_nobody_elses_page(offered: Offered) -> None:
+    """Pages are made once for all who ask, and each has its asker's links: an owner's page leaves no trace."""
+    anna, olga = speaker(offered), speaker(offered, (), Role.OPERATOR)
+    for _ in range(2):
+        assert 'href="/audit"' not in anna.get("/maintenance").text
+        page = olga.get("/maintenance").text
+        assert 'href="/audit"' in page
+        assert page.count("Start VM ") == 2
+        assert "at its owner's word" in unescape(page)
+
+
+def test_what_can_be_started_comes_first(offered: Offered) -> None:
+    """Of an owner's VMs the one that waits for a word is before newer orders that do not."""
+    both = speaker(offered, ("team-a", "team-b"))
+    assert both.start("v1", by_form=False).status_code == 201
+    page = both.get("/maintenance").text
+    assert page.index('id="vm-v2') < page.index('id="vm-v1')
+    assert page.index("You may pick the moment until") < page.index('id="vm-v1')
+    assert page.count("You may pick the moment until") == 1
 
 
 def test_a_session_is_bounded_like_its_token(offered: Offered) -> None:
