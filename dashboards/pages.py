@@ -53,8 +53,7 @@ class Sheet:
 
     def filled(self, own: Mapping[str, str]) -> bytes:
         """The page of somebody, with their own parts by name, and with who they are."""
-        pages = _template("nav.html").render(here=self.here)
-        parts = {"asker": _template("asker.html").render(), "pages": pages, **own}
+        parts = {"asker": _template("asker.html").render(), "pages": _leads(self.here, looks=_looks()), **own}
         filled = (parts.get(gap, "").encode() for gap in self.gaps)
         return b"".join(chain.from_iterable(zip_longest(self.pieces, filled, fillvalue=b"")))
 
@@ -171,14 +170,25 @@ def passing_page(ahead: str) -> str:
 
 def refusal_page(title: str, detail: str, back: tuple[str, str] | None = None) -> str:
     """An error as HTML, with a link, by address and words, to where it goes on: as a rule to the asker's front page."""
-    asker = ASKER.get().person
-    front = ("/", "Back to the queue") if asker is None or asker.role.looks else ("/maintenance", "Back to your VMs")
+    front = ("/", "Back to the queue") if _looks() else ("/maintenance", "Back to your VMs")
     return page("refusal.html", title=title, detail=detail, back=back or front)
 
 
 def day_of(asof_at: datetime) -> date:
     """The day that a question was about: a question on DATE is asked at the midnight that ends it."""
     return (asof_at - timedelta(microseconds=1)).date()
+
+
+def _looks() -> bool:
+    """Whether the asker is none of those who see only the VMs of owners they speak for."""
+    person = ASKER.get().person
+    return person is None or person.role.looks
+
+
+@cache
+def _leads(here: str, *, looks: bool) -> str:
+    """Links to the pages, from one of them."""
+    return _template("nav.html").render(here=here, looks=looks)
 
 
 _MARK: Final = token_hex(16)
