@@ -58,8 +58,6 @@ ROW_BYTES: Final = 2_048
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _WORD: Final = re.compile(r"\w+")
-_READING: Final = "reading"
-"""Where a row's newest reading stands in the facts that were asked; of a component that is watched by readings."""
 _KEYS: Final = ("entity_key", "asof_at")
 _FLEET_KEYS: Final = ("asof_at", "model")
 
@@ -82,7 +80,7 @@ def components() -> tuple[str, ...]:
 def sql(component: str, part: str | None = None) -> str:
     """The statement that makes a component's features, loops written out; or its `part`.
 
-    Parts are `spine`, `labels`, `told` and, of a component that is watched by readings, `fleet`.
+    Parts are `spine`, `labels`, `told` and, of a component that is watched by readings, `fleet` and `gauges`.
     """
     if component not in (COMPONENTS if part else components()):
         msg = f"There is no features/{component}.sql. Components with features: {', '.join(components())}."
@@ -108,7 +106,7 @@ def statements(component: str) -> str:
     """
     if not has_readings(component):
         return sql(component)
-    parts = [sql(component, "fleet"), sql(component)]
+    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
     made = [line for features in history.told(component).values() for line in features.items()]
     lines = [f"-- {name.ljust(28)} {what}" for name, what in made]
     return "\n".join([*parts, "-- made of the change log by features/history.py:", *lines])
@@ -132,8 +130,7 @@ def spine(
 ) -> pa.Table:
     """Live entities at the end of each day, one row each, in order of (`asof_at`, `entity_key`).
 
-    Columns: entity_key, entity_id, asof_at, last_day, history_days, status (`ok` or `unknown`), reason, weight; and for
-    `frame`, of a component that is watched by readings, reading: where the newest one stands in what was asked.
+    Columns: entity_key, entity_id, asof_at, last_day, history_days, status (`ok` or `unknown`), reason, weight.
 
     Args:
         con: A connection on a warehouse or its snapshot.
@@ -186,7 +183,7 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     """The spine's columns with the component's features (float32, null = not knowable) beside them, same rows.
 
     Args:
-        con: The connection that was asked for the spine, on a warehouse, its snapshot, or a part of one.
+        con: A connection on a warehouse or its snapshot, or on a part of one.
         component: Which entities.
         rows: The spine.
         counts: What `fleet` says of the days of `rows`; asked of `con` itself by default.
@@ -196,7 +193,6 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     if has_readings(component):
         known = fleet(con, component, _asked_days(rows)) if counts is None else counts
         features = pa.concat_tables([_of_readings(con, component, part, known) for part in parts])
-        ordered = ordered.drop_columns([_READING])
     else:
         features = pa.concat_tables([_of_events(con, component, part) for part in parts])
     for name in features.column_names:
@@ -226,8 +222,10 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table,
     """The same where there is a change log: what the statement makes, and beside each counter what its changes say."""
     held = history.held(con, component, rows)
     asked = rows.select([*_KEYS, "last_day"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    with shown(con, asked=asked):
+        gauges = _all_of(component, _answer(con, sql(component, "gauges"), _extent(rows)), rows.num_rows)
     query = sql(component)
-    for table, at in ((held.changes, held.newest), _read(con, component, rows)):
+    for table, at in ((held.changes, held.newest), (gauges, np.argsort(gauges["row"].to_numpy()))):
         for name in sorted(set(_WORD.findall(query)) & set(table.column_names) - set(asked.column_names)):
             asked = asked.append_column(name, table[name].combine_chunks().take(pa.array(at)))
     with shown(con, asked=asked, fleet=counts):
@@ -240,25 +238,6 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table,
         extra = {name: columns.pop(name) for name in own.column_names if name.startswith(f"{stem}_")}
         columns |= {stem: of_it.pop(stem), **extra, **of_it}
     return pa.table(list(columns.values()), list(columns))
-
-
-def _read(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> tuple[pa.Table, Numbers]:
-    """The newest readings, and which of them is each row's.
-
-    Raises:
-        WarehouseError: They do not stand where the spine says.
-    """
-    wanted = places.whole(rows, _READING)
-    readings, rowids = places.fetch(con, f"{component}_day", wanted)
-    at = places.renumbered(rowids, wanted)
-    same = (at >= 0).all() and all(
-        np.array_equal(places.whole(readings, there)[at], places.whole(rows, here))
-        for there, here in (("entity_key", "entity_key"), ("day", "last_day"))
-    )
-    if not same:
-        msg = "The rows were not asked of these facts, or the facts have changed since: ask for the spine again."
-        raise WarehouseError(msg)
-    return readings, at
 
 
 def _nullable(values: Columns) -> "pa.Array[Any]":

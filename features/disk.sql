@@ -3,8 +3,8 @@
 -- grain: one row per row of `asked` (row, entity_key, asof_at, last_day), in no order
 -- sees:  readings of last_day; of the change log what held then, as was believed at asof_at; of other drives of its
 --        model, what readings/fleet.sql sees
--- needs: fleet, which readings/fleet.sql makes; in `asked`, beside each row, the columns of its newest reading and those
---        of the change that held on its last_day
+-- needs: fleet, which readings/fleet.sql makes; in `asked`, beside each row, what readings/gauges.sql says of it and the
+--        columns of the change log: of the change that held on its last_day
 -- checks: features equal those that pandas computes from the daily readings (tests/features)
 select asked.row,
        (asked.last_day - asked.first_day + 1)::float as observed_days,    -- days since the first reading, d
@@ -17,7 +17,7 @@ select asked.row,
            as model_failure_rate_{{ days }}d,                                -- failures a drive-year of its model, shrunk to 0.0365 as by 100 drives more
 {% endfor %}
 {% for stem in gauges if stem != "smart_9" %}
-       asked.{{ stem }}_raw::float as {{ stem }},                           -- gauge as read
+       asked.{{ stem }}_raw::float as {{ stem }},                       -- gauge as read
 {% endfor %}
        ({% for stem in rule %}(coalesce(asked.{{ stem }}_raw, 0) > 0)::integer{{ " + " if not loop.last }}{% endfor %})::float
            as rule_nonzero,                                                  -- how many of the rule's attributes are above zero

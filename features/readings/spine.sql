@@ -59,34 +59,33 @@ living as (
 ),
 -- Written out first, so that no plan looks up all days held.
 read_that_day as materialized (
-    select entity_key, day, rowid as reading
+    select entity_key, day
     from {{ component }}_day
     semi join asked on asked.asof_day = {{ component }}_day.day
     where {{ arrived_in_time(component ~ "_day") }}
 ),
 -- Nearly all were read on the very day: only for the others are earlier days looked through.
 looked_up as materialized (
-    select living.*, read_that_day.reading
+    select living.*, read_that_day.day as last_day
     from living
     left join read_that_day on read_that_day.entity_key = living.entity_key and read_that_day.day = living.asof_day
 ),
 unseen as (
-    select entity_key, asof_day, asof_at from looked_up where reading is null
+    select entity_key, asof_day, asof_at from looked_up where last_day is null
 ),
 -- Of who left long ago nothing is of use but what was read shortly before it was first missed.
 missed as (
     select entity_key, min(asof_day) - $lookback_days::integer as from_day from unseen group by entity_key
 ),
 read_before as materialized (
-    select {{ component }}_day.entity_key, {{ component }}_day.day, {{ component }}_day.ingested_at, {{ component }}_day.rowid as reading
+    select {{ component }}_day.entity_key, {{ component }}_day.day, {{ component }}_day.ingested_at
     from missed
     join {{ component }}_day
       on {{ component }}_day.entity_key = missed.entity_key and {{ component }}_day.day >= missed.from_day
     where {{ component }}_day.day between $first_day::date - $lookback_days::integer and $last_day::date - 1
 ),
 seen_earlier as (
-    select unseen.entity_key, unseen.asof_day, unseen.asof_at, max(read_before.day) as last_day,
-           arg_max(read_before.reading, read_before.day) as reading
+    select unseen.entity_key, unseen.asof_day, unseen.asof_at, max(read_before.day) as last_day
     from unseen
     join read_before
       on read_before.entity_key = unseen.entity_key
@@ -96,9 +95,7 @@ seen_earlier as (
     group by unseen.entity_key, unseen.asof_day, unseen.asof_at
 ),
 seen as (
-    select entity_key, asof_day, asof_at, asof_day as last_day, reading from looked_up where reading is not null
-    union all
-    select * from seen_earlier
+    select * from looked_up where last_day is not null union all select * from seen_earlier
 ),
 -- An entity's first day, as it was believed at the moment asked: its first change is of that day.
 began as (
@@ -118,7 +115,6 @@ select dated.entity_key,
        entity.entity_id,
        dated.asof_at,                                                       -- the moment asked: the end of the day
        last_day,                                                            -- day of the newest reading it may see
-       reading,                                                             -- where that stands in what was asked: its rowid
        (last_day - first_day + 1)::integer as history_days,                 -- days since the first reading
        case when last_day < asof_day - $stale_days::integer
                  or last_day - first_day + 1 < $short_history_days::integer
