@@ -144,7 +144,7 @@ def spine(
         known_until: Failures and mitigations after this moment are not looked at when sampling.
         seed: Changes which negatives are kept.
     """
-    values = {
+    values: dict[str, object] = {
         "days": list(asof_days),
         "first_day": min(asof_days, default=None),
         "last_day": max(asof_days, default=None),

@@ -6,7 +6,7 @@ before, and nothing needs to be looked up for it. So the changes are numbered on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
