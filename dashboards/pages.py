@@ -160,7 +160,7 @@ def decision_page(
 
 def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
     """The login form, as HTML."""
-    return _template("login.html").render(csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
+    return page("login.html", csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
 
 
 def passing_page(ahead: str) -> str:
