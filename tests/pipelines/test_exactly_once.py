@@ -5,6 +5,7 @@ files; between them is a network that fails on demand, and beneath them a cloud 
 step: around any transaction of the executor, any deed of its cloud, and any message of the dispatcher.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -144,6 +145,7 @@ def folder(prefix: str) -> Path:
 def template() -> Path:
     """A ledger with two orders in its outbox."""
     file = folder("ledger-") / "ledger.db"
+    atexit.register(shutil.rmtree, file.parent)
     with closing(Ledger(f"sqlite:///{file}")) as ledger:
         ledger.record(automatic(), NOW)
     return file
