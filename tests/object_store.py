@@ -1,24 +1,24 @@
-"""An S3 server for tests, on loopback: it checks who asks, and remembers what was asked of it."""
+"""An S3 server for tests, on loopback: it checks who asks, and remembers what was asked of it.
+
+Its packages take a second to import, so only who starts it does.
+"""
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import fsspec
 import pytest
-from moto import settings
-from moto.iam.models import iam_backends
-from moto.s3.models import s3_backends
-from moto.server import create_backend_app
-from s3fs import S3FileSystem
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 BUCKET = "telemetry"
-ALL_OF_S3 = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+NEEDED = ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": NEEDED, "Resource": "*"}]}
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,9 @@ class Asked:
     """Of the answer."""
 
 
-class _Silent(WSGIRequestHandler):
-    def log(self, *_: Any) -> None:
-        """Say nothing."""
-
-
 @dataclass
 class ObjectStore:
-    """An S3 server with one bucket, for one user."""
+    """An S3 server with one bucket, for one user, who may do what the store needs."""
 
     environment: dict[str, str]
     """Where it is, and who the user is, in the variables of AWS."""
@@ -50,9 +45,9 @@ class ObjectStore:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            S3FileSystem.clear_instance_cache()
+            forget()
             yield
-        S3FileSystem.clear_instance_cache()
+        forget()
 
     @contextmanager
     def watched(self) -> Iterator[list[Asked]]:
@@ -61,32 +56,45 @@ class ObjectStore:
         yield self.asked
 
 
+def forget() -> None:
+    """Let whoever opens an object store next look into the environment again."""
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
 @contextmanager
 def object_store() -> Iterator[ObjectStore]:
     """A server while the block lasts."""
+    from moto.server import create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     asked: list[Asked] = []
     app = _remembering(create_backend_app("s3"), asked)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Silent)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield ObjectStore(_begun(server), asked)
+        yield ObjectStore(_begun(server.server_port), asked)
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _begun(server: BaseWSGIServer) -> dict[str, str]:
+def _begun(port: int) -> dict[str, str]:
     """Make the bucket and the user; from then on a request without a good signature is refused."""
+    from moto import settings
+    from moto.iam.models import iam_backends
+    from moto.s3.models import s3_backends
+
     s3_backends[ACCOUNT]["aws"].create_bucket(BUCKET, REGION)
     iam = iam_backends[ACCOUNT]["aws"]
     iam.create_user(REGION, "foreshock")
-    iam.put_user_policy("foreshock", "s3", json.dumps(ALL_OF_S3))
+    iam.put_user_policy("foreshock", "s3", json.dumps(POLICY))
     key = iam.create_access_key("foreshock")
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": key.access_key_id,
         "AWS_SECRET_ACCESS_KEY": key.secret_access_key,

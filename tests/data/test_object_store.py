@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import duckdb
+import fsspec
 import pytest
 from daemons import free_port
 from drives import START
-from s3fs import S3FileSystem
 
 from data.errors import EngineError
 from data.parts import KEPT_HOURS, MANIFEST, Manifest, Store, export, opened
 from data.snapshots import empty
-from tests.object_store import BUCKET, Asked, ObjectStore
+from tests.object_store import BUCKET, Asked, ObjectStore, forget
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READINGS = """
@@ -81,11 +81,11 @@ def test_files_are_put_once_the_manifest_last(con: duckdb.DuckDBPyConnection, st
 def test_a_day_is_read_without_the_others(con: duckdb.DuckDBPyConnection, store: Store, s3: ObjectStore) -> None:
     """Of other months' files only the ends are read, of its own file one column; nothing is read twice or ahead."""
     files = exported(con, store).of(0)
-    held = S3FileSystem(use_listings_cache=False).du(f"{store.url}/disk_day")
+    held = fsspec.filesystem("s3", use_listings_cache=False).du(f"{store.url}/disk_day")
     with opened(store, files) as part, s3.watched() as asked:
         assert part.execute("select count(smart_1_raw) from disk_day where day = ?", [START]).fetchall() == [(DRIVES,)]
         of_a_day = sum(one.sent_bytes for one in asked)
-        part.execute("from disk_day").fetchall()
+        part.execute("select max(columns(*)) from disk_day").fetchall()
         of_all = sum(one.sent_bytes for one in asked)
     assert of_a_day < 0.15 * held
     assert of_all < 1.05 * held
@@ -96,7 +96,7 @@ def test_a_bucket_that_is_not_there_is_not_made(con: duckdb.DuckDBPyConnection, 
     """A name mistyped is an error before anything is written."""
     with pytest.raises(EngineError, match=r"cannot read s3://telemetri/x: .*bucket does not exist"):
         exported(con, Store("s3://telemetri/x"))
-    assert not S3FileSystem(use_listings_cache=False).exists("telemetri")
+    assert not fsspec.filesystem("s3", use_listings_cache=False).exists("telemetri")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_who_is_not_let_in_is_told_what_it_takes_and_no_secret(
     manifest = {"entity": ["entity/part=00000/all-0.parquet"]}
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()
+    forget()
     with pytest.raises(EngineError, match=rf"cannot read s3://.*{said}.*AWS_ACCESS_KEY_ID") as exporting:
         store.manifest()
     with pytest.raises(EngineError, match=r"cannot read s3://.*AWS_ACCESS_KEY_ID") as reading, opened(store, manifest):
