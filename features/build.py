@@ -21,7 +21,7 @@ from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
 from data.snapshots import arrow, empty, memory_bytes, shown
-from features import history, places
+from features import history
 from features.history import Columns
 
 PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")
@@ -232,7 +232,7 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table,
         own = _all_of(component, arrow(con, query), rows.num_rows)
     own = _in_order(own, own["row"].to_numpy())
     columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}
-    made = history.features(held, component, places.whole(rows, "last_day"))
+    made = history.features(held, component, history.whole(rows, "last_day"))
     for (stem, names), values in zip(history.told(component).items(), made, strict=True):
         of_it = dict(zip(names, map(_nullable, values), strict=True))
         extra = {name: columns.pop(name) for name in own.column_names if name.startswith(f"{stem}_")}

@@ -6,7 +6,7 @@ before, and nothing needs to be looked up for it. So the changes are numbered on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,11 @@ import pyarrow as pa
 from data.catalog import catalog
 from data.errors import WarehouseError
 from data.snapshots import arrow, shown
-from features import places
-from features.places import Ints, whole
 
 if TYPE_CHECKING:
     import duckdb
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.float32]
 
@@ -126,9 +125,15 @@ def _fetched(
         needed[numbers] = True
     needed[-1] = False
     wanted = np.flatnonzero(needed)
-    changes, found = places.fetch(con, f"{component}_change", rowids[wanted])
+    with shown(con, needed=pa.table([pa.array(rowids[wanted])], ["number"])):
+        changes = arrow(
+            con,
+            f"select *, rowid from {component}_change where rowid in (select number from needed)",  # noqa: S608
+        )
+    found = whole(changes, "rowid")
+    order = np.argsort(found)
     place = np.full(len(rowids) + 1, -1, np.int64)
-    place[wanted] = places.renumbered(found, rowids[wanted])
+    place[wanted] = order[np.searchsorted(found, rowids[wanted], sorter=order)]
     return Held(changes, place[newest], {days: Moved(one.rows, place[one.then]) for days, one in moved.items()})
 
 
@@ -188,6 +193,16 @@ def _growth(held: Held, values: Floats, windows: Sequence[int], columns: Columns
         column[moved.rows] = now[moved.rows] - then[moved.then]
 
 
+def whole(table: pa.Table, name: str) -> Ints:
+    """Return a column of whole numbers or days (since 1970) without nulls."""
+    return _plain(table, name).to_numpy().astype(np.int64)
+
+
 def _double(table: pa.Table, name: str) -> Floats:
     """A column as float64, null as NaN; days are since 1970."""
-    return np.asarray(places.plain(table, name).to_numpy(), np.float64)
+    return np.asarray(_plain(table, name).to_numpy(), np.float64)
+
+
+def _plain(table: pa.Table, name: str) -> "pa.ChunkedArray[Any]":
+    column = table.column(name)
+    return column.cast(pa.int32()) if pa.types.is_date(column.type) else column

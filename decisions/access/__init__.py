@@ -6,32 +6,14 @@ Moments here are the wall clock's, also where the fleet is simulated.
 """
 
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 from decisions.access import keep
 from decisions.access.values import ListedToken, Made, Person, Role
-from decisions.ledger.store import open_engine, reading, writing
+from decisions.ledger.store import Opened, reading, writing
 
 
-class Access:
+class Access(Opened):
     """The tokens and sessions of the ledger at a SQLAlchemy URL."""
-
-    def __init__(self, url: str) -> None:
-        """Open the ledger, made and brought up to date where need be.
-
-        Raises:
-            LedgerError: The URL makes no sense, or the database cannot be reached or is newer than this program.
-        """
-        self._engine = open_engine(url)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._engine.dispose()
 
     def create(
         self,
