@@ -1,4 +1,4 @@
-"""What may not stand in a settings file, nor be read in an error: secrets come from the environment only."""
+"""What may not stand in a settings file: secrets come from the environment only."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -137,26 +137,18 @@ def test_scores_come_back_as_those_of_one_machine(
 
 
 def test_a_scheduled_run_puts_the_same_risks_into_the_warehouse(
-    engine: EngineSettings, warehouse_home: Path, trained: Trained, tmp_path: Path
+    engine: EngineSettings, on_s3: EngineSettings, warehouse_home: Path, trained: Trained, tmp_path: Path
 ) -> None:
-    """The step that flows and commands call differs by a setting alone."""
+    """The step that flows and commands call differs by settings alone: here, there, and with the parts on S3."""
     told = []
-    for where in (EngineSettings(), engine):
-        home = shutil.copytree(warehouse_home, tmp_path / where.kind, symlinks=True)
+    for number, where in enumerate((EngineSettings(), engine, on_s3)):
+        home = shutil.copytree(warehouse_home, tmp_path / str(number), symlinks=True)
         settings = Settings(home=home, engine=where)
         report = score_with(settings, trained.predictor, [end_of(UNTIL)], reasons=20)
         with read(home) as held:
             told.append((report.entities, report.unknown, held.execute("from risk order by entity_key").fetchall()))
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
     assert told[0][0] == len(told[0][2]) > 300
-
-
-def test_an_object_store_gives_what_files_give(
-    con: duckdb.DuckDBPyConnection, on_s3: EngineSettings, trained: Trained
-) -> None:
-    """The same risks, from parts that workers read there, in files that they write there."""
-    with facts(on_s3, con, "disk") as source:
-        assert source.score(trained.predictor, UNTIL, 50).equals(Here(con).score(trained.predictor, UNTIL, 50))
 
 
 def test_the_doctor_knows_the_cluster(engine: EngineSettings, home: Path) -> None:
