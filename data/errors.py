@@ -18,6 +18,13 @@ ForeshockError
 A message says what happened, to what, and what to do next.
 """
 
+import re
+
+
+def hidden(text: str) -> str:
+    """The text without users and passwords of addresses in it."""
+    return re.sub(r"://\S*@", "://***@", text)
+
 
 class ForeshockError(Exception):
     """Root of the tree: catch this to catch everything that is ours."""

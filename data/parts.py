@@ -6,6 +6,7 @@ names those that make up the store; it is written last, so a kill leaves the sto
 same. A file that it no longer names is kept for `KEPT_HOURS`, for whoever has begun to read.
 
 The place is any that fsspec knows: `file:///srv/foreshock`, `s3://bucket/foreshock` (with the package `s3fs`), ...
+On S3 a file is there once all of it has arrived; elsewhere it arrives under another name.
 """
 
 import json
@@ -25,8 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.catalog import has_readings
-from data.errors import EngineError, UsageError
+from data.errors import EngineError, UsageError, hidden
 from data.migrations import migrate
+from data.snapshots import shown
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -45,6 +47,7 @@ _READINGS: Final = {
 """The tables that a component with readings is asked about, and the time by whose month their files are cut."""
 _SHARED: Final = ("mitigation",)
 """Tables without an entity: one file, which every part reads."""
+_S3: Final = ("s3", "s3a")
 
 
 @dataclass(frozen=True)
@@ -95,21 +98,47 @@ class Store:
 
     url: str
 
-    def _opened(self) -> tuple["AbstractFileSystem", str]:
+    @contextmanager
+    def _opened(self, to: str, *, listings: bool = False) -> Iterator[tuple["AbstractFileSystem", str]]:
+        """The file system, and the root in it.
+
+        On S3 nothing is fetched but what is asked for: read ahead, a day of readings would take whole files. Where
+        `listings` is true, what was listed is believed.
+        """
+        on_s3 = {"default_cache_type": "none", "use_listings_cache": listings}
         try:
-            fs, root = fsspec.core.url_to_fs(self.url)
+            fs, root = fsspec.core.url_to_fs(self.url, **(on_s3 if self._is_s3 else {}))
         except (ImportError, ValueError) as error:
             msg = f"cannot open {self.url}: {error}. Install what it needs here and on every worker, or choose another"
             raise EngineError(msg) from error
-        return fs, root.rstrip("/")
+        try:
+            yield fs, root.rstrip("/")
+        except Exception as error:  # each kind of place has errors of its own
+            raise self.failed(error, to) from error
+
+    @property
+    def _is_s3(self) -> bool:
+        return self.url.split("://")[0] in _S3
+
+    def failed(self, error: Exception, to: str) -> EngineError:
+        """Return the error that says what this machine could not do there, and what it takes."""
+        told = (line for line in str(error).splitlines() if not line.startswith(("Traceback", " ")))  # as DuckDB does
+        reason = next(told, type(error).__name__)
+        needs = " with its credentials in the environment (AWS_ACCESS_KEY_ID, ...)" if self._is_s3 else ""
+        return EngineError(
+            f"{socket.gethostname()} cannot {to} {self.url}: {hidden(reason)}. Every worker must reach it at the same "
+            f"address{needs}, and may read and write there; once it does, repeat this run"
+        )
 
     def manifest(self) -> Manifest | None:
         """Return what the store is made of; null while there is none, or one of another format."""
-        fs, root = self._opened()
-        try:
-            raw: dict[str, Any] = json.loads(fs.cat_file(f"{root}/{MANIFEST}"))
-        except FileNotFoundError:
-            return None
+        with self._opened("read") as (fs, root):
+            try:
+                text = fs.cat_file(f"{root}/{MANIFEST}")
+            except FileNotFoundError:
+                fs.find(root)  # an error where even the bucket is missing
+                return None
+        raw: dict[str, Any] = json.loads(text)
         if raw.pop("format") != FORMAT:
             return None
         pieces = tuple(Piece(**{**one, "files": tuple(one["files"])}) for one in raw.pop("pieces"))
@@ -117,10 +146,13 @@ class Store:
 
     def put(self, local: Path, name: str) -> None:
         """Put a file into the store under a name, whole or not at all."""
-        fs, root = self._opened()
-        fs.makedirs(f"{root}/{name}".rsplit("/", 1)[0], exist_ok=True)
-        fs.put_file(str(local), f"{root}/{name}.draft")
-        fs.mv(f"{root}/{name}.draft", f"{root}/{name}")
+        with self._opened("write") as (fs, root):
+            if self._is_s3:
+                fs.put_file(str(local), f"{root}/{name}")
+                return
+            fs.makedirs(f"{root}/{name}".rsplit("/", 1)[0], exist_ok=True)
+            fs.put_file(str(local), f"{root}/{name}.draft")
+            fs.mv(f"{root}/{name}.draft", f"{root}/{name}")
 
     def write(self, manifest: Manifest) -> None:
         """Make the store be what the manifest says."""
@@ -131,31 +163,31 @@ class Store:
 
     def names(self) -> list[str]:
         """Return every file but the manifest, from the store's root."""
-        fs, root = self._opened()
-        found = fs.find(root) if fs.exists(root) else []
-        return sorted(name for path in found if (name := path[len(root) + 1 :]) != MANIFEST)
+        with self._opened("list") as (fs, root):
+            return sorted(name for path in fs.find(root) if (name := path[len(root) + 1 :]) != MANIFEST)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files."""
-        fs, root = self._opened()
-        for name in names:
-            fs.rm_file(f"{root}/{name}")
+        with self._opened("remove files from") as (fs, root):
+            for name in names:
+                fs.rm_file(f"{root}/{name}")
 
     def table(self, name: str) -> pa.Table:
         """Return the rows of a Parquet file of the store."""
-        fs, root = self._opened()
-        with fs.open(f"{root}/{name}", "rb") as file:
+        with self._opened("read") as (fs, root), fs.open(f"{root}/{name}", "rb") as file:
             return pq.read_table(file)
 
     def readable(self, con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
         """Return the names as the connection can read them."""
-        fs, root = self._opened()
-        if "file" in fs.protocol:
-            return [f"{root}/{name}" for name in names]
-        protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-        if not con.filesystem_is_registered(protocol):
-            con.register_filesystem(fs)
-        return [f"{protocol}://{root.lstrip('/')}/{name}" for name in names]
+        with self._opened("read", listings=True) as (fs, root):
+            if "file" in fs.protocol:
+                return [f"{root}/{name}" for name in names]
+            for folder in {name.rpartition("/")[0] for name in names}:
+                fs.ls(f"{root}/{folder}", refresh=True)  # once, instead of a question for each file and statement
+            protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+            if not con.filesystem_is_registered(protocol):
+                con.register_filesystem(fs)
+            return [f"{protocol}://{root.lstrip('/')}/{name}" for name in names]
 
 
 def tables(component: str) -> dict[str, str | None]:
@@ -214,6 +246,7 @@ def opened(
         con.execute("set time zone 'UTC'")
         con.execute("set enable_progress_bar = false")
         con.execute("set threads = 1")
+        con.execute("set validate_external_file_cache = 'no_validation'")  # files are never rewritten
         con.execute(f"set memory_limit = '{memory_limit}'")
         if spill is not None:
             con.execute(f"set temp_directory = '{spill}'")
@@ -222,26 +255,23 @@ def opened(
             if names:
                 _attach(con, table, store, names)
         yield con
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:  # bare: a file system raised it
+            raise store.failed(error, "read") from error
+        raise
     finally:
         con.close()
 
 
 def _attach(con: duckdb.DuckDBPyConnection, table: str, store: Store, names: Sequence[str]) -> None:
-    try:
-        relation = con.read_parquet(store.readable(con, names), hive_partitioning=False)
-        if table.endswith("_day"):
-            con.execute(f"drop table {table}")
-            relation.create_view(table)
-            return
-        relation.create_view("arriving")
-        con.execute(f"insert into {table} by name select * from arriving")  # noqa: S608 - a name of ours
-        con.execute("drop view arriving")
-    except (duckdb.IOException, OSError) as error:
-        msg = (
-            f"{socket.gethostname()} cannot read {store.url}: {error}. Every worker must reach it at the same address; "
-            "if a file is gone, repeat this run"
-        )
-        raise EngineError(msg) from error
+    relation = con.read_parquet(store.readable(con, names), hive_partitioning=False)
+    if table.endswith("_day"):
+        con.execute(f"drop table {table}")
+        relation.create_view(table)
+        return
+    relation.create_view("arriving")
+    con.execute(f"insert into {table} by name select * from arriving")  # noqa: S608 - a name of ours
+    con.execute("drop view arriving")
 
 
 def _key(piece: Piece) -> tuple[str, int | None, str, str, int]:
@@ -278,10 +308,11 @@ def _write(
 ) -> dict[tuple[str, int | None, str, str, int], list[str]]:
     """Write the pieces of one table, all in one pass over it; the names of their files."""
     table = pieces[0].table
-    con.execute("create or replace temp table wanted (part integer, month varchar)")
-    con.executemany("insert into wanted values (?, ?)", [[-1 if p.part is None else p.part, p.month] for p in pieces])
+    wanted = pa.table(
+        {"part": [-1 if one.part is None else one.part for one in pieces], "month": [one.month for one in pieces]}
+    )
     made = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, shown(con, wanted=wanted):
         con.execute(
             f"copy (select * from ({_rows(table, time)}) semi join wanted using (part, month) "  # noqa: S608
             f"order by {time or 'all'}) to '{folder}' (format parquet, partition_by (part, month))",

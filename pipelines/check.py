@@ -66,7 +66,7 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
-    """Whether the cluster can be reached, and would give the answers that are given here."""
+    """Whether the cluster can be reached, can read the store, and would give the answers that are given here."""
     engine = settings.engine
     if engine.kind == "local":
         yield Finding("engine", "ok", "features, training and scoring on this machine")
@@ -80,7 +80,9 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         return
     for phrase in reached.differing:
         yield Finding("engine", "wrong", f"{phrase}: give both the same environment")
-    if not reached.differing:
+    for phrase in reached.apart:
+        yield Finding("engine", "wrong", phrase)
+    if not reached.differing and not reached.apart:
         said = (
             f"{reached.workers} workers with {reached.threads} threads at {engine.scheduler}, the same versions as here"
         )

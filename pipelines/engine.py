@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from data.catalog import has_readings
-from data.errors import EngineError, SettingsError
+from data.errors import SettingsError
 from pipelines.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def reach(engine: EngineSettings) -> "Reached":
     """Who answers at the scheduler, for a look that changes nothing.
 
     Raises:
-        EngineError: nobody does, or a scheduler without workers.
+        EngineError: nobody does, or a scheduler without workers; or this machine cannot read the store.
         SettingsError: what the cluster needs is not installed here.
     """
     with _installed():
+        from data.parts import Store
         from models.cluster.connection import reach as look
-    return look(engine.scheduler, engine.timeout_seconds)
+    return look(engine.scheduler, engine.timeout_seconds, Store(engine.storage))
 
 
 @contextmanager
@@ -65,11 +66,7 @@ def _cluster(engine: EngineSettings, con: "duckdb.DuckDBPyConnection", component
         from models.cluster.facts import Cluster
     store = Store(engine.storage)
     with connected(engine.scheduler, engine.timeout_seconds) as client:
-        try:
-            manifest = export(con, store, component, engine.partitions, _snapshot(con), datetime.now(UTC))
-        except OSError as error:
-            msg = f"cannot put the telemetry into {store.url}: {error}. Make it writable, or set another engine.storage"
-            raise EngineError(msg) from error
+        manifest = export(con, store, component, engine.partitions, _snapshot(con), datetime.now(UTC))
         yield Cluster(client, store, manifest, engine.training_attempts)
 
 

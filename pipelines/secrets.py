@@ -1,17 +1,11 @@
-"""What may not stand in a settings file, nor be read in an error: secrets come from the environment only."""
+"""What may not stand in a settings file: secrets come from the environment only."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from data.errors import SettingsError
-
-
-def hidden(text: str) -> str:
-    """The text without users and passwords of addresses in it."""
-    return re.sub(r"://\S*@", "://***@", text)
 
 
 def refuse_secrets(content: Mapping[str, Any], file: Path) -> None:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from data.errors import SettingsError
+from data.errors import SettingsError, hidden
 from models.store import Store
 from pipelines.notifications.settings import Channels, NotificationsSettings
-from pipelines.secrets import hidden, refuse_secrets
+from pipelines.secrets import refuse_secrets
 
 FILE_NAME: Final = "foreshock.toml"
 PREFIX: Final = "FORESHOCK__"

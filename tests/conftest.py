@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.mlflow_server import MlflowServer
+from tests.object_store import ObjectStore, object_store
 from tests.postgres import ON_POSTGRESQL, Postgres, migrated, server
 
 settings.register_profile("no deadline", deadline=None)  # how long one example takes says how busy the machine is
@@ -73,3 +74,10 @@ def mlflow_server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """An S3 server with one bucket, for who has its environment."""
+    with object_store() as running:
+        yield running

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from distributed import Client
@@ -12,6 +12,7 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from data.errors import EngineError
+from data.parts import Store
 from models.cluster.versions import PACKAGES, differing, source_sha256
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ class Reached:
     threads: int
     differing: tuple[str, ...]
     """What is not the same there as here."""
+    apart: tuple[str, ...] = ()
+    """Why some of them cannot read the store, where that was looked at."""
 
 
 @contextmanager
@@ -58,15 +61,18 @@ def connected(scheduler: str, timeout_seconds: float) -> Iterator[Client]:
         client.close(timeout=timeout_seconds)
 
 
-def reach(scheduler: str, timeout_seconds: float) -> Reached:
-    """Return who answers there, for a look that changes nothing.
+def reach(scheduler: str, timeout_seconds: float, store: Store) -> Reached:
+    """Return who answers there, and can read the store, for a look that changes nothing.
 
     Raises:
-        EngineError: nobody does, or a scheduler without workers.
+        EngineError: nobody does, or a scheduler without workers; or this machine cannot read the store.
     """
     client = _client(scheduler, timeout_seconds)
     try:
-        return _look(client)
+        reached = _look(client)
+        store.manifest()
+        said = {} if reached.differing else client.run(_read, store, on_error="return")
+        return replace(reached, apart=tuple(f"worker {who}: {why}" for who, why in sorted(said.items()) if why))
     finally:
         client.close(timeout=timeout_seconds)
 
@@ -87,6 +93,10 @@ def _client(scheduler: str, timeout_seconds: float) -> Client:
         msg = f"the scheduler at {scheduler} has no workers. Start some: dask worker {scheduler}"
         raise EngineError(msg) from error
     return client
+
+
+def _read(store: Store) -> None:
+    store.manifest()
 
 
 def _look(client: Client) -> Reached:

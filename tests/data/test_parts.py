@@ -13,6 +13,7 @@ from data import parts
 from data.errors import EngineError, UsageError
 from data.parts import KEPT_HOURS, Manifest, Store, export, opened, tables
 from data.snapshots import empty
+from tests.object_store import BUCKET
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PARTS = 3
@@ -40,9 +41,13 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def store() -> Store:
-    """An empty place in memory."""
-    return Store(f"memory://{uuid4().hex}")
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty place in memory, where a file is moved to its name; or in the object store, for who asks for it."""
+    if getattr(request, "param", "memory") == "memory":
+        yield Store(f"memory://{uuid4().hex}")
+        return
+    with request.getfixturevalue("s3").entered():
+        yield Store(f"s3://{BUCKET}/{uuid4().hex}")
 
 
 def exported(con: duckdb.DuckDBPyConnection, store: Store, *, at: datetime = NOW, count: int = PARTS) -> Manifest:
@@ -99,7 +104,9 @@ def test_another_number_of_parts_divides_anew(con: duckdb.DuckDBPyConnection, st
     assert whole(store, again) == {name: held(con, name) for name in tables("disk")}
 
 
-@pytest.mark.parametrize("writes", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("store", "writes"), [("memory", 0), ("memory", 1), ("memory", 3), ("s3", 3)], indirect=["store"]
+)
 def test_killed_anywhere_the_store_is_the_old_one_and_a_repeat_makes_the_new(
     con: duckdb.DuckDBPyConnection, store: Store, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:

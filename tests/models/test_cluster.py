@@ -1,6 +1,7 @@
 """A real cluster of two workers gives what one machine gives, also when a worker is killed on the way."""
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -18,6 +19,7 @@ from distributed import Client
 
 from benchmarks.cluster import started
 from data.errors import EngineError
+from data.parts import Store
 from data.snapshots import read
 from models import learning, spec, train
 from models.cluster import training
@@ -31,6 +33,7 @@ from pipelines.check import examine
 from pipelines.engine import facts
 from pipelines.settings import EngineSettings, Settings
 from pipelines.steps.score import score_with
+from tests.object_store import BUCKET, ObjectStore
 
 pytestmark = pytest.mark.slow
 
@@ -48,10 +51,10 @@ def light() -> Spec:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineSettings]:
-    """The settings of a cluster that runs."""
+def engine(tmp_path_factory: pytest.TempPathFactory, s3: ObjectStore) -> Iterator[EngineSettings]:
+    """The settings of a cluster that runs, whose workers know the object store."""
     folder = tmp_path_factory.mktemp("cluster")
-    with started(folder, WORKERS) as address:
+    with s3.entered(), started(folder, WORKERS) as address:
         with Client(address, timeout=120, set_as_default=False) as client:
             client.wait_for_workers(WORKERS, timeout=120)
         yield EngineSettings(kind="dask", scheduler=address, storage=f"file://{folder}/store", partitions=4)
@@ -69,6 +72,12 @@ def there(engine: EngineSettings, con: duckdb.DuckDBPyConnection) -> Iterator[Fa
     """The fleet on the cluster."""
     with facts(engine, con, "disk") as source:
         yield source
+
+
+@pytest.fixture(scope="module")
+def on_s3(engine: EngineSettings) -> EngineSettings:
+    """The settings of the same cluster with the telemetry in an object store."""
+    return engine.model_copy(update={"storage": f"s3://{BUCKET}/parts"})
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +137,17 @@ def test_scores_come_back_as_those_of_one_machine(
 
 
 def test_a_scheduled_run_puts_the_same_risks_into_the_warehouse(
-    engine: EngineSettings, warehouse_home: Path, trained: Trained, tmp_path: Path
+    engine: EngineSettings, on_s3: EngineSettings, warehouse_home: Path, trained: Trained, tmp_path: Path
 ) -> None:
-    """The step that flows and commands call differs by a setting alone."""
+    """The step that flows and commands call differs by settings alone: here, there, and with the parts on S3."""
     told = []
-    for where in (EngineSettings(), engine):
-        home = shutil.copytree(warehouse_home, tmp_path / where.kind, symlinks=True)
+    for number, where in enumerate((EngineSettings(), engine, on_s3)):
+        home = shutil.copytree(warehouse_home, tmp_path / str(number), symlinks=True)
         settings = Settings(home=home, engine=where)
         report = score_with(settings, trained.predictor, [end_of(UNTIL)], reasons=20)
         with read(home) as held:
             told.append((report.entities, report.unknown, held.execute("from risk order by entity_key").fetchall()))
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
     assert told[0][0] == len(told[0][2]) > 300
 
 
@@ -147,6 +156,20 @@ def test_the_doctor_knows_the_cluster(engine: EngineSettings, home: Path) -> Non
     (found,) = (one for one in examine(Settings(home=home, engine=engine)) if one.what == "engine")
     assert found.state == "ok"
     assert "2 workers with 2 threads" in found.says
+
+
+def test_the_doctor_says_which_worker_cannot_read_the_object_store(
+    on_s3: EngineSettings, home: Path, there: Facts, s3: ObjectStore
+) -> None:
+    """One that has another key than this machine is named."""
+    client = asked(there).client
+    one, right = training.named(client)[0], s3.environment["AWS_SECRET_ACCESS_KEY"]
+    has_key = "import os, s3fs; os.environ['AWS_SECRET_ACCESS_KEY'] = {!r}; s3fs.S3FileSystem.clear_instance_cache()"
+    client.run(exec, has_key.format("another"), workers=[one])
+    said = [found for found in examine(Settings(home=home, engine=on_s3)) if found.what == "engine"]
+    client.run(exec, has_key.format(right), workers=[one])
+    assert [found.state for found in said] == ["wrong"]
+    assert re.match(rf"worker {one}: \S+ cannot read {on_s3.storage}: Forbidden", said[0].says)
 
 
 def test_a_model_of_the_cluster_is_as_good_as_one_of_one_machine(
@@ -187,7 +210,7 @@ def test_nobody_at_the_scheduler_is_an_error_and_nothing_is_computed_here(con: d
 
 def test_workers_of_another_version_are_refused(engine: EngineSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has another source than this machine would give other answers."""
-    assert reach(engine.scheduler, 60).differing == ()
+    assert reach(engine.scheduler, 60, Store(engine.storage)).differing == ()
     monkeypatch.setattr("models.cluster.versions._FOLDERS", ("data",))  # here, not in their processes
     refused = pytest.raises(EngineError, match=r"would give other answers.*another Foreshock")
     with refused, connected(engine.scheduler, 60):
