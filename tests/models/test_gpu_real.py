@@ -1,6 +1,5 @@
 """GPUs from file to judgement: the published stays are read, learned from, judged on later days and scored."""
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -20,11 +19,11 @@ def test_titan_from_file_to_judgement(real: Path, tmp_path: Path) -> None:
     """Trained on what was known by the end of 2016, it beats age and the slot's history on the quarter after.
 
     At budgets of 1, 2 and 5 %, its recall lies above theirs outside the intervals, and every GPU that sits in a slot
-    has a risk or a reason for none. That holds of one booster already, which takes a third of the time of three.
+    has a risk or a reason for none.
     """
     with Warehouse.open(tmp_path / "home") as warehouse:
         titan.load(warehouse, real / "gpu" / "titan_gpu_stints_to_2017.csv.gz")
-        fitted = train.fit(warehouse.con, replace(spec.load("gpu"), boosters=1), date(2016, 12, 31))
+        fitted = train.fit(warehouse.con, spec.load("gpu"), date(2016, 12, 31))
         report = evaluate(
             warehouse.con, "gpu", {"ours": fitted.predictor}, from_=date(2017, 1, 1), to=date(2017, 3, 15)
         )
