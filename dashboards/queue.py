@@ -354,11 +354,9 @@ class Look:
     def _open_besides(self, cycle: Cycle | None) -> tuple[OpenView, ...]:
         if cycle is None or self.book is None:
             return ()
-        own = {each.proposal_id for each in self.book.asked(cycle.cycle_id)}
         return tuple(
             OpenView(order.order_id, order.host_id, words.ACTIONS[Action(order.action)], order.not_before)
-            for order in tally.open_orders(self.book.con)
-            if order.proposal_id not in own
+            for order in tally.open_orders(self.book.con, besides=cycle.cycle_id)
         )
 
 
