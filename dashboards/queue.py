@@ -28,7 +28,7 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
-from dashboards.window import AT_ONCE_BYTES, Pane, Window
+from dashboards.window import ANSWERS_MOST, AT_ONCE_BYTES, Pane, Window
 from decisions.domain import Action
 from decisions.ledger import tally
 from decisions.ledger.values import Cycle, ListedProposal
@@ -80,6 +80,7 @@ class Room:
         self._prepare = prepare
         self._window = Window(home, self._make_ready, at_once_bytes, memory_limit)
         self._told = Answers(TOLD_MOST_BYTES, _size)
+        self.aged = Answers(ANSWERS_MOST)
         self._policies = Answers(1)
         self._preparing = Lock()
         self._looked_at = -inf
@@ -214,11 +215,12 @@ class Look:
     def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
         """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
 
-        While nobody waits for it, it is worked out anew, from a look of its own.
+        While nobody waits for it, it is worked out anew, from a look of its own. A small snapshot is asked at once; a
+        large one is not counted anew merely because it has come.
         """
         if self.fleet is None:
             return ask(self)
-        answers = self.fleet.pane.answers
+        answers = self.room.aged if self.fleet.pane.large else self.fleet.pane.answers
         return answers.aged(question, lambda: ask(self), lambda: self.room.asked(ask), for_seconds)
 
     @property
