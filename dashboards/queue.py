@@ -29,6 +29,7 @@ from dashboards.views import (
     StopView,
 )
 from dashboards.window import ANSWERS_MOST, AT_ONCE_BYTES, Pane, Window
+from data.snapshots import one_thread
 from decisions.domain import Action
 from decisions.ledger import tally
 from decisions.ledger.values import Cycle, ListedProposal
@@ -174,7 +175,7 @@ class Room:
             self._preparing.release()
 
     def _make_ready(self, pane: Pane) -> None:
-        with self._preparing:
+        with self._preparing, one_thread(pane.con):  # the others are for whoever reads meanwhile
             self._prepare_pane(pane)
 
     def _prepare_pane(self, pane: Pane) -> None:
