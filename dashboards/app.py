@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from dashboards import looking
 from dashboards.access import kept, login, oidc
-from dashboards.access.gate import ComeBack, Gate, LoginNeeded, SentInVain, asked
+from dashboards.access.gate import ComeBack, Gate, LoginNeeded, OwnersFront, SentInVain, asked
 from dashboards.access.login import Door
 from dashboards.api import Health, ProposalPage, every, page
 from dashboards.deciding import Desk, api, forms, found, windows
@@ -203,6 +203,10 @@ def _refusals(app: FastAPI, door: Door) -> None:
     @app.exception_handler(LoginNeeded)
     def _login(request: Request, _error: LoginNeeded) -> Response:
         return RedirectResponse(f"/login?{urlencode({'next': asked(request)})}", 303)
+
+    @app.exception_handler(OwnersFront)
+    def _front(_request: Request, _error: OwnersFront) -> Response:
+        return RedirectResponse("/maintenance", 303)
 
     @app.exception_handler(ComeBack)
     def _come_back(request: Request, _error: ComeBack) -> Response:

@@ -5,11 +5,12 @@ from datetime import date
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Query
+from fastapi import Depends, FastAPI, Query, Request
 from pydantic import BeforeValidator
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from dashboards import audit, maintenance
+from dashboards.access.gate import own, owners_may
 from dashboards.audit import AuditPage
 from dashboards.fleet import FleetView, fleet
 from dashboards.host import HostView, host
@@ -77,7 +78,9 @@ def _maintenance(app: FastAPI, room: Room) -> None:
     After = Annotated[str | None, Query(description="`next` of the page before.", max_length=500)]  # noqa: N806
 
     @app.get("/maintenance", response_class=HTMLResponse, include_in_schema=False)
+    @owners_may
     def maintenance_page(
+        request: Request,
         owner: _Owner = None,
         host: _HostId = None,
         after: After = None,
@@ -86,21 +89,26 @@ def _maintenance(app: FastAPI, room: Room) -> None:
         vm_id: _Text = "",
         reason: Annotated[str, Query(max_length=4_000)] = "",
     ) -> HTMLResponse:
-        told = maintenance.told(room, owner or "", host or "", after)
+        wanted = maintenance.Wanted(owner or "", host or "", after, own(request, owner or None))
+        told = maintenance.told(room, wanted)
         typed = maintenance.Typed(order_id, vm_id, reason)
         return HTMLResponse(maintenance.page_of(told, started=started, typed=typed))
 
     @app.get("/v1/vms", tags=["maintenance"], response_model=Maintenance)
+    @owners_may
     def vms_json(
+        request: Request,
         owner: _Owner = None,
         host: _HostId = None,
         after: After = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> Response:
         """VMs that orders of the last 30 days are about, the newest order first: what is done, offered and chosen."""
-        question = ("vms", owner, host, after, limit, maintenance.wishes(room.home))
-        known = maintenance.gather(room, owner)
-        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owner, host, after, limit), known)
+        seen = own(request, owner)
+        owners = (owner,) if owner is not None else seen
+        question = ("vms", owners, host, after, limit, maintenance.wishes(room.home))
+        known = maintenance.gather(room, owners)
+        return told(room, question, Maintenance, lambda look: maintenance.vms(look, owners, host, after, limit), known)
 
     @app.get("/v1/owners", tags=["maintenance"], response_model=list[OwnerMaintenance])
     def owners_json() -> Response:

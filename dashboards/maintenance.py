@@ -1,7 +1,7 @@
 """VMs and what was and is to be done with them, for owners and those who answer them."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from dashboards.fleet_view import FleetReader
 from dashboards.pages import Sheet, fill, sheet
 from dashboards.queue import Look, Room
 from data.errors import UsageError
+from decisions.access.values import Person
 from decisions.ledger.services import Cursor, VmService, services
 from pipelines import maintenance
 from pipelines.executors.jobs import MEMORY
@@ -32,12 +33,27 @@ class Typed:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Whose VMs a page is to show."""
+
+    owner: str = ""
+    host_id: str = ""
+    after: str | None = None
+    own: tuple[str, ...] | None = None
+    """Owners that the asker speaks for, who sees no other's; null: whoever asks sees all."""
+
+    @property
+    def owners(self) -> tuple[str, ...] | None:
+        """Owners whose VMs are shown; null: everybody's."""
+        return (self.owner,) if self.owner else self.own
+
+
+@dataclass(frozen=True)
 class Told:
     """The page that everybody is shown alike, and the VMs on it, for the parts that are each asker's own."""
 
     sheet: Sheet
-    owner: str
-    host_id: str
+    wanted: Wanted
     vms: tuple[VmMaintenance, ...]
 
     def __len__(self) -> int:
@@ -45,7 +61,7 @@ class Told:
         return 2 * len(self.sheet)
 
 
-def told(room: Room, owner: str, host_id: str, after: str | None = None) -> Told:
+def told(room: Room, wanted: Wanted) -> Told:
     """The page of an owner's VMs, of a host's, or of all.
 
     Raises:
@@ -53,24 +69,30 @@ def told(room: Room, owner: str, host_id: str, after: str | None = None) -> Told
     """
 
     def made(look: Look) -> Told:
-        found = vms(look, owner or None, host_id or None, after, SHOWN)
-        counts = owners(look) if not (owner or host_id or after) else None
-        shown = {"found": found, "counts": counts, "owner": owner, "host": host_id, "now": look.now}
+        found = vms(look, wanted.owners, wanted.host_id or None, wanted.after, SHOWN)
+        if wanted.own is not None:
+            found = replace(found, vms=tuple(sorted(found.vms, key=lambda vm: not vm.startable)))
+        counts = owners(look) if wanted == Wanted() else None
+        shown = {"found": found, "counts": counts, "wanted": wanted, "now": look.now}
         page = sheet("maintenance.html", here="/maintenance", simulated=look.freshness.simulated, **shown)
-        return Told(page, owner, host_id, found.vms)
+        return Told(page, wanted, found.vms)
 
-    return room.shared(("maintenance", owner, host_id, after, wishes(room.home)), made, gather(room, owner))
+    return room.shared(("maintenance", wanted, wishes(room.home)), made, gather(room, wanted.owners))
 
 
-def gather(room: Room, owner: str | None) -> Callable[[], None]:
-    """Asks which VMs the owner has and what they are, together with what others ask of theirs."""
+def gather(room: Room, owners: Sequence[str] | None) -> Callable[[], None]:
+    """Asks which VMs the owners have and what they are, together with what others ask of theirs."""
 
     def ask(look: Look, owners: Sequence[str]) -> None:
         if look.fleet is not None:
             found = _vms_of(look.fleet, owners)
             _kinds(look.fleet, [name for vms in found.values() for name in vms])
 
-    return lambda: room.together("owners", owner, ask) if owner else None
+    def asked() -> None:
+        for owner in owners or ():
+            room.together("owners", owner, ask)
+
+    return asked
 
 
 def page_of(told: Told, *, started: str = "", refused: str = "", typed: Typed | None = None) -> bytes:
@@ -79,23 +101,31 @@ def page_of(told: Told, *, started: str = "", refused: str = "", typed: Typed | 
     own = {"outcome": fill("started.html", done=done, refused=refused)}
     for at, vm in enumerate(told.vms, 1):
         if vm.startable:
-            told_of = {"owner": told.owner, "host": told.host_id, "typed": typed or Typed()}
-            own[f"start_{at}"] = fill("start.html", vm=vm, name=at, **told_of)
+            own[f"start_{at}"] = fill("start.html", vm=vm, name=at, wanted=told.wanted, typed=typed or Typed())
     return told.sheet.filled(own)
 
 
-def vms(look: Look, owner: str | None, host_id: str | None, after: str | None, limit: int) -> Maintenance:
-    """A page of VMs that orders are about, only those of an owner or a host if one is named.
+def vms(look: Look, owners: Sequence[str] | None, host_id: str | None, after: str | None, limit: int) -> Maintenance:
+    """A page of VMs that orders are about, only those of these owners and of a host where they are named.
 
     Raises:
         HTTPException: 422, the cursor is none.
     """
     try:
         return maintenance.page(
-            _ask(look, host_id), _inventory(look), look.home, look.now, owner=owner, after=after, limit=limit
+            _ask(look, host_id), _inventory(look), look.home, look.now, owners=owners, after=after, limit=limit
         )
     except UsageError as error:
         raise HTTPException(422, str(error)) from error
+
+
+def speaks_for(look: Look, person: Person, order_id: str, vm_id: str) -> bool:
+    """Whether the order is about the VM, and the person speaks for the owner that it has now."""
+    held = look.book.orders([order_id]).get(order_id) if look.book and person.owners else None
+    if held is None or all(plan.vm_id != vm_id for plan in held.order.vms):
+        return False
+    kind = _inventory(look).kinds([vm_id]).get(vm_id)
+    return kind is not None and person.speaks_for(kind[0])
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Sheet:
     pieces: tuple[bytes, ...]
     gaps: tuple[str, ...]
     """What belongs between the pieces, by name."""
+    here: str = ""
+    """Which of the pages that every page leads to it is."""
 
     def __len__(self) -> int:
         """In bytes."""
@@ -51,15 +53,15 @@ class Sheet:
 
     def filled(self, own: Mapping[str, str]) -> bytes:
         """The page of somebody, with their own parts by name, and with who they are."""
-        parts = {"asker": _template("asker.html").render(), **own}
+        parts = {"asker": _template("asker.html").render(), "pages": _leads(self.here, looks=_looks()), **own}
         filled = (parts.get(gap, "").encode() for gap in self.gaps)
         return b"".join(chain.from_iterable(zip_longest(self.pieces, filled, fillvalue=b"")))
 
 
 def sheet(template: str, **told: object) -> Sheet:
-    """A page from its template and what it tells; nothing of who asks may be told."""
+    """A page from its template and what it tells, `here` among it; nothing of who asks may be told."""
     parts = _GAP.split(_template(template).render(**told))
-    return Sheet(tuple(part.encode() for part in parts[::2]), tuple(parts[1::2]))
+    return Sheet(tuple(part.encode() for part in parts[::2]), tuple(parts[1::2]), str(told.get("here", "")))
 
 
 def fill(template: str, **told: object) -> str:
@@ -158,7 +160,7 @@ def decision_page(
 
 def login_page(csrf: str, ahead: str, said: str, *, by_provider: bool) -> str:
     """The login form, as HTML."""
-    return _template("login.html").render(csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
+    return page("login.html", csrf=csrf, ahead=ahead, said=said, by_provider=by_provider)
 
 
 def passing_page(ahead: str) -> str:
@@ -166,14 +168,27 @@ def passing_page(ahead: str) -> str:
     return _template("passing.html").render(ahead=ahead)
 
 
-def refusal_page(title: str, detail: str, back: tuple[str, str] = ("/", "Back to the queue")) -> str:
-    """An error as HTML, with a link, by address and words, to where it goes on."""
-    return page("refusal.html", title=title, detail=detail, back=back)
+def refusal_page(title: str, detail: str, back: tuple[str, str] | None = None) -> str:
+    """An error as HTML, with a link, by address and words, to where it goes on: as a rule to the asker's front page."""
+    front = ("/", "Back to the queue") if _looks() else ("/maintenance", "Back to your VMs")
+    return page("refusal.html", title=title, detail=detail, back=back or front)
 
 
 def day_of(asof_at: datetime) -> date:
     """The day that a question was about: a question on DATE is asked at the midnight that ends it."""
     return (asof_at - timedelta(microseconds=1)).date()
+
+
+def _looks() -> bool:
+    """Whether the asker is none of those who see only the VMs of owners they speak for."""
+    person = ASKER.get().person
+    return person is None or person.role.looks
+
+
+@cache
+def _leads(here: str, *, looks: bool) -> str:
+    """Links to the pages, from one of them."""
+    return _template("nav.html").render(here=here, looks=looks)
 
 
 _MARK: Final = token_hex(16)

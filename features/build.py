@@ -57,6 +57,7 @@ ROW_BYTES: Final = 2_048
 """What making the features of one row may take of DuckDB's memory: with more rows than fit, they are made in parts."""
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
+_WORD: Final = re.compile(r"\w+")
 _KEYS: Final = ("entity_key", "asof_at")
 _FLEET_KEYS: Final = ("asof_at", "model")
 
@@ -143,8 +144,10 @@ def spine(
         known_until: Failures and mitigations after this moment are not looked at when sampling.
         seed: Changes which negatives are kept.
     """
-    values = {
+    values: dict[str, object] = {
         "days": list(asof_days),
+        "first_day": min(asof_days, default=None),
+        "last_day": max(asof_days, default=None),
         "lookback_days": lookback_days,
         "grace_hours": GRACE_HOURS,
         "stale_days": STALE_DAYS,
@@ -185,12 +188,13 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
         rows: The spine.
         counts: What `fleet` says of the days of `rows`; asked of `con` itself by default.
     """
-    if has_readings(component):
-        _hold(con, "fleet", fleet(con, component, _asked_days(rows)) if counts is None else counts)
     ordered = _in_order(rows, numbered(rows))
-    most = max(1, memory_bytes(con) // ROW_BYTES)
-    parts = [_features(con, component, part) for part in _parts(ordered, most)]
-    features = pa.concat_tables(parts)
+    parts = _parts(ordered, max(1, memory_bytes(con) // ROW_BYTES))
+    if has_readings(component):
+        known = fleet(con, component, _asked_days(rows)) if counts is None else counts
+        features = pa.concat_tables([_of_readings(con, component, part, known) for part in parts])
+    else:
+        features = pa.concat_tables([_of_events(con, component, part) for part in parts])
     for name in features.column_names:
         if name not in _KEYS:
             ordered = ordered.append_column(name, features[name])
@@ -208,28 +212,29 @@ def _parts(rows: pa.Table, most: int) -> list[pa.Table]:
     return [rows.slice(begin, end - begin) for begin, end in pairwise([*cuts, rows.num_rows])]
 
 
-def _features(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+def _of_events(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
     """The features of ordered rows, in their order."""
-    if has_readings(component):
-        return _of_readings(con, component, rows)
     features = _all_of(component, _over_spine(con, sql(component), rows, _extent(rows)), rows.num_rows)
     return _in_order(features, numbered(features))
 
 
-def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts: pa.Table) -> pa.Table:
     """The same where there is a change log: what the statement makes, and beside each counter what its changes say."""
+    held = history.held(con, component, rows)
     asked = rows.select([*_KEYS, "last_day"]).append_column("row", pa.array(np.arange(rows.num_rows)))
-    _hold(con, "asked", asked)
-    held = history.held(con, component, asked)
-    gauges = _answer(con, sql(component, "gauges"), _extent(rows))
-    place = pa.table([asked["row"], pa.array(held.newest)], ["row", "place"])
-    with shown(con, held_change=held.changes, held_place=place, gauges=gauges):
-        own = _all_of(component, _answer(con, sql(component), {}), rows.num_rows)
+    with shown(con, asked=asked):
+        gauges = _all_of(component, _answer(con, sql(component, "gauges"), _extent(rows)), rows.num_rows)
+    query = sql(component)
+    for table, at in ((held.changes, held.newest), (gauges, np.argsort(gauges["row"].to_numpy()))):
+        for name in sorted(set(_WORD.findall(query)) & set(table.column_names) - set(asked.column_names)):
+            asked = asked.append_column(name, table[name].combine_chunks().take(pa.array(at)))
+    with shown(con, asked=asked, fleet=counts):
+        own = _all_of(component, arrow(con, query), rows.num_rows)
     own = _in_order(own, own["row"].to_numpy())
     columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}
-    last_day = history.whole(rows, "last_day")
-    for stem, names in history.told(component).items():
-        of_it = dict(zip(names, map(_nullable, history.features(held, stem, last_day)), strict=True))
+    made = history.features(held, component, history.whole(rows, "last_day"))
+    for (stem, names), values in zip(history.told(component).items(), made, strict=True):
+        of_it = dict(zip(names, map(_nullable, values), strict=True))
         extra = {name: columns.pop(name) for name in own.column_names if name.startswith(f"{stem}_")}
         columns |= {stem: of_it.pop(stem), **extra, **of_it}
     return pa.table(list(columns.values()), list(columns))

@@ -38,21 +38,16 @@ class Moved:
     """Rows for which another change held a window ago than on their `last_day`."""
 
     rows: Ints
-    now: Ints
     then: Ints
-    """-1: the entity was not yet seen."""
-
-    def renumbered(self, place: Ints) -> "Moved":
-        """Return the same, change `n` called `place[n]`."""
-        return Moved(self.rows, place[self.now], place[self.then])
+    """The change that held a window ago; -1: the entity was not yet seen."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """Which change held for each row of a question; changes are numbered as they stand in `changes`."""
+    """Which change held for each row of a question; a change's number is where it stands in `changes`."""
 
     changes: pa.Table
-    """The rows of the change log that any of these numbers is of, in no order."""
+    """The rows of the change log that any of these numbers is of."""
     newest: Ints
     """The change that held on the row's `last_day`; shape (rows,)."""
     moved: Mapping[int, Moved]
@@ -65,16 +60,16 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
     Args:
         con: a connection on a warehouse or its snapshot.
         component: which entities; they are watched by readings.
-        rows: the spine, in any order; also the temporary table `asked`, with the column `row` beside it.
+        rows: the spine, in any order.
 
     Raises:
         WarehouseError: there is no change for one of them.
     """
-    log = arrow(con, f"select entity_key, version, from_day, rowid as number from {component}_change")  # noqa: S608
+    log = arrow(con, f"select entity_key, version, from_day, rowid from {component}_change")  # noqa: S608
     keys = _packed(whole(log, "entity_key"), whole(log, "version"), whole(log, "from_day"))
     order = np.argsort(keys)
     keys = keys[order]
-    entity, last_day, version = whole(rows, "entity_key"), whole(rows, "last_day"), _versions(con, rows.num_rows)
+    entity, last_day, version = whole(rows, "entity_key"), whole(rows, "last_day"), _versions(con, rows)
     first, day_0 = (_packed(entity, version, np.full_like(last_day, day)) for day in (-_DAYS_BEFORE_1970, 0))
     newest = _at(keys, first, day_0 + last_day)
     if newest.size and newest.min() < 0:
@@ -85,19 +80,22 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
     for days in WINDOW_DAYS:
         elsewhere = np.flatnonzero(began > last_day - days)
         then = _at(keys, first[elsewhere], (day_0 + last_day)[elsewhere] - days)
-        moved[days] = Moved(elsewhere, newest[elsewhere], then)
-    return _fetched(con, component, whole(log, "number")[order], newest, moved)
+        moved[days] = Moved(elsewhere, then)
+    return _fetched(con, component, whole(log, "rowid")[order], newest, moved)
 
 
-def _versions(con: "duckdb.DuckDBPyConnection", rows: int) -> Ints:
+def _versions(con: "duckdb.DuckDBPyConnection", rows: pa.Table) -> Ints:
     """Which version of an entity's past was believed when each row was asked: 0 but for those with late readings."""
-    found = con.execute(
-        "select asked.row, entity_version.version from asked join entity_version "
-        "on entity_version.entity_key = asked.entity_key "
-        "and asked.asof_at >= entity_version.known_from and asked.asof_at < entity_version.known_until"
-    ).fetchnumpy()
-    versions = np.zeros(rows, np.int64)
-    versions[np.asarray(found["row"])] = np.asarray(found["version"])
+    asked = rows.select(["entity_key", "asof_at"]).append_column("row", pa.array(np.arange(rows.num_rows)))
+    with shown(con, asked=asked):
+        late = arrow(
+            con,
+            "select asked.row, entity_version.version from asked join entity_version "
+            "on entity_version.entity_key = asked.entity_key "
+            "and asked.asof_at >= entity_version.known_from and asked.asof_at < entity_version.known_until",
+        )
+    versions = np.zeros(rows.num_rows, np.int64)
+    versions[whole(late, "row")] = whole(late, "version")
     return versions
 
 
@@ -119,27 +117,24 @@ def _at(keys: Ints, first: Ints, wanted: Ints) -> Ints:
 
 
 def _fetched(
-    con: "duckdb.DuckDBPyConnection", component: str, numbers: Ints, newest: Ints, moved: Mapping[int, Moved]
+    con: "duckdb.DuckDBPyConnection", component: str, rowids: Ints, newest: Ints, moved: Mapping[int, Moved]
 ) -> Held:
     """Read the changes that are needed from the log, and number them anew as they come."""
-    needed = np.zeros(len(numbers) + 1, np.bool_)
-    for places in (newest, *(one.then for one in moved.values())):
-        needed[places] = True
+    needed = np.zeros(len(rowids) + 1, np.bool_)
+    for numbers in (newest, *(one.then for one in moved.values())):
+        needed[numbers] = True
     needed[-1] = False
-    with shown(con, needed=pa.table([pa.array(numbers[needed[:-1]])], ["number"])):
+    wanted = np.flatnonzero(needed)
+    with shown(con, needed=pa.table([pa.array(rowids[wanted])], ["number"])):
         changes = arrow(
             con,
-            f"select * exclude (entity_key, version), rowid as number from {component}_change "  # noqa: S608
-            "where rowid in (select number from needed)",
+            f"select *, rowid from {component}_change where rowid in (select number from needed)",  # noqa: S608
         )
-    place = np.full(len(numbers) + 1, -1, np.int64)
-    wanted = np.flatnonzero(needed)
-    place[wanted] = renumbered(whole(changes, "number"), numbers[wanted])
-    return Held(
-        changes.drop_columns(["number"]).append_column("place", pa.array(np.arange(changes.num_rows))),
-        place[newest],
-        {days: one.renumbered(place) for days, one in moved.items()},
-    )
+    found = whole(changes, "rowid")
+    order = np.argsort(found)
+    place = np.full(len(rowids) + 1, -1, np.int64)
+    place[wanted] = order[np.searchsorted(found, rowids[wanted], sorter=order)]
+    return Held(changes, place[newest], {days: Moved(one.rows, place[one.then]) for days, one in moved.items()})
 
 
 def told(component: str) -> Mapping[str, Mapping[str, str]]:
@@ -161,44 +156,41 @@ def _told(stem: str) -> dict[str, str]:
 _LONG: Final = tuple(days for days in WINDOW_DAYS if days >= COUNTED_FROM_DAYS)
 
 
-def features(held: Held, stem: str, last_day: Ints) -> Columns:
-    """Return the features of one counter, in the order of `told`: shape (features, rows), NaN: not known.
+def features(held: Held, component: str, last_day: Ints) -> Columns:
+    """Return the features in the order of `told`: shape (counters, features of one, rows), NaN: not known.
 
     Differences are exact where the counter's numbers are below 2^53; those of drives have 48 bits.
 
     Args:
         held: which changes held.
-        stem: the counter.
+        component: which entities.
         last_day: the day that each row's newest reading is of, since 1970; shape (rows,).
     """
-    raw, changes = (_double(held.changes, f"{stem}_{name}") for name in ("raw", "changes"))
-    changed_on, nonzero_on, rise = (
-        _double(held.changes, f"{stem}_{name}").astype(np.float32) for name in ("changed_on", "nonzero_on", "max_rise")
-    )
+    stems = catalog(component).counters
     # One stretch of memory for all, which is given out in large pages.
-    columns = np.empty((1 + len(WINDOW_DAYS) + len(_LONG) + 3, len(last_day)), np.float32)
-    columns[0] = raw.astype(np.float32)[held.newest]
-    _growth(held, raw, WINDOW_DAYS, columns[1:])
-    _growth(held, changes, _LONG, columns[1 + len(WINDOW_DAYS) :])
-    columns[-3] = last_day - changed_on[held.newest]
-    columns[-2] = last_day - nonzero_on[held.newest]
-    columns[-1] = rise[held.newest]
+    columns = np.empty((len(stems), 1 + len(WINDOW_DAYS) + len(_LONG) + 3, len(last_day)), np.float32)
+    for stem, own in zip(stems, columns, strict=True):
+        raw, changes, changed_on, nonzero_on, rise = (
+            _double(held.changes, f"{stem}_{name}")
+            for name in ("raw", "changes", "changed_on", "nonzero_on", "max_rise")
+        )
+        own[0] = raw.astype(np.float32)[held.newest]
+        _growth(held, raw, WINDOW_DAYS, own[1:])
+        _growth(held, changes, _LONG, own[1 + len(WINDOW_DAYS) :])
+        own[-3] = last_day - changed_on.astype(np.float32)[held.newest]
+        own[-2] = last_day - nonzero_on.astype(np.float32)[held.newest]
+        own[-1] = rise.astype(np.float32)[held.newest]
     return columns
 
 
 def _growth(held: Held, values: Floats, windows: Sequence[int], columns: Columns) -> None:
     """Write by how much the values grew over each window, a column each."""
-    still = np.where(np.isnan(values), np.float32(np.nan), np.float32(0))[held.newest]
+    now, then = values[held.newest], np.append(values, np.nan)
+    still = (now - now).astype(np.float32)
     for column, days in zip(columns, windows, strict=False):
         moved = held.moved[days]
         column[:] = still
-        column[moved.rows] = values[moved.now] - np.where(moved.then < 0, np.nan, values[moved.then])
-
-
-def renumbered(numbers: Ints, wanted: Ints) -> Ints:
-    """Return where each wanted number stands among distinct `numbers`, all of which it is one of."""
-    order = np.argsort(numbers, kind="stable")
-    return np.asarray(order[np.searchsorted(numbers, wanted, sorter=order)], np.int64)
+        column[moved.rows] = now[moved.rows] - then[moved.then]
 
 
 def whole(table: pa.Table, name: str) -> Ints:
@@ -207,7 +199,7 @@ def whole(table: pa.Table, name: str) -> Ints:
 
 
 def _double(table: pa.Table, name: str) -> Floats:
-    """A column as float64, null as NaN."""
+    """A column as float64, null as NaN; days are since 1970."""
     return np.asarray(_plain(table, name).to_numpy(), np.float64)
 
 

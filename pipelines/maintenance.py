@@ -158,19 +158,25 @@ def page(
     home: Path,
     now: datetime,
     *,
-    owner: str | None = None,
+    owners: Collection[str] | None = None,
     after: str | None = None,
     limit: int = 100,
 ) -> Maintenance:
-    """At most `limit` VMs after the cursor, only those of the owner if one is named.
+    """At most `limit` VMs after the cursor, only those of the owners where they are named.
 
     Raises:
         UsageError: the cursor is none.
     """
-    vms = known.vms_of(owner) if owner is not None else None
+    vms = _of(known, owners) if owners is not None else None
     found = list(islice(ask(vms, _cursor(after)), limit + 1))
     shown = _views(found[:limit], known, home, now)
     return Maintenance(now, tuple(shown), _named(found[limit - 1]) if len(found) > limit else None)
+
+
+def _of(known: Inventory, owners: Collection[str]) -> Collection[str]:
+    """The VMs whose newest owner is one of these: what has changed hands is its new owner's alone."""
+    had = [vm for owner in owners for vm in known.vms_of(owner)]
+    return {vm for vm, (owner, _, _) in known.kinds(had).items() if owner in owners}
 
 
 def owners(ask: Ask, known: Inventory, now: datetime) -> tuple[OwnerMaintenance, ...]:

@@ -228,8 +228,8 @@ class LedgerSettings(_Section):
 class OidcSettings(_Section):
     """An identity provider that people log in to the review pages with, by OpenID Connect; empty `issuer`: none.
 
-    `roles` says which value of the claim gives which role; whoever has none of them is turned away. The client's secret
-    is in `FORESHOCK_OIDC_SECRET`.
+    `roles` says which value of the claim gives which role, `owners` for which owner of VMs one speaks; whoever has none
+    of them is turned away. The client's secret is in `FORESHOCK_OIDC_SECRET`.
     """
 
     issuer: Annotated[str, Field(pattern=r"^(https://[^\s]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s]*)?)?$")] = ""
@@ -238,6 +238,7 @@ class OidcSettings(_Section):
     name_claim: str = "preferred_username"
     role_claim: str = "groups"
     roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
+    owners: dict[str, str] = {}
 
 
 class ReviewSettings(_Section):

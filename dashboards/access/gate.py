@@ -1,8 +1,12 @@
-"""The gate before every route: who asks, and whether they may. What changes something is shut unless it opens it."""
+"""The gate before every route: who asks, and whether they may. What changes something is shut unless it opens it.
 
+To whoever sees only the VMs of owners they speak for, every route is shut that does not say `owners_may`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 from urllib.parse import quote
 
 from fastapi import Depends, params
@@ -21,7 +25,22 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 ALWAYS_OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/back", "/healthz"})
 DESCRIBED: Final = HTTPBearer(auto_error=False, description="A token of `foreshock tokens create`.")
 """For OpenAPI alone: the gate looks at the token."""
+FRONT: Final = "/"
 SHOW_TOKEN: Final = {"www-authenticate": 'Bearer realm="foreshock"'}
+
+
+R = TypeVar("R", bound=Callable[..., Any])
+_OPENED: Final = "owners_may"
+
+
+def owners_may(route: R) -> R:
+    """The route, open also to those who see only the VMs of owners they speak for: it shows and starts no other's."""
+    setattr(route, _OPENED, True)
+    return route
+
+
+class OwnersFront(Exception):
+    """Whoever sees only the VMs of owners they speak for asked for the front page, and theirs is another."""
 
 
 class LoginNeeded(Exception):
@@ -93,11 +112,15 @@ class Gate:
             SentInVain: The same, of a form that a person may have typed into.
             LoginNeeded: The same, of somebody who reads a page.
             ComeBack: A person may have a session, and the browser has not said so.
+            OwnersFront: The page that is theirs is another.
         """
         path: str = request.scope["path"]
         program = path.startswith("/v1/")
         if path in ALWAYS_OPEN:
             return
+        opened = hasattr(request.scope["endpoint"], _OPENED)
+        if person is not None and not person.role.looks and not opened:
+            _turn_away(person, path)
         if request.method in SAFE:
             if person is None and not program and _from_elsewhere(request):
                 raise ComeBack
@@ -111,7 +134,7 @@ class Gate:
             raise HTTPException(401, "Deciding takes a token (Authorization: Bearer ...) or a login.", SHOW_TOKEN)
         if not by_token and not cookies.matches(request.cookies[cookies.SESSION], await _field(request)):
             raise SentInVain(403, "The form did not come from a page of yours. Load the page and send it again.")
-        if not person.role.decides and path != "/logout":
+        if not person.role.decides and not (person.owners and opened) and path != "/logout":
             may = f"{person.name} is a {person.role} and may look, not decide. An operator or an admin may."
             raise HTTPException(403, may)
 
@@ -120,6 +143,16 @@ def _ask(*, program: bool) -> None:
     if program:
         raise HTTPException(401, "Reading takes a token here: Authorization: Bearer ...", SHOW_TOKEN)
     raise LoginNeeded
+
+
+def _turn_away(person: Person, path: str) -> None:
+    if path == FRONT:
+        raise OwnersFront
+    raise HTTPException(403, f"{_bounded(person)}, on /maintenance; programs find them at /v1/vms.")
+
+
+def _bounded(person: Person) -> str:
+    return f"{person.name} sees the VMs of {', '.join(person.owners) or 'nobody'}, and only those"
 
 
 def _from_elsewhere(request: Request) -> bool:
@@ -143,6 +176,20 @@ def asked(request: Request) -> str:
 def person_of(request: Request) -> Person | None:
     """Who asks, as the gate found."""
     return cast("Person | None", request.state.person)
+
+
+def own(request: Request, named: str | None) -> tuple[str, ...] | None:
+    """The owners whose VMs the asker sees; null: everybody's.
+
+    Raises:
+        HTTPException: 403, the owner that is named is none of them, whether there is one or not.
+    """
+    person = person_of(request)
+    if person is None or person.role.looks:
+        return None
+    if named is not None and not person.speaks_for(named):
+        raise HTTPException(403, f"{_bounded(person)}.")
+    return person.owners
 
 
 def decider(request: Request, pool: str) -> Person:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from dashboards.access import cookies
-from dashboards.access.gate import person_of
+from dashboards.access.gate import owners_may, person_of
 from dashboards.ledger_view import LedgerView
 from dashboards.pages import login_page
 from decisions.access import Access, keep
@@ -104,5 +104,6 @@ def routes(app: FastAPI, door: Door) -> None:
         return door.enter(request, token, ahead)
 
     @app.post("/logout", include_in_schema=False)
+    @owners_may
     def leave(request: Request) -> Response:
         return door.leave(request)

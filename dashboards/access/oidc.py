@@ -78,26 +78,30 @@ def routes(app: FastAPI, door: Door) -> None:
 
 
 def person_in(claims: Mapping[str, Any], settings: OidcSettings) -> Person:
-    """Who the claims are about, in the highest role that they give.
+    """Who the claims are about, in the highest role that they give, and all owners of VMs whom they speak for.
 
     Raises:
         HTTPException: 403, they give none, or name nobody.
     """
     held = claims.get(settings.role_claim) or ()
-    held = (held,) if isinstance(held, str) else held
-    roles = [Role(settings.roles[value]) for value in held if isinstance(value, str) and value in settings.roles]
+    held = (held,) if isinstance(held, str) else [value for value in held if isinstance(value, str)]
+    owners = tuple(sorted({settings.owners[value] for value in held if value in settings.owners}))
+    roles = [Role(settings.roles[value]) for value in held if value in settings.roles]
+    if owners:
+        roles.append(Role.OWNER)
     name = claims.get(settings.name_claim)
     if not roles or not isinstance(name, str) or name.strip() in {"", POLICY}:
         raise HTTPException(403, f"The identity provider gives no role here ({settings.role_claim}). Ask an admin.")
-    return Person(name.strip(), max(roles, key=lambda role: role.rank))
+    return Person(name.strip(), max(roles, key=lambda role: role.rank), owners=owners)
 
 
 def _provider(settings: OidcSettings) -> Any:
     from authlib.integrations.starlette_client import OAuth
 
     secret = os.environ.get(SECRET)
-    if not secret or not settings.client_id or not settings.roles:
-        msg = f"review.oidc needs client_id and roles, and the client's secret in {SECRET}. Set them, or take it out."
+    if not secret or not settings.client_id or not (settings.roles or settings.owners):
+        needs = f"client_id and roles or owners, and the client's secret in {SECRET}"
+        msg = f"review.oidc needs {needs}. Set them, or take it out."
         raise SettingsError(msg)
     return OAuth().register(
         "provider",

@@ -9,8 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dashboards.access.gate import decider
+from dashboards.access.gate import decider, owners_may
 from dashboards.deciding import DecisionRequest, Desk, Reason, StartRequest
+from dashboards.deciding.windows import starter
 from dashboards.problem import Problem, described
 from data.errors import Changed, Refused, UsageError
 from decisions.ledger.said import Condition, Decided
@@ -74,13 +75,13 @@ def routes(app: FastAPI, desk: Desk) -> None:
         return in_line(_or_problem(desk, proposal_id, lambda: desk.stop(person, order_id, asked.reason, now)))
 
     @app.post("/v1/orders/{order_id}/starts", tags=["maintenance"], status_code=201, responses=described(401, 403, 409))
+    @owners_may
     def start(request: Request, order_id: str, asked: StartRequest) -> Start:
-        """Let a VM begin whose owner was offered a window, at the owner's word; the first who asks is named.
+        """Let a VM begin whose owner was offered a window, as the owner or at the owner's word; the first is named.
 
         Asked again it changes nothing, and the executor is told again.
         """
-        listed = desk.ordered(order_id)
-        person = decider(request, listed.proposal.pool)
+        person, listed = starter(desk, request, order_id, asked.vm_id)
         proposal_id = listed.proposal.proposal_id
         return _or_problem(desk, proposal_id, lambda: desk.start(person, order_id, asked))
 

@@ -6,35 +6,24 @@ Moments here are the wall clock's, also where the fleet is simulated.
 """
 
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 from decisions.access import keep
 from decisions.access.values import ListedToken, Made, Person, Role
-from decisions.ledger.store import open_engine, reading, writing
+from decisions.ledger.store import Opened, reading, writing
 
 
-class Access:
+class Access(Opened):
     """The tokens and sessions of the ledger at a SQLAlchemy URL."""
 
-    def __init__(self, url: str) -> None:
-        """Open the ledger, made and brought up to date where need be.
-
-        Raises:
-            LedgerError: The URL makes no sense, or the database cannot be reached or is newer than this program.
-        """
-        self._engine = open_engine(url)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._engine.dispose()
-
     def create(
-        self, name: str, role: Role, pools: tuple[str, ...], by: str, at: datetime, expires_at: datetime
+        self,
+        name: str,
+        role: Role,
+        pools: tuple[str, ...],
+        by: str,
+        at: datetime,
+        expires_at: datetime,
+        owners: tuple[str, ...] = (),
     ) -> Made:
         """A new token and its secret, which cannot be had again.
 
@@ -42,7 +31,7 @@ class Access:
             UsageError: No name, or an end that has passed.
         """
         with writing(self._engine) as con:
-            return keep.create(con, name, role, pools, by, at, expires_at)
+            return keep.create(con, name, role, pools, by, at, expires_at, owners)
 
     def revoke(self, token_id: str, by: str, reason: str, at: datetime) -> ListedToken:
         """The token, which holds no longer, nor do sessions that began with it.

@@ -21,7 +21,14 @@ RANDOM_BYTES: Final = 32
 
 
 def create(
-    con: Connection, name: str, role: Role, pools: tuple[str, ...], by: str, at: datetime, expires_at: datetime
+    con: Connection,
+    name: str,
+    role: Role,
+    pools: tuple[str, ...],
+    by: str,
+    at: datetime,
+    expires_at: datetime,
+    owners: tuple[str, ...] = (),
 ) -> Made:
     """A new token and its secret, `foreshock_ID_RANDOM`.
 
@@ -31,12 +38,13 @@ def create(
     if not name.strip() or name.strip() == POLICY or expires_at <= at:
         msg = f"A token needs the name of whoever decides with it, other than {POLICY}, and more than 0 days."
         raise UsageError(msg)
-    made = ListedToken(secrets.token_hex(4), name.strip(), role, pools, by, at, expires_at)
+    made = ListedToken(secrets.token_hex(4), name.strip(), role, pools, by, at, expires_at, owners=owners)
     secret = f"{PREFIX}_{made.token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"
     told = {
         "name": made.name,
         "role": role.value,
         "pools": list(pools),
+        "owners": list(owners),
         "created_by": by,
         "created_at": at.isoformat(),
         "expires_at": expires_at.isoformat(),
@@ -92,15 +100,17 @@ def begin(con: Connection, person: Person, at: datetime, until: datetime) -> str
     """The cookie of a new session; sessions that have ended are forgotten."""
     cookie = secrets.token_urlsafe(RANDOM_BYTES)
     con.execute(delete(session).where(session.c.expires_at <= at))
+    owners = list(person.owners)
+    held = {"name": person.name, "role": person.role.value, "pools": list(person.pools), "owners": owners}
     row = {
         "cookie_sha256": _sha256(cookie),
         "token_id": person.token_id,
-        "body": chain.canonical({"name": person.name, "role": person.role.value, "pools": list(person.pools)}),
+        "body": chain.canonical(held),
         "expires_at": min(until, person.expires_at or until),
     }
     con.execute(insert(session), row)
-    told = {"role": person.role.value, "token": person.token_id}
-    chain.append(con, at, [chain.Entry("logged_in", person.name, {**told, "by": person.name})])
+    told = {"role": person.role.value, "owners": owners, "token": person.token_id, "by": person.name}
+    chain.append(con, at, [chain.Entry("logged_in", person.name, told)])
     return cookie
 
 
@@ -118,7 +128,8 @@ def holder(con: Connection, cookie: str, at: datetime) -> Person | None:
     if row is None or not hmac.compare_digest(row.cookie_sha256, digest) or row.expires_at <= at:
         return None
     told = json.loads(row.body)
-    return Person(told["name"], Role(told["role"]), tuple(told["pools"]), row.token_id, row.expires_at)
+    pools, owners = (tuple(told.get(kind, ())) for kind in ("pools", "owners"))
+    return Person(told["name"], Role(told["role"]), pools, row.token_id, row.expires_at, owners)
 
 
 def _listed(token_id: str, body: Mapping[str, Any], revocation: str | None) -> ListedToken:
@@ -134,6 +145,7 @@ def _listed(token_id: str, body: Mapping[str, Any], revocation: str | None) -> L
         revoked_by=ended["by"] if ended else None,
         revoked_at=datetime.fromisoformat(ended["at"]) if ended else None,
         revoked_because=ended["reason"] if ended else None,
+        owners=tuple(body.get("owners", ())),
     )
 
 

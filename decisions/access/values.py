@@ -6,8 +6,9 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a person may: look; decide, too; decide in every pool."""
+    """What a person may: see the VMs of owners they speak for; look at all; decide, too; decide in every pool."""
 
+    OWNER = "owner"
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
@@ -16,6 +17,11 @@ class Role(StrEnum):
     def rank(self) -> int:
         """The higher, the more."""
         return list(Role).index(self)
+
+    @property
+    def looks(self) -> bool:
+        """Whether everything may be looked at; else only what concerns the owners they speak for."""
+        return self.rank >= Role.VIEWER.rank
 
     @property
     def decides(self) -> bool:
@@ -35,6 +41,12 @@ class Person:
     """The token they showed; null: an identity provider vouched for them."""
     expires_at: datetime | None = None
     """When what they showed holds no longer."""
+    owners: tuple[str, ...] = ()
+    """Owners of VMs whom they speak for, in whatever role; empty: none."""
+
+    def speaks_for(self, owner: str | None) -> bool:
+        """Whether they may start what the owner was offered."""
+        return owner in self.owners
 
     def may_decide(self, pool: str) -> bool:
         """Whether they may decide on proposals of the pool."""
@@ -55,6 +67,7 @@ class ListedToken:
     revoked_by: str | None = None
     revoked_at: datetime | None = None
     revoked_because: str | None = None
+    owners: tuple[str, ...] = ()
 
     def holds(self, at: datetime) -> bool:
         """Whether it has neither expired nor been revoked."""
@@ -63,7 +76,7 @@ class ListedToken:
     @property
     def person(self) -> Person:
         """Who shows it."""
-        return Person(self.name, self.role, self.pools, self.token_id, self.expires_at)
+        return Person(self.name, self.role, self.pools, self.token_id, self.expires_at, self.owners)
 
 
 @dataclass(frozen=True)

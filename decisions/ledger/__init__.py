@@ -9,8 +9,6 @@ All moments are aware and come back in UTC.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import insert, update
 
@@ -25,7 +23,7 @@ from decisions.ledger.notices import Notices
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
 from decisions.ledger.starts import Start
-from decisions.ledger.store import open_engine, reading, writing
+from decisions.ledger.store import Opened, reading, writing
 from decisions.ledger.turns import Still, turn
 from decisions.ledger.values import (
     Cycle,
@@ -41,28 +39,8 @@ from decisions.ledger.values import (
 )
 
 
-class Ledger:
+class Ledger(Opened):
     """A ledger at a SQLAlchemy URL, made and brought up to date when it is opened, if it may be."""
-
-    def __init__(self, url: str, *, make: bool = True) -> None:
-        """Open the ledger.
-
-        Raises:
-            LedgerError: What `decisions.ledger.store.open_engine` says.
-        """
-        self._engine = open_engine(url, make=make)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
 
     # Choices
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
@@ -57,6 +58,30 @@ def is_there(url: str) -> bool:
     """
     with _opening(url) as engine, reading(engine) as con:
         return _version(con) is not None
+
+
+class Opened:
+    """A ledger at a SQLAlchemy URL, made and brought up to date when it is opened, if it may be; open until closed."""
+
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        """Open the ledger.
+
+        Raises:
+            LedgerError: What `open_engine` says.
+        """
+        self._engine = open_engine(url, make=make)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 -- grain: one row per day asked and model; where the facts are kept in parts, the counts of the parts add up to it
 -- sees:  readings of the day asked and failures that had arrived by its end, or within the grace of it
 -- binds: days, grace_hours
-{% from "readings/arrival.sql" import end_of_grace %}
+{% from "readings/arrival.sql" import arrived_in_time %}
 with asked as (
     select asof_day, (asof_day + 1)::timestamptz as asof_at from (select unnest($days::date[]) as asof_day)
 ),
@@ -16,15 +16,18 @@ modelled as materialized (
     join models on models.model is not distinct from entity.model
     where entity.component = '{{ component }}'
 ),
+read_that_day as (
+    select entity_key, day
+    from {{ component }}_day
+    semi join asked on asked.asof_day = {{ component }}_day.day
+    where {{ arrived_in_time(component ~ "_day") }}
+),
 counted as (
-    select asked.asof_day, modelled.number, count(*) as entities{% for days in rate_windows %}, null as failed_{{ days }}d{% endfor %}
+    select read_that_day.day as asof_day, modelled.number, count(*) as entities{% for days in rate_windows %}, null as failed_{{ days }}d{% endfor %}
 
-    from asked
-    join {{ component }}_day
-      on {{ component }}_day.day = asked.asof_day
-     and epoch_us({{ component }}_day.ingested_at) <= {{ end_of_grace(component ~ "_day") }}
+    from read_that_day
     join modelled using (entity_key)
-    group by asked.asof_day, modelled.number
+    group by read_that_day.day, modelled.number
     union all by name
     select asked.asof_day, modelled.number{% for days in rate_windows %},
            count(*) filter (epoch_us(failure.failed_at) > epoch_us(asked.asof_at) - {{ days }} * 86400000000) as failed_{{ days }}d{% endfor %}

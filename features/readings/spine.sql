@@ -2,7 +2,7 @@
 -- grain: one row per live entity and day asked; an entity is live from its first reading until it fails or falls silent;
 --        in no order
 -- sees:  readings that had arrived by the moment asked (or within the grace of their own day's end), nothing later
--- binds: days, lookback_days, grace_hours, stale_days, short_history_days, negative_share, positive_days, known_until, seed
+-- binds: days, the first and the last of them (first_day, last_day), lookback_days, grace_hours, stale_days, short_history_days, negative_share, positive_days, known_until, seed
 {% from "readings/arrival.sql" import arrived_by, arrived_in_time %}
 {% macro picked(key) -%}
 ($negative_share::double >= 1 or hash({{ key }}, asked.asof_at, $seed::integer) % 1000000 < $negative_share::double * 1000000)
@@ -65,13 +65,13 @@ read_that_day as materialized (
     where {{ arrived_in_time(component ~ "_day") }}
 ),
 -- Nearly all were read on the very day: only for the others are earlier days looked through.
-seen_that_day as (
-    select living.entity_key, living.asof_day, living.asof_at, living.asof_day as last_day
+looked_up as materialized (
+    select living.*, read_that_day.day as last_day
     from living
-    join read_that_day on read_that_day.entity_key = living.entity_key and read_that_day.day = living.asof_day
+    left join read_that_day on read_that_day.entity_key = living.entity_key and read_that_day.day = living.asof_day
 ),
 unseen as (
-    select entity_key, asof_day, asof_at from living anti join seen_that_day using (entity_key, asof_day)
+    select entity_key, asof_day, asof_at from looked_up where last_day is null
 ),
 -- Of who left long ago nothing is of use but what was read shortly before it was first missed.
 missed as (
@@ -82,8 +82,7 @@ read_before as materialized (
     from missed
     join {{ component }}_day
       on {{ component }}_day.entity_key = missed.entity_key and {{ component }}_day.day >= missed.from_day
-    where {{ component }}_day.day >= (select min(asof_day) - $lookback_days::integer from asked)
-      and {{ component }}_day.day < (select max(asof_day) from asked)
+    where {{ component }}_day.day between $first_day::date - $lookback_days::integer and $last_day::date - 1
 ),
 seen_earlier as (
     select unseen.entity_key, unseen.asof_day, unseen.asof_at, max(read_before.day) as last_day
@@ -96,11 +95,11 @@ seen_earlier as (
     group by unseen.entity_key, unseen.asof_day, unseen.asof_at
 ),
 seen as (
-    select * from seen_that_day union all select * from seen_earlier
+    select * from looked_up where last_day is not null union all select * from seen_earlier
 ),
--- An entity's first day, as it was believed at the moment asked.
+-- An entity's first day, as it was believed at the moment asked: its first change is of that day.
 began as (
-    select entity_key, version, min(first_day) as first_day from {{ component }}_change group by entity_key, version
+    select entity_key, version, first_day from {{ component }}_change where from_day = first_day
 ),
 dated as (
     select seen.*, began.first_day

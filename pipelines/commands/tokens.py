@@ -12,7 +12,10 @@ from pipelines.output import Output
 if TYPE_CHECKING:
     from decisions.access.values import ListedToken
 
-_Role = Literal["viewer", "operator", "admin"]
+_Role = Literal["owner", "viewer", "operator", "admin"]
+_OPEN = (
+    "Without it everything can be read here: set review.authentication to required to keep the rest from its holder."
+)
 
 
 def create(
@@ -21,6 +24,7 @@ def create(
     role: _Role,
     days: float,
     pool: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    owner: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     by: str | None = None,
     common: Common = COMMON,
 ) -> Output:
@@ -28,9 +32,10 @@ def create(
 
     Args:
         name: Whose it is, as decisions and history shall have it.
-        role: viewer looks; operator decides; admin is an operator of every pool.
+        role: owner sees VMs of the owners named, no more; viewer looks; operator decides; admin does so in every pool.
         days: For how long it holds.
         pool: An operator decides only on proposals of this pool (a cluster); may be given several times.
+        owner: Starts what this owner of VMs was offered, in any role; may be given several times.
         by: Who you are; by default the name you are logged in with.
         common: See every command.
     """
@@ -41,12 +46,16 @@ def create(
     if pool and role != "operator":
         msg = f"--pool bounds what an operator may decide, and the role is {role}. Leave it out."
         raise UsageError(msg)
-    now = datetime.now(UTC)
-    with Access(common.settings().ledger_url) as access:
-        made = access.create(name, Role(role), pool, by or getpass.getuser(), now, now + timedelta(days=days))
-    line = _line(made.token, now)
+    if not all(each.strip() for each in owner) or (role == "owner" and not owner):
+        msg = "A token of the role owner sees the VMs of owners that are named. Name each: --owner OWNER."
+        raise UsageError(msg)
+    now, settings = datetime.now(UTC), common.settings()
+    with Access(settings.ledger_url) as access:
+        made = access.create(name, Role(role), pool, by or getpass.getuser(), now, now + timedelta(days=days), owner)
     text = f"{made.secret}\n\nThis is shown once. It holds until {made.token.expires_at:%Y-%m-%d %H:%M} UTC."
-    return Output({"token": made.secret, **line}, text)
+    if role == "owner" and settings.review.authentication == "open":
+        text += f"\n{_OPEN}"
+    return Output({"token": made.secret, **_line(made.token, now)}, text)
 
 
 def list_(*, ended: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> Output:
@@ -86,6 +95,7 @@ def _line(each: "ListedToken", now: datetime) -> dict[str, object]:
         "name": each.name,
         "role": each.role,
         "pools": list(each.pools) or "all",
+        "owners": list(each.owners),
         "holds": each.holds(now),
         "created_by": each.created_by,
         "created_at": each.created_at,

@@ -43,7 +43,9 @@ def vms(
     now = now_of(settings)
     with snapshot(settings) as con, copied(settings) as ledger, ledger.services(now - maintenance.SINCE, host) as ask:
         known = maintenance.inventory(con)
-        found = maintenance.page(ask, known, settings.home, now, owner=owner, after=after, limit=limit)
+        found = maintenance.page(
+            ask, known, settings.home, now, owners=[owner] if owner is not None else None, after=after, limit=limit
+        )
     lines = [_line(one) for one in found.vms] or ["No order of the last 30 days is about such a VM."]
     more = [f"More: --after '{found.next}'"] if found.next else []
     return Output({"vms": found.vms, "next": found.next}, "\n".join([*lines, *more]))

@@ -13,12 +13,17 @@ from tests.dashboards.conftest import Night
 
 
 def token(
-    night: Night, name: str = "maria", role: Role = Role.OPERATOR, pools: tuple[str, ...] = (), days: float = 1
+    night: Night,
+    name: str = "maria",
+    role: Role = Role.OPERATOR,
+    pools: tuple[str, ...] = (),
+    days: float = 1,
+    owners: tuple[str, ...] = (),
 ) -> str:
     """A new token; one of negative days expired long ago."""
     made_at = datetime.now(UTC) - timedelta(days=30 if days < 0 else 0)
     with Access(night.url) as access:
-        return access.create(name, role, pools, "admin", made_at, made_at + timedelta(days=abs(days))).secret
+        return access.create(name, role, pools, "admin", made_at, made_at + timedelta(days=abs(days)), owners).secret
 
 
 def bearer(secret: str, **more: str) -> dict[str, str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dashboards.pictures import CHROMIUM, SIZES, browser, served
+from decisions.access.values import Role
 from tests.dashboards.conftest import Night, verdict
-from tests.dashboards.people import token
+from tests.dashboards.people import bearer, token
 from tests.dashboards.test_looking import tell
 from tests.dashboards.windows import windowed
 
@@ -46,11 +47,12 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Site:
-    """Where pages are served, an incident on them, and a token of somebody who may decide."""
+    """Where pages are served, an incident on them, and tokens of two: who may decide, and who speaks for owners."""
 
     address: str
     incident: str
     secret: str
+    owners_secret: str
 
     def url(self, path: str) -> str:
         """Of a page."""
@@ -65,10 +67,11 @@ def site(made: Night, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         shutil.copyfile(made.home / name, home / name)
     tell(home)
     night = Night(home)
-    windowed(night)
+    windowed(night, besides=("r12-08-vm1", "r12-08-vm3"))
     (incident,) = verdict().incidents
     with served(home) as address:
-        yield Site(address, incident.incident_id, token(night))
+        owners = token(night, role=Role.OWNER, owners=("team-0", "team-1"))
+        yield Site(address, incident.incident_id, token(night), owners)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,17 @@ def test_no_form_has_a_fault(person: "BrowserContext", site: Site, path: str) ->
     page.goto(site.url(path))
     found = faults(page)
     page.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("path", ["/maintenance", "/fleet"])
+def test_no_page_of_an_owner_has_a_fault(opened: "Browser", site: Site, path: str) -> None:
+    """Nor on the page of those who speak for two owners, with a window to start, nor on a refusal."""
+    context = opened.new_context(extra_http_headers=bearer(site.owners_secret))
+    page = context.new_page()
+    page.goto(site.url(path))
+    found = faults(page)
+    context.close()
     assert found == []
 
 

@@ -18,6 +18,7 @@ from joserfc.jwk import RSAKey
 from dashboards.access import cookies, oidc
 from dashboards.app import create_app
 from data.errors import SettingsError
+from decisions.access.values import Role
 from pipelines import listening
 from pipelines.settings import OidcSettings, ReviewSettings, Settings
 from tests.dashboards.conftest import BASE, Night
@@ -114,6 +115,35 @@ def test_a_login_at_the_provider_is_a_session(client: TestClient, provider: Prov
 def test_the_login_form_offers_the_provider(client: TestClient) -> None:
     """Who has no token finds the other way in."""
     assert 'href="/login/oidc?next=%2F"' in client.get("/login").text
+
+
+@pytest.mark.parametrize(
+    ("groups", "role", "owners"),
+    [
+        (["team-web", "team-db", "other"], Role.OWNER, ("db", "web")),
+        ("team-web", Role.OWNER, ("web",)),
+        (["team-web", "staff"], Role.VIEWER, ("web",)),
+        (["staff", 7, None], Role.VIEWER, ()),
+    ],
+)
+def test_the_claim_says_for_which_owners_one_speaks(groups: object, role: Role, owners: tuple[str, ...]) -> None:
+    """For all that it gives: as an owner where it gives no role, beside what the role may where it does."""
+    known = OidcSettings(roles={"staff": "viewer"}, owners={"team-web": "web", "team-db": "db"})
+    person = oidc.person_in({"preferred_username": "anna", "groups": groups}, known)
+    assert (person.role, person.owners) == (role, owners)
+
+
+def test_an_owner_of_the_provider_sees_no_more(
+    night: Night, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session that the provider vouched for is bounded as a token's is."""
+    monkeypatch.setenv(oidc.SECRET, SECRET)
+    known = OidcSettings(issuer=provider.url, client_id=CLIENT, owners={"staff": "team-1"})
+    settings = Settings(review=ReviewSettings(authentication="required", oidc=known))
+    with TestClient(create_app(night.home, night.url, settings=settings), base_url=BASE) as client:
+        assert come_back(client, provider).status_code == 200
+        assert client.get("/proposals/id-r12-08").status_code == 403
+        assert {each["owner"] for each in client.get("/v1/vms").json()["vms"]} == {"team-1"}
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,10 @@ def test_pages_answer_while_a_writer_holds_everything(night: Night) -> None:
         again = replace(verdict().proposals[0], proposal_id="id-tomorrow", asof_at=later)
         ledger.record(Verdict(later, "policy-7", "disk-4", (again,), {}, ()), later)
         assert "id-tomorrow" in client.get("/").text
+
+
+@pytest.mark.parametrize("path", [*PATHS[:6], "/login", "/nowhere"])
+def test_no_page_tells_where_its_gaps_were(night: Night, path: str) -> None:
+    """The mark that stands for each asker's own parts is not to be read in any page: who knew it could forge one."""
+    with night.client() as client:
+        assert "<!--" not in client.get(path, headers={"accept": "text/html"}).text

@@ -9,10 +9,11 @@ from tests.dashboards.conftest import ASOF, Night, proposal
 ENDS = ASOF + timedelta(days=300)
 
 
-def windowed(night: Night, host: str = "r13-01") -> str:
-    """The order's id: of an earlier night, accepted, with two VMs."""
+def windowed(night: Night, host: str = "r13-01", besides: tuple[str, ...] = ()) -> str:
+    """The order's id: of an earlier night, accepted, with two VMs and others besides."""
     at = ASOF - timedelta(hours=1)
-    plans = tuple(VmPlan(f"{host}-vm{n}", Action.SELF_SERVICE, "r20-01", 12.0, ENDS) for n in (1, 2))
+    vms = (f"{host}-vm1", f"{host}-vm2", *besides)
+    plans = tuple(VmPlan(each, Action.SELF_SERVICE, "r20-01", 12.0, ENDS) for each in vms)
     asked = replace(proposal(host, Action.SELF_SERVICE, Autonomy.AUTO), asof_at=at, not_before=at, vms=plans)
     with night.ledger() as ledger:
         ledger.record(Verdict(at, "policy-7", "disk-4", (asked,), {}, ()), at)
