@@ -43,7 +43,7 @@ OVERDUE: Final = timedelta(hours=30)
 
 TOLD_MOST_BYTES: Final = 64 * 1024**2
 """Of pages and answers that are kept; those of states that have passed go first."""
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
 """Answers that are made at the same time; more of them would only take turns, and each turn costs."""
 LOOK_EVERY_SECONDS: Final = 1.0
 """How often it is looked whether a cycle has come that a large snapshot is not ready for."""
