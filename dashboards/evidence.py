@@ -95,7 +95,7 @@ def gather(fleet: FleetReader, risks: Sequence[EntityRisk]) -> None:
             for gauge, _ in _best(risk):
                 drawn.setdefault((risk.component, gauge or "", _last_whole_day(risk.asof_at)), []).append(part)
     for (asof_at, component, version), alike in told.items():
-        telemetry.risks(fleet, [part.entity_key for part in alike], asof_at - timedelta(days=DAYS), version)
+        telemetry.risks_told(fleet, [part.entity_key for part in alike], asof_at - timedelta(days=DAYS), version)
         telemetry.makes(fleet, _models(alike), telemetry.by_risk(component, asof_at, version))
     for (component, gauge, until), alike in drawn.items():
         if gauge:

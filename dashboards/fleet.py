@@ -255,7 +255,7 @@ def _fullest(look: Look, kind: str, going: Mapping[Scope, int], span: str) -> Bu
     if largest is None:
         return None
     own = {scope for scope in going if scope[0] == kind} or {largest}
-    shares = {scope: (going.get(scope, 0), allowed(scope, usable.get(scope, 0), limits)) for scope in own}
+    shares = {scope: (going.get(scope, 0), allowed(scope, usable.get(scope, 0), limits)) for scope in sorted(own)}
     scope, (used, most) = max(shares.items(), key=lambda item: (item[1][0] / item[1][1], item[1][1]))
     name = (scope[1] or "all hosts") if used else "none"
     return Budget(f"Hosts emptied: {_SCOPES[kind].lower()}", name, used, most, span)

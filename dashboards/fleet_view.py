@@ -1,13 +1,16 @@
 """The published snapshot as the review page sees it: where hosts stand, what VMs are, how fresh the facts are."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from dashboards.answers import Known
 from dashboards.window import NAMES_MOST, Pane, Window
@@ -19,8 +22,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a host stands, and how many VMs it ran."""
 
     rack: str
@@ -30,8 +32,7 @@ class Place:
     vms: int
 
 
-@dataclass(frozen=True)
-class VmKind:
+class VmKind(NamedTuple):
     """What a VM is."""
 
     owner: str
@@ -41,8 +42,7 @@ class VmKind:
     availability_set: str | None
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A host that VMs are to go to: where it stands, and how full it is before they come."""
 
     rack: str
@@ -51,8 +51,7 @@ class Target:
     used_bytes: int
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A VM of an availability set, and where its host stands."""
 
     vm_id: str
@@ -165,7 +164,7 @@ class FleetReader:
         return self.known(f"places {at}", hosts, lambda unknown: self._places(unknown, at))
 
     def _places(self, hosts: Sequence[str], at: datetime) -> dict[str, Place]:
-        rows = self._pictured(
+        told = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from host),
             asked as (select unnest($ids) as host_id),
@@ -180,14 +179,14 @@ class FleetReader:
             hosts,
             at,
         )
-        return {row.pop("host_id"): Place(**row) for row in rows}
+        return _by_name(told, Place._make)
 
     def kinds(self, vms: Sequence[str], at: datetime) -> Mapping[str, VmKind]:
         """What the VMs were at the moment, or in the first picture held if that came later."""
         return self.known(f"kinds {at}", vms, lambda unknown: self._kinds(unknown, at))
 
     def _kinds(self, vms: Sequence[str], at: datetime) -> dict[str, VmKind]:
-        rows = self._pictured(
+        told = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from vm),
             asked as (select unnest($ids) as vm_id)
@@ -197,14 +196,14 @@ class FleetReader:
             vms,
             at,
         )
-        return {row.pop("vm_id"): VmKind(**row) for row in rows}
+        return _by_name(told, VmKind._make)
 
     def targets(self, hosts: Sequence[str], at: datetime) -> Mapping[str, Target]:
         """How full the hosts were at the moment, or in the first picture held if that came later."""
         return self.known(f"targets {at}", hosts, lambda unknown: self._targets(unknown, at))
 
     def _targets(self, hosts: Sequence[str], at: datetime) -> dict[str, Target]:
-        rows = self._pictured(
+        told = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from host),
             asked as (select unnest($ids) as host_id),
@@ -219,7 +218,7 @@ class FleetReader:
             hosts,
             at,
         )
-        return {row.pop("host_id"): Target(**row) for row in rows}
+        return _by_name(told, Target._make)
 
     def members(self, vms: Sequence[str], at: datetime) -> list[Member]:
         """Every VM of the availability sets that the VMs belong to, and the fault domain it stands in."""
@@ -229,7 +228,7 @@ class FleetReader:
         return [member for members in found.values() for member in members]
 
     def _members(self, sets: Sequence[str], at: datetime) -> dict[str, list[Member]]:
-        rows = self._pictured(
+        told = self._pictured(
             """
             with picture as (select greatest($at, min(valid_from)) as at from vm),
             asked as (select unnest($ids) as availability_set),
@@ -241,17 +240,23 @@ class FleetReader:
                 select host_id, fault_domain from host semi join member using (host_id), picture
                 where valid_from <= picture.at and (valid_until is null or valid_until > picture.at)
             )
-            select vm_id, availability_set, fault_domain from member join stood using (host_id)""",
+            select vm_id, availability_set, fault_domain from member join stood using (host_id)
+            order by availability_set""",
             sets,
             at,
         )
-        found: dict[str, list[Member]] = {}
-        for row in rows:
-            found.setdefault(row["availability_set"], []).append(Member(**row))
-        return found
+        members = map(Member._make, zip(*_columns(told), strict=True))
+        return {name: list(own) for name, own in groupby(members, attrgetter("availability_set"))}
 
-    def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> list[dict[str, Any]]:
-        if not ids:
-            return []
-        rows: list[dict[str, Any]] = arrow(self.con, query, {"ids": list(ids), "at": at}).to_pylist()
-        return rows
+    def _pictured(self, query: str, ids: Sequence[str], at: datetime) -> pa.Table:
+        return arrow(self.con, query, {"ids": list(ids), "at": at})
+
+
+def _by_name(told: pa.Table, made: Callable[[Iterable[Any]], T]) -> dict[str, T]:
+    """A value made of each row, by what the first column tells."""
+    names, *columns = _columns(told)
+    return dict(zip(names, map(made, zip(*columns, strict=True)), strict=True))
+
+
+def _columns(told: pa.Table) -> list[list[Any]]:
+    return [column.to_pylist() for column in told.columns]

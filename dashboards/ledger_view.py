@@ -18,15 +18,16 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from dashboards.answers import Answers
 from data.errors import LedgerError
-from decisions.domain import Proposal, VmOutcome
+from decisions.domain import VmOutcome
 from decisions.incidents.values import Incident
 from decisions.ledger import listing, notices, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.following import Following
 from decisions.ledger.listing import Selection
 from decisions.ledger.notices import ListedChannel
 from decisions.ledger.record import last_control
 from decisions.ledger.store import reading
-from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers, load_proposal
+from decisions.ledger.values import Asked, Brief, Cycle, ListedOrder, ListedProposal, Stop, load_breakers
 
 KEPT: Final = 64
 """Answers about cycles."""
@@ -194,12 +195,11 @@ class Reader:
         row = self.con.execute(_NEWEST).first()
         return (row.cycle_id, row.asof_at) if row is not None else None
 
-    def bodies(self, cycle_id: str, now: datetime) -> Iterator[Proposal]:
-        """The proposals of the cycle that have not expired, in the order of the verdict."""
+    def bodies(self, cycle_id: str, now: datetime) -> Iterator[str]:
+        """The proposals of the cycle that have not expired, as they were written down, in the order of the verdict."""
         held = tables.proposal.c
         query = select(held.body).where(held.cycle_id == cycle_id, held.expires_at > now).order_by(held.rank)
-        for body in self.con.execute(query).scalars():
-            yield load_proposal.__wrapped__(body)
+        yield from self.con.execute(query).scalars()
 
     def listed(self, now: datetime, wanted: Selection, after: str | None, limit: int) -> list[ListedProposal]:
         """Proposals of all cycles that are wanted, as they stand `now`; raises as `listing.page`."""
@@ -207,8 +207,8 @@ class Reader:
 
     def briefs(self, cycle_id: str, now: datetime) -> dict[str, Brief]:
         """Where those of the cycle's proposals stand `now` that have an order or a decision."""
-        made = self.kept.get(("by name", cycle_id), lambda: {each.proposal_id: each for each in self.asked(cycle_id)})
-        return queries.briefs(self.con, now, cycle_id, made)
+        followed = self.kept.get(("followed", cycle_id), lambda: Following(cycle_id, self.asked(cycle_id)))
+        return followed.briefs(self.con, now)
 
     def named(self, proposal_ids: Sequence[str], now: datetime) -> list[ListedProposal]:
         """The proposals of those ids as they stand `now`, in that order."""

@@ -80,7 +80,7 @@ class Weeks:
 def weeks(look: Look) -> Weeks:
     """The last weeks; none where nothing is held to count from.
 
-    Counted with every snapshot, and anew every quarter of an hour, while what was counted before is told.
+    Counted with every small snapshot, and anew every quarter of an hour, while what was counted before is told.
     """
     return look.aged("weeks", _weeks, for_seconds=900)
 

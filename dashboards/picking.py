@@ -10,7 +10,7 @@ from dashboards import words
 from dashboards.views import Card, Group, Part
 from dashboards.words import Section
 from decisions.domain import Action, Autonomy
-from decisions.ledger.queries import untouched
+from decisions.ledger.queries import standing
 from decisions.ledger.values import Asked, Brief, Standing
 
 SHOWN: Final = 20
@@ -44,8 +44,8 @@ def parts(asked: Sequence[Asked], briefs: Mapping[str, Brief], now: datetime) ->
         alike = one.action, one.autonomy, one.expires_at <= now
         section = sections.get(alike)
         if section is None:
-            standing = untouched(one, now)
-            sections[alike] = section = words.section(standing, one.action, one.autonomy, None, None)
+            stands = standing(one, None, now)
+            sections[alike] = section = words.section(stands, one.action, one.autonomy, None)
         found.setdefault(section, []).append(one)
     for brief in briefs.values():
         found.setdefault(_section(brief), []).append(brief.asked)
@@ -56,7 +56,9 @@ def parts(asked: Sequence[Asked], briefs: Mapping[str, Brief], now: datetime) ->
 
 def _section(brief: Brief) -> Section:
     asked = brief.asked
-    return words.section(brief.standing, asked.action, asked.autonomy, brief.order_state, brief.outbox_state)
+    return words.section(
+        brief.standing, asked.action, asked.autonomy, brief.order_state, undeliverable=brief.undeliverable
+    )
 
 
 def _urgency(one: Asked, brief: Brief | None) -> tuple[bool, datetime, int]:

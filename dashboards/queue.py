@@ -28,7 +28,8 @@ from dashboards.views import (
     StandingView,
     StopView,
 )
-from dashboards.window import AT_ONCE_BYTES, Pane, Window
+from dashboards.window import ANSWERS_MOST, AT_ONCE_BYTES, Pane, Window
+from data.snapshots import one_thread
 from decisions.domain import Action
 from decisions.ledger import tally
 from decisions.ledger.values import Cycle, ListedProposal
@@ -80,6 +81,7 @@ class Room:
         self._prepare = prepare
         self._window = Window(home, self._make_ready, at_once_bytes, memory_limit)
         self._told = Answers(TOLD_MOST_BYTES, _size)
+        self.aged = Answers(ANSWERS_MOST)
         self._policies = Answers(1)
         self._preparing = Lock()
         self._looked_at = -inf
@@ -173,7 +175,7 @@ class Room:
             self._preparing.release()
 
     def _make_ready(self, pane: Pane) -> None:
-        with self._preparing:
+        with self._preparing, one_thread(pane.con):  # the others are for whoever reads meanwhile
             self._prepare_pane(pane)
 
     def _prepare_pane(self, pane: Pane) -> None:
@@ -214,11 +216,12 @@ class Look:
     def aged(self, question: str, ask: Callable[["Look"], T], for_seconds: float) -> T:
         """An answer that rests on the ledger too, and is good enough for so long; it must say as of when it is.
 
-        While nobody waits for it, it is worked out anew, from a look of its own.
+        While nobody waits for it, it is worked out anew, from a look of its own. A small snapshot is asked at once; a
+        large one is not counted anew merely because it has come.
         """
         if self.fleet is None:
             return ask(self)
-        answers = self.fleet.pane.answers
+        answers = self.room.aged if self.fleet.pane.large else self.fleet.pane.answers
         return answers.aged(question, lambda: ask(self), lambda: self.room.asked(ask), for_seconds)
 
     @property
@@ -354,11 +357,9 @@ class Look:
     def _open_besides(self, cycle: Cycle | None) -> tuple[OpenView, ...]:
         if cycle is None or self.book is None:
             return ()
-        own = {each.proposal_id for each in self.book.asked(cycle.cycle_id)}
         return tuple(
             OpenView(order.order_id, order.host_id, words.ACTIONS[Action(order.action)], order.not_before)
-            for order in tally.open_orders(self.book.con)
-            if order.proposal_id not in own
+            for order in tally.open_orders(self.book.con, besides=cycle.cycle_id)
         )
 
 

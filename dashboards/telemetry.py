@@ -182,6 +182,15 @@ def by_risk(component: str, asof_at: datetime, version: str) -> Measure:
 
 def risks(fleet: FleetReader, keys: Sequence[int], since: datetime, version: str) -> dict[int, Points]:
     """Each part's risk within 14 days by that model, the oldest first; null where it was unknown."""
+    found = risks_told(fleet, keys, since, version)
+    drawn = ((key, map(_moment, at.tolist()), _plain(values)) for key, (at, values) in found.items())
+    return {key: tuple(zip(moments, values, strict=True)) for key, moments, values in drawn}
+
+
+def risks_told(
+    fleet: FleetReader, keys: Sequence[int], since: datetime, version: str
+) -> dict[int, tuple[Moments, Values]]:
+    """The same, as it is kept."""
     query = """
         select entity_key, asof_at, risk_14d from risk semi join (select unnest($keys) as entity_key) using (entity_key)
         where asof_at > $since and model_version = $version
@@ -194,9 +203,7 @@ def risks(fleet: FleetReader, keys: Sequence[int], since: datetime, version: str
         values = np.split(told["risk_14d"].to_numpy().astype(np.float64), first[1:])
         return {int(key): (at, value) for key, at, value in zip(owners, moments, values, strict=False)}
 
-    found = fleet.known(f"risks {since} {version}", keys, ask)
-    drawn = ((key, map(_moment, at.tolist()), _plain(values)) for key, (at, values) in found.items())
-    return {key: tuple(zip(moments, values, strict=True)) for key, moments, values in drawn}
+    return fleet.known(f"risks {since} {version}", keys, ask)
 
 
 def peers(fleet: FleetReader, one: Part, by: Measure) -> Peers | None:

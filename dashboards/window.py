@@ -1,6 +1,7 @@
 """Which snapshot is looked at: the published one, or the one before while a large new one is being made ready."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.answers import Answers, Known
 from data.errors import ForeshockError
-from data.snapshots import cursor, open_snapshot, published
+from data.snapshots import PUBLISHED, cursor, open_snapshot, published
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -97,9 +98,13 @@ class Window:
         return self._look()
 
     def _look(self) -> Pane | None:
+        shown = self._pane
+        with suppress(OSError):
+            if shown is not None and shown.name == _name((self.home / PUBLISHED).stat()):
+                return shown
         named = self._named()
-        if named is None or (self._pane is not None and self._pane.name == named.name):
-            return self._pane if named is not None else None
+        if named is None:
+            return None
         with self._lock:
             held = self._pane
             if held is not None and (held.name == named.name or self._preparing):
@@ -121,7 +126,7 @@ class Window:
         except OSError:
             return None
         at = datetime.fromtimestamp(told.st_mtime, UTC)
-        return _Named(path, f"{path} {told.st_ino} {told.st_mtime_ns}", told.st_size, at)
+        return _Named(path, _name(told), told.st_size, at)
 
     def _open(self, named: _Named) -> Pane:
         con = open_snapshot(self.home, named.path, memory_limit=self._memory_limit)
@@ -140,3 +145,8 @@ class Window:
         finally:
             with self._lock:
                 self._pane, self._preparing = pane, False
+
+
+def _name(told: os.stat_result) -> str:
+    """What no other snapshot is called, whichever way it is reached."""
+    return f"{told.st_dev} {told.st_ino} {told.st_mtime_ns}"

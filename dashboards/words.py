@@ -74,12 +74,17 @@ _WENT_WRONG: Final = {
 
 @cache
 def section(
-    standing: Standing, action: Action, autonomy: Autonomy, order_state: OrderState | None, outbox_state: str | None
+    standing: Standing,
+    action: Action,
+    autonomy: Autonomy,
+    order_state: OrderState | None,
+    *,
+    undeliverable: bool = False,
 ) -> Section:
     """Which part of the page a proposal belongs to that stands so, and its order so."""
     if order_state in _ENDED:
         return Section.OVER
-    if order_state in _WENT_WRONG or (order_state is not None and outbox_state == "dead"):
+    if order_state in _WENT_WRONG or (order_state is not None and undeliverable):
         return Section.WRONG
     if order_state is not None:
         return Section.UNDER_WAY if order_state is OrderState.STARTED else Section.STARTING
@@ -96,8 +101,9 @@ def state(
     listed: ListedProposal, order: ListedOrder | None, stop: Stop | None, now: datetime
 ) -> tuple[Section, str, str]:
     """Which part of the page the proposal belongs to, where it stands in a word or two, and in a sentence."""
-    told = (order.state, order.outbox_state) if order is not None else (None, None)
-    part = section(listed.standing, listed.proposal.action, listed.proposal.autonomy, *told)
+    held = order.state if order is not None else None
+    dead = order is not None and order.outbox_state == "dead"
+    part = section(listed.standing, listed.proposal.action, listed.proposal.autonomy, held, undeliverable=dead)
     said = _order_state(listed, order, stop, now) if order is not None else _proposal_state(listed, now)
     return (part, *said)
 

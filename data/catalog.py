@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from data.errors import UsageError
@@ -25,7 +25,7 @@ class Catalog:
     packed: tuple[str, ...]
     """Counters that hold three 16-bit counters in one number (`words16` in the table of attributes)."""
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """All reading columns, gauges first, as the day table and a staged batch hold them."""
         return tuple(f"{stem}_raw" for stem in (*self.gauges, *self.counters))

@@ -16,7 +16,6 @@ from decisions.ledger import schema as tables
 from decisions.ledger.record import FINAL, OPEN, last_control
 from decisions.ledger.values import (
     Asked,
-    Brief,
     Cycle,
     Decision,
     Episode,
@@ -75,7 +74,7 @@ _PROPOSALS: Final = (
 def proposals(con: Connection, now: datetime, where: Iterable[Any], limit: int | None) -> list[ListedProposal]:
     """Proposals with where they stand, the newest question first, then in the order of the verdict."""
     rows = con.execute(_PROPOSALS.where(*where).limit(limit)).all()
-    decided = _last_decisions(con, [row.proposal_id for row in rows])
+    decided = last_decisions(con, [row.proposal_id for row in rows])
     return [_listed(row, decided.get(row.proposal_id), now) for row in rows]
 
 
@@ -114,7 +113,7 @@ def standings(con: Connection, now: datetime, cycle_id: str) -> Counter[tuple[st
     found: Counter[tuple[str, Standing]] = Counter()
     for row in con.execute(query.outerjoin_from(mine, tables.decision, said.decision_id == mine.c.last)):
         spoke = Decision("", Standing(row.verdict), "", "", now, row.holds_until) if row.verdict else None
-        found[row.action, _standing(row, spoke, now)] += row.times
+        found[row.action, standing(row, spoke, now)] += row.times
     return found
 
 
@@ -144,30 +143,7 @@ def asked(con: Connection, cycle_id: str) -> tuple[Asked, ...]:
     )
 
 
-def briefs(con: Connection, now: datetime, cycle_id: str, made: Mapping[str, Asked]) -> dict[str, Brief]:
-    """Where those of the cycle's proposals stand `now` that have an order or a decision."""
-    held, box, own = tables.orders.c, tables.outbox.c, tables.proposal.c
-    query = select(held.proposal_id, held.state, held.not_before, box.state.label("outbox_state"))
-    query = query.join(tables.proposal, own.proposal_id == held.proposal_id)
-    query = query.join(tables.outbox, box.order_id == held.order_id).where(own.cycle_id == cycle_id)
-    ordered = {row.proposal_id: row for row in con.execute(query)}
-    decided = _last_decisions(con, select(own.proposal_id).where(own.cycle_id == cycle_id))
-    return {name: _brief(made[name], ordered.get(name), decided.get(name), now) for name in {**ordered, **decided}}
-
-
-def untouched(one: Asked, now: datetime) -> Standing:
-    """Where a proposal stands `now` that has neither an order nor a decision."""
-    return _standing(one, None, now)
-
-
-def _brief(one: Asked, order: Row[Any] | None, decision: Decision | None, now: datetime) -> Brief:
-    standing = _standing(one, decision, now)
-    if order is None:
-        return Brief(one, standing, None, None, None)
-    return Brief(one, standing, OrderState(order.state), order.outbox_state, order.not_before)
-
-
-def _last_decisions(con: Connection, ids: Sequence[str] | Select[tuple[str]]) -> Mapping[str, Decision]:
+def last_decisions(con: Connection, ids: Sequence[str] | Select[tuple[str]]) -> Mapping[str, Decision]:
     """The last decision on each of the proposals that has any."""
     found: dict[str, Decision] = {}
     some = [ids[at : at + 10_000] for at in range(0, len(ids), 10_000)] if isinstance(ids, Sequence) else [ids]
@@ -185,10 +161,11 @@ def _decision(row: Row[Any]) -> Decision:
 
 def _listed(row: Row[Any], decision: Decision | None, now: datetime) -> ListedProposal:
     order_state = OrderState(row.order_state) if row.order_state is not None else None
-    return ListedProposal(load_proposal(row.body), _standing(row, decision, now), decision, row.order_id, order_state)
+    return ListedProposal(load_proposal(row.body), standing(row, decision, now), decision, row.order_id, order_state)
 
 
-def _standing(row: Row[Any] | Asked, decision: Decision | None, now: datetime) -> Standing:
+def standing(row: Row[Any] | Asked, decision: Decision | None, now: datetime) -> Standing:
+    """Where a proposal stands `now` on which that was decided last."""
     if decision is not None and (decision.verdict.value in FINAL or decision.expires_at > now):
         return decision.verdict
     if row.expires_at <= now:

@@ -138,7 +138,8 @@ def shown(url: str) -> str:
 def _connected(engine: Engine, level: str, *, writes: bool = False) -> Connection:
     """A connection whose transactions are isolated so on PostgreSQL, whatever the server's own default is."""
     options: dict[str, Any] = {} if engine.dialect.name == "sqlite" else {"isolation_level": level}
-    return engine.execution_options(writes=writes, **options).connect()
+    options |= {"writes": True} if writes else {}
+    return engine.execution_options(**options).connect() if options else engine.connect()
 
 
 @contextmanager

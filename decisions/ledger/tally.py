@@ -89,8 +89,8 @@ def taken_off(con: Connection, hosts: Iterable[str], since: datetime) -> dict[tu
     return found
 
 
-def open_orders(con: Connection) -> list[OpenOrder]:
-    """Orders that have not come to an end, in the order of their start."""
+def open_orders(con: Connection, besides: str | None = None) -> list[OpenOrder]:
+    """Orders that have not come to an end, in the order of their start, without those of one cycle."""
     order, box = tables.orders.c, tables.outbox.c
     query = (
         select(
@@ -106,7 +106,10 @@ def open_orders(con: Connection) -> list[OpenOrder]:
         .where(order.state.in_(OPEN))
         .order_by(order.not_before, order.order_id)
     )
-    return [OpenOrder(**row) for row in con.execute(query).mappings()]
+    if besides is not None:
+        query = query.join(tables.proposal, tables.proposal.c.proposal_id == order.proposal_id)
+        query = query.where(tables.proposal.c.cycle_id != besides)
+    return [OpenOrder(*row) for row in con.execute(query)]
 
 
 def emptied(con: Connection, since: datetime) -> list[str]:

@@ -83,7 +83,8 @@ class Brief:
     asked: Asked
     standing: Standing
     order_state: OrderState | None
-    outbox_state: str | None
+    undeliverable: bool
+    """Whether handing its order over was given up."""
     starts_at: datetime | None
     """When its order starts at the earliest; null: it has none."""
 

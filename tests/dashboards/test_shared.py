@@ -146,6 +146,25 @@ def test_a_large_snapshot_is_shown_once_it_is_ready_and_the_one_before_meanwhile
     _until(lambda: seen() != before)
 
 
+@pytest.mark.parametrize(("at_once_bytes", "times"), [(0, 1), (2**30, 2)])
+def test_what_says_its_age_is_counted_anew_with_each_small_snapshot(
+    night: Night, at_once_bytes: int, times: int
+) -> None:
+    """A large snapshot is shown without counting again what was counted a moment ago."""
+    room, counted = Room(night.home, LedgerView(night.url), lambda: ASOF, at_once_bytes=at_once_bytes), list[object]()
+
+    def seen() -> object:
+        with room.look() as look:
+            look.aged("weeks", lambda _look: counted.append(None), for_seconds=900)
+            return look.freshness.published_at
+
+    before = seen()
+    with Warehouse.open(night.home) as warehouse:
+        warehouse.publish()
+    _until(lambda: seen() != before)
+    assert len(counted) == times
+
+
 def test_a_decision_of_a_new_cycle_says_what_is_still_being_gathered(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
