@@ -106,6 +106,7 @@ def test_a_bucket_that_is_not_there_is_not_made(con: duckdb.DuckDBPyConnection, 
         ("AWS_ACCESS_KEY_ID", "somebody", "Forbidden"),
         ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}", "Could not connect"),
     ],
+    ids=["a wrong key", "an unknown user", "a server that is gone"],
 )
 def test_who_is_not_let_in_is_told_what_it_takes_and_no_secret(
     store: Store, s3: ObjectStore, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
