@@ -343,7 +343,8 @@ and one day is scored with the reasons of the thousand riskiest drives: here wit
 cluster whose two workers have a thread each, its scheduler and workers on the same machine. All three give the same
 rows, features and risks, to the bit, or no time counts.
 
-The cluster takes {ratios["dask_cpu"]} times the CPU seconds of one thread, its processes together. By the wall it was {ratios["dask_speedup"]} times as fast as one thread and
-{ratios["dask_speedup_two_threads"]} times as fast as two. It has the same two cores, and a part costs its opening and
+The cluster takes {ratios["dask_cpu"]} times the CPU seconds of one thread, its processes together. By the wall it was
+{ratios["dask_speedup"]} times as fast as one thread and {ratios["dask_speedup_two_threads"]} times as fast as two.
+It has the same two cores, and a part costs its opening and
 planning for each question, however small it is: what a cluster brings is room, not speed. To start it and to put the
 telemetry into {PARTS} parts is not counted."""

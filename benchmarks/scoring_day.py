@@ -6,7 +6,7 @@ foreshock bench scoring
 from pathlib import Path
 
 from benchmarks.bench import Finding, Places
-from benchmarks.contest import Contestant, Job, contest, same
+from benchmarks.contest import Contestant, Job, Spread, contest, same
 from benchmarks.drive_history import History, expanded, history, last_day, opened, simulated
 from benchmarks.training_frame import SIZES, Sizes, histories
 from features import build
@@ -34,7 +34,7 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     drives = found.answer(_ALL)["drives"]
     return Finding(
         title=TITLE,
-        text=_text(whole, half, int(drives), real=(places.telemetry / "disk").exists()),
+        text=_text(whole, half, found.ratio(_FEATURES, _HALF), int(drives), real=(places.telemetry / "disk").exists()),
         columns=("", "drives", "drive-days held", "CPU s", "most memory, MiB"),
         rows=[
             (who, f"{drives:,}", f"{one.rows:,}", str(found.cpu_seconds(who)), f"{found.peak_bytes(who) / 2**20:,.0f}")
@@ -83,12 +83,12 @@ def _prepared(places: Places, sizes: Sizes) -> tuple[History, History, Path]:
     return whole, half, model
 
 
-def _text(whole: History, half: History, drives: int, *, real: bool) -> str:
+def _text(whole: History, half: History, growth: Spread, drives: int, *, real: bool) -> str:
     source = "The history is that of real drives" if real else "There was no telemetry: **the history is simulated**"
     return f"""
 {source}. Asked at the end of its last day are {drives:,} live drives. CPU seconds of all threads, user and system, in a
 fresh process (`scoring_features_seconds`, `scoring_all_seconds`); the median of the rounds with the least and the most.
 `scoring_history_growth` is what the features cost with {whole.rows:,} drive-days held over what they cost with the last
-half year alone ({half.rows:,}). Everything: features, the risks within 1, 3, 7, 14 and 30 days, and the reasons of the
-thousand riskiest; the model was trained on a tenth of the drives, with the recipe that is served.
+half year alone ({half.rows:,}): {growth}. Everything: features, the risks within 1, 3, 7, 14 and 30 days, and the
+reasons of the thousand riskiest; the model was trained on a tenth of the drives, with the recipe that is served.
 """
