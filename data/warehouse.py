@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -71,11 +71,10 @@ class Warehouse:
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """All or nothing: commits on leaving, rolls back on any error."""
         self.con.execute("begin")
-        try:
+        with ExitStack() as undone:
+            undone.callback(self.con.execute, "rollback")
             yield self.con
-        except BaseException:
-            self.con.execute("rollback")
-            raise
+            undone.pop_all()
         self.con.execute("commit")
 
     def publish(self) -> Path:

@@ -186,7 +186,7 @@ def features(held: Held, component: str, last_day: Ints) -> Columns:
 def _growth(held: Held, values: Floats, windows: Sequence[int], columns: Columns) -> None:
     """Write by how much the values grew over each window, a column each."""
     now, then = values[held.newest], np.append(values, np.nan)
-    still = (now - now).astype(np.float32)
+    still = (now - now).astype(np.float32)  # 0, or NaN where the value is not known
     for column, days in zip(columns, windows, strict=False):
         moved = held.moved[days]
         column[:] = still

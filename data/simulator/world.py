@@ -407,13 +407,9 @@ class World:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._con.execute("begin immediate")
-        try:
+        with self._con:
+            self._con.execute("begin immediate")
             yield
-        except BaseException:
-            self._con.execute("rollback")
-            raise
-        self._con.execute("commit")
 
 
 def _connect(path: str | Path) -> sqlite3.Connection:

@@ -8,30 +8,21 @@ Moments here are the wall clock's, also where the fleet is simulated.
 from datetime import datetime
 
 from decisions.access import keep
-from decisions.access.values import ListedToken, Made, Person, Role
+from decisions.access.values import ListedToken, Made, Person
 from decisions.ledger.store import Opened, reading, writing
 
 
 class Access(Opened):
     """The tokens and sessions of the ledger at a SQLAlchemy URL."""
 
-    def create(
-        self,
-        name: str,
-        role: Role,
-        pools: tuple[str, ...],
-        by: str,
-        at: datetime,
-        expires_at: datetime,
-        owners: tuple[str, ...] = (),
-    ) -> Made:
-        """A new token and its secret, which cannot be had again.
+    def create(self, person: Person, by: str, at: datetime) -> Made:
+        """A new token for the person, until their `expires_at`, and its secret, which cannot be had again.
 
         Raises:
-            UsageError: No name, or an end that has passed.
+            UsageError: What `decisions.access.keep.create` says.
         """
         with writing(self._engine) as con:
-            return keep.create(con, name, role, pools, by, at, expires_at, owners)
+            return keep.create(con, person, by, at)
 
     def revoke(self, token_id: str, by: str, reason: str, at: datetime) -> ListedToken:
         """The token, which holds no longer, nor do sessions that began with it.

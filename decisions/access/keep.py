@@ -20,34 +20,26 @@ PREFIX: Final = "foreshock"
 RANDOM_BYTES: Final = 32
 
 
-def create(
-    con: Connection,
-    name: str,
-    role: Role,
-    pools: tuple[str, ...],
-    by: str,
-    at: datetime,
-    expires_at: datetime,
-    owners: tuple[str, ...] = (),
-) -> Made:
-    """A new token and its secret, `foreshock_ID_RANDOM`.
+def create(con: Connection, person: Person, by: str, at: datetime) -> Made:
+    """A new token for the person, until their `expires_at`, and its secret, `foreshock_ID_RANDOM`.
 
     Raises:
-        UsageError: No name, or an end that has passed.
+        UsageError: No name, or no end, or one that has passed.
     """
-    if not name.strip() or name.strip() == POLICY or expires_at <= at:
+    name, until = person.name.strip(), person.expires_at
+    if name in {"", POLICY} or until is None or until <= at:
         msg = f"A token needs the name of whoever decides with it, other than {POLICY}, and more than 0 days."
         raise UsageError(msg)
-    made = ListedToken(secrets.token_hex(4), name.strip(), role, pools, by, at, expires_at, owners=owners)
+    made = ListedToken(secrets.token_hex(4), name, person.role, person.pools, by, at, until, owners=person.owners)
     secret = f"{PREFIX}_{made.token_id}_{secrets.token_urlsafe(RANDOM_BYTES)}"
     told = {
         "name": made.name,
-        "role": role.value,
-        "pools": list(pools),
-        "owners": list(owners),
+        "role": made.role.value,
+        "pools": list(made.pools),
+        "owners": list(made.owners),
         "created_by": by,
         "created_at": at.isoformat(),
-        "expires_at": expires_at.isoformat(),
+        "expires_at": until.isoformat(),
     }
     body = chain.canonical({**told, "secret_sha256": _sha256(secret)})
     con.execute(insert(token), {"token_id": made.token_id, "body": body})

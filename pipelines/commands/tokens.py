@@ -41,7 +41,7 @@ def create(
     """
     from data.errors import UsageError
     from decisions.access import Access
-    from decisions.access.values import Role
+    from decisions.access.values import Person, Role
 
     if pool and role != "operator":
         msg = f"--pool bounds what an operator may decide, and the role is {role}. Leave it out."
@@ -51,7 +51,8 @@ def create(
         raise UsageError(msg)
     now, settings = datetime.now(UTC), common.settings()
     with Access(settings.ledger_url) as access:
-        made = access.create(name, Role(role), pool, by or getpass.getuser(), now, now + timedelta(days=days), owner)
+        person = Person(name, Role(role), pool, expires_at=now + timedelta(days=days), owners=owner)
+        made = access.create(person, by or getpass.getuser(), now)
     text = f"{made.secret}\n\nThis is shown once. It holds until {made.token.expires_at:%Y-%m-%d %H:%M} UTC."
     if role == "owner" and settings.review.authentication == "open":
         text += f"\n{_OPEN}"

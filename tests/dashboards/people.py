@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from decisions.access import Access
-from decisions.access.values import Role
+from decisions.access.values import Person, Role
 from tests.dashboards.conftest import Night
 
 
@@ -23,7 +23,8 @@ def token(
     """A new token; one of negative days expired long ago."""
     made_at = datetime.now(UTC) - timedelta(days=30 if days < 0 else 0)
     with Access(night.url) as access:
-        return access.create(name, role, pools, "admin", made_at, made_at + timedelta(days=abs(days)), owners).secret
+        person = Person(name, role, pools, expires_at=made_at + timedelta(days=abs(days)), owners=owners)
+        return access.create(person, "admin", made_at).secret
 
 
 def bearer(secret: str, **more: str) -> dict[str, str]:
