@@ -59,7 +59,8 @@ _OWN: Final[Mapping[str, str]] = {
     "entity_host": f"{_KEY}, host_id || suffix as host_id",
     "failure": _KEY,
     "entity_version": _KEY,
-    "disk_change": _KEY,
+    "disk_current": _KEY,
+    "disk_superseded": _KEY,
     "risk": _KEY,
     "disk_day": f"{_KEY}, {_READINGS}",
 }
@@ -69,10 +70,16 @@ _BY_DAY: Final = {"disk_day": "day", "risk": "asof_at"}
 _ENDS: Final = {
     "disk_day": "day < $until",
     "risk": "asof_at <= $until",
-    "disk_change": "own.from_day < $until",
+    "disk_current": "own.from_day < $until",
+    "disk_superseded": "own.until_day < $until",
     "failure": "own.failed_at <= $until",
 }
 """What had been told by the moment at which a history ends."""
+_THEN: Final = {
+    "disk_current": "(from template.disk_current union all by name select * exclude (until_day) "
+    "from template.disk_superseded where until_day >= $until and until_day < '9999-12-31')"
+}
+"""Where a table's rows of that moment stand, if others have taken their place since; of templates without late days."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +192,8 @@ def attached(warehouse: Warehouse, made: Template) -> Iterator[None]:
 def put(con: duckdb.DuckDBPyConnection, table: str, copies: int, *, first: date, until: date) -> None:
     """Copy a table, of facts those before `until`; of one that stands day by day, each day by itself, from `first`."""
     column, ends = _BY_DAY.get(table), _ENDS.get(table)
-    query = f"insert into {table} by name select own.* replace ({_OWN[table]}) from template.{table} own, {_MADE}"  # noqa: S608
+    source = _THEN.get(table, f"template.{table}")
+    query = f"insert into {table} by name select own.* replace ({_OWN[table]}) from {source} own, {_MADE}"  # noqa: S608
     moments: list[tuple[object]] = []
     if column:
         query += f" where own.{column} = $moment"

@@ -96,7 +96,8 @@ def fill_warehouse(home: Path, size: Size, asof: datetime) -> None:
     with Warehouse.open(home) as warehouse, warehouse.transaction() as con:
         for statement in _FLEET:
             con.execute(statement, {name: value for name, value in told.items() if f"${name}" in statement})
-        con.execute(_changes(), {"drives": drives, "day": (asof - timedelta(days=200)).date()})
+        for table in ("disk_superseded", "disk_current"):
+            con.execute(_changes(table), {"drives": drives, "day": (asof - timedelta(days=200)).date()})
         for back in range(size.days):
             at = asof - timedelta(days=back)
             con.execute(_DAY, {"day": (at - timedelta(days=1)).date(), "at": at, "drives": drives})
@@ -136,14 +137,17 @@ _FILES: Final = """insert into ingest_file
     select $asof - to_days((n // 4)::int), 's' || (n % 4), 'f' || n, 300000, 300000, 0, 0 from range(1460) t (n)"""
 
 
-def _changes() -> str:
-    """Two rows of counters for each drive, as `data.readings` would have left them."""
-    named = {"entity_key": "n", "version": "0", "from_day": "$day + k::int * 100", "first_day": "$day"}
+def _changes(table: str) -> str:
+    """A row of counters for each drive, as `data.readings` would have left it: its first one, or one 100 days later."""
+    k = int(table == "disk_current")
+    named = {"entity_key": "n", "version": "0", "from_day": f"$day + {k * 100}", "first_day": "$day"}
     for counter in catalog("disk").counters:
-        named |= {f"{counter}_raw": "if(n % 20 = 0, k * 8, 0)", f"{counter}_changes": "if(n % 20 = 0, k, 0)::int"}
-        named |= {f"{counter}_max_rise": "if(n % 20 = 0, k * 8, 0)"}
+        named |= {f"{counter}_raw": f"if(n % 20 = 0, {k * 8}, 0)", f"{counter}_changes": f"if(n % 20 = 0, {k}, 0)::int"}
+        named |= {f"{counter}_max_rise": f"if(n % 20 = 0, {k * 8}, 0)"}
+    if not k:
+        named |= {"until_day": "$day + 100"}
     told = ", ".join(f"{value} as {name}" for name, value in named.items())
-    return f"insert into disk_change by name select {told} from range($drives) t (n), range(2) s (k) order by n, k"  # noqa: S608
+    return f"insert into {table} by name select {told} from range($drives) t (n) order by n"  # noqa: S608
 
 
 def fill_ledger(home: Path, size: Size, asof: datetime) -> None:

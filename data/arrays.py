@@ -17,6 +17,7 @@ Column: TypeAlias = "pa.Array[Any] | pa.ChunkedArray[Any]"
 
 _EPOCH: Final = date(1970, 1, 1)
 _BY_BITS: Final[dict[int, Any]] = {8: np.int8, 32: np.int32, 64: np.int64}
+_NAN_OR_NONE: Final = np.array([np.nan, 0.0])
 
 
 @contextmanager
@@ -35,19 +36,56 @@ def whole(column: Column) -> "pa.Array[Any]":
     if not isinstance(column, pa.ChunkedArray):
         return column
     pieces: Any = column.chunks or [pa.nulls(0, column.type)]
-    return pa.concat_arrays(pieces)
+    return pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
 
 
 def numbers(column: Column, null: int = 0) -> Numbers:
     """The values of a column of whole numbers or dates (days since 1970), with `null` for none; a copy."""
     array = whole(column)
-    valid, held = (None if one is None else memoryview(one) for one in array.buffers())
-    kind, slots = _BY_BITS[array.type.bit_width], slice(array.offset, array.offset + len(array))
-    values = np.frombuffer(held, kind)[slots].copy() if held else np.zeros(len(array), kind)
-    if array.null_count and valid is not None:
-        bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[slots]
-        values[bits == 0] = null
+    values = _values(array).copy()
+    if array.null_count:
+        values[known(array) == 0] = null
     return values
+
+
+def doubles(column: Column, into: Numbers) -> None:
+    """Write the values of a column of whole numbers or dates (days since 1970) as float64, NaN for none."""
+    array = whole(column)
+    if array.null_count == len(array):
+        into.fill(np.nan)
+        return
+    np.copyto(into, _values(array))
+    if array.null_count:
+        into += _NAN_OR_NONE.take(known(array), mode="clip")  # no branch, which a processor would guess wrong
+
+
+def known(array: "pa.Array[Any]") -> Numbers:
+    """A byte each: 1 where there is a value, 0 where there is none."""
+    bits = array.buffers()[0]
+    if bits is None:
+        return np.ones(len(array), np.uint8)
+    return np.unpackbits(np.frombuffer(memoryview(bits), np.uint8), bitorder="little")[_slots(array)]
+
+
+def taken(column: Column, places: Numbers) -> "pa.Array[Any]":
+    """The values at these places, all within the column: several times quicker than Arrow where nulls lie scattered."""
+    array = whole(column)
+    if not (pa.types.is_primitive(array.type) and array.type.bit_width in _BY_BITS):
+        return array.take(arrow(places, pa.int64()))
+    values = _values(array).take(places, mode="clip")
+    valid = np.packbits(known(array).take(places, mode="clip"), bitorder="little") if array.null_count else None
+    buffers = [None if valid is None else pa.py_buffer(valid.data), pa.py_buffer(values.data)]
+    return pa.Array.from_buffers(array.type, len(values), buffers)
+
+
+def _values(array: "pa.Array[Any]") -> Numbers:
+    """What lies in the array's memory, as whole numbers of its width; anything where there is no value."""
+    held, kind = array.buffers()[1], _BY_BITS[array.type.bit_width]
+    return np.frombuffer(memoryview(held), kind)[_slots(array)] if held else np.zeros(len(array), kind)
+
+
+def _slots(array: "pa.Array[Any]") -> slice:
+    return slice(array.offset, array.offset + len(array))
 
 
 def arrow(values: Numbers, kind: pa.DataType, null: int | None = None) -> "pa.Array[Any]":

@@ -30,29 +30,34 @@ KINDS: Final[dict[str, tuple[pa.DataType, int]]] = {
     "nonzero_on": (pa.date32(), NEVER),
     "max_rise": (pa.int64(), 0),
 }
-"""The columns of a counter in the change table: their type, and what they are before the first reading."""
+"""The columns of a counter in the tables of changes: their type, and what they are before the first reading."""
 _ROWS_AT_ONCE: Final = 1 << 18
 
 
-def put(con: duckdb.DuckDBPyConnection, component: str, into: str) -> None:
-    """Append the changes that `series` spells out to the table `into`, which has the columns of the change table."""
+def put(con: duckdb.DuckDBPyConnection, component: str) -> None:
+    """Record the changes that `series` spells out; current ones that others follow are superseded."""
+    for rows in spelt_out(con, component):
+        with shown(con, spelt=rows):
+            con.execute(f"delete from {component}_current where entity_key in (select entity_key from spelt)")  # noqa: S608
+            con.execute(f"insert into {component}_superseded by name from spelt where until_day is not null")
+            newest = "select * exclude (until_day) from spelt where until_day is null"
+            con.execute(f"insert into {component}_current by name {newest}")
+
+
+def spelt_out(con: duckdb.DuckDBPyConnection, component: str) -> Iterator[pa.Table]:
+    """The changes in `series`, in pieces that part no entity's, and before them those held that they go on from.
+
+    They have the columns of the table of superseded changes; `until_day` is null where nothing follows. One that is
+    held comes out as it is, but for that it ends now.
+    """
     with one_thread(con):
-        differing = _told(con, component)
-        for some in differing.pieces(_ROWS_AT_ONCE):
-            rows = _changes(con, component, some)  # noqa: F841 - DuckDB reads it by its name
-            con.execute(f"insert into {into} by name from rows")
+        for some in _told(con, component).pieces(_ROWS_AT_ONCE):
+            yield _changes(con, component, some)
 
 
-def totals(
-    con: duckdb.DuckDBPyConnection, component: str, entity: Numbers, version: Numbers, from_day: Numbers
-) -> tuple[Numbers, dict[str, Numbers]]:
-    """The first days and, by kind, the totals (a row a counter) of changes that are held; in the order asked."""
-    asked = {
-        "place": arrow(np.arange(len(entity)), pa.int64()),
-        "entity_key": arrow(entity, pa.int32()),
-        "version": arrow(version, pa.int32()),
-        "from_day": arrow(from_day, pa.date32()),
-    }
+def totals(con: duckdb.DuckDBPyConnection, component: str, entity: Numbers) -> tuple[Numbers, dict[str, Numbers]]:
+    """The first days and, by kind, the totals (a row a counter) of entities' current changes; in the order asked."""
+    asked = {"place": arrow(np.arange(len(entity)), pa.int64()), "entity_key": arrow(entity, pa.int32())}
     with shown(con, sought=pa.table(asked)):
         found = con.sql(statement("totals", component)).to_arrow_table()
     stems = catalog(component).counters
@@ -70,7 +75,7 @@ def told(readings: pa.Table, column: str) -> Numbers | None:
 
 
 def columns_of(component: str, of_kinds: Mapping[str, Numbers | Sequence[Numbers]]) -> dict[str, Column]:
-    """The counters' columns of the change table, from a row a counter of each kind."""
+    """The counters' columns of the tables of changes, from a row a counter of each kind."""
     return {
         f"{stem}_{kind}": arrow(of_kinds[kind][row], typed, none_yet if none_yet < 0 else None)
         for row, stem in enumerate(catalog(component).counters)
@@ -91,6 +96,11 @@ class _Told:
 
     def __len__(self) -> int:
         return len(self.day)
+
+    @property
+    def last(self) -> Numbers:
+        """Which are their entity's last ones."""
+        return np.append(self.first[1:], True)[: len(self)]
 
     def at(self, rows: "Numbers | slice") -> "_Told":
         """Some of the rows."""
@@ -117,34 +127,33 @@ def _told(con: duckdb.DuckDBPyConnection, component: str) -> _Told:
     for stem in filled:
         raw[stems.index(stem)] = numbers(rows[f"{stem}_raw"])
     first = np.append(True, (np.diff(entity) != 0) | (np.diff(version) != 0))[: len(rows)]
-    goes_on = ~np.append(first[1:], True)[: len(rows)]
-    return _Told(entity, version, day, held == 1, first, raw).at((held == 0) | goes_on)
+    every = _Told(entity, version, day, held == 1, first, raw)
+    return every.at(~every.held | ~every.last)
 
 
 def _changes(con: duckdb.DuckDBPyConnection, component: str, told: _Told) -> pa.Table:
-    """The change table's rows for all that are not held already."""
+    """What the tables of changes say of all of them."""
     starts = np.flatnonzero(told.first)
     first_day, going_on = told.day[starts], np.flatnonzero(told.held[starts])
     before: dict[str, Numbers] | None = None
     if len(going_on):
         before = {kind: np.full((len(told.raw), len(starts)), none_yet) for kind, (_, none_yet) in KINDS.items()}
-        last = told.at(starts[going_on])
-        first_day[going_on], found = totals(con, component, last.entity, last.version, last.day)
+        first_day[going_on], found = totals(con, component, told.entity[starts[going_on]])
         for kind, values in found.items():
             before[kind][:, going_on] = values
     spread = _Spread(starts, np.diff(np.append(starts, len(told))))
-    new = np.flatnonzero(~told.held) if len(going_on) else slice(None)
     running = [
         _running(told, raw, spread, before and {kind: held[row] for kind, held in before.items()})
         for row, raw in enumerate(told.raw)
     ]
     columns: dict[str, Column] = {
-        "entity_key": arrow(told.entity[new], pa.int32()),
-        "version": arrow(told.version[new], pa.int32()),
-        "from_day": arrow(told.day[new], pa.date32()),
-        "first_day": arrow(spread(first_day)[new], pa.date32()),
+        "entity_key": arrow(told.entity, pa.int32()),
+        "version": arrow(told.version, pa.int32()),
+        "from_day": arrow(told.day, pa.date32()),
+        "until_day": arrow(np.where(told.last, NEVER, np.roll(told.day, -1)), pa.date32(), NEVER),
+        "first_day": arrow(spread(first_day), pa.date32()),
     }
-    columns |= columns_of(component, {kind: [one[kind][new] for one in running] for kind in KINDS})
+    columns |= columns_of(component, {kind: [one[kind] for one in running] for kind in KINDS})
     return pa.table(list(columns.values()), list(columns))
 
 

@@ -143,7 +143,7 @@ class Frontier:
         }
         gauges = [f"{stem}_raw" for stem in catalog(self._component).gauges]
         columns |= {name: batch.readings[name] for name in gauges if name in batch.readings.column_names}
-        self._insert("day", columns)
+        self._insert("day", pa.table(list(columns.values()), list(columns)))
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
         said = [told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
@@ -154,10 +154,14 @@ class Frontier:
         if moved.any():
             unknown = np.full(np.count_nonzero(moved), UNKNOWN)
             now_moved = np.stack([unknown if now is None else now[moved] for now in said])
-            self._insert("change", known.moved(places[moved], now_moved, batch.day))
+            superseded, current = known.moved(places[moved], now_moved, batch.day)
+            self._con.execute(
+                f"delete from {self._component}_current where entity_key in (select entity_key from superseded)"  # noqa: S608
+            )
+            self._insert("superseded", superseded)
+            self._insert("current", current)
 
-    def _insert(self, table: str, columns: Mapping[str, Column]) -> None:
-        rows = pa.table(list(columns.values()), list(columns))  # noqa: F841 - DuckDB reads it by its name
+    def _insert(self, table: str, rows: pa.Table) -> None:  # noqa: ARG002 - DuckDB reads it by its name, at half the cost
         self._con.execute(f"insert into {self._component}_{table} by name from rows")
 
 
@@ -173,7 +177,8 @@ class _Known:
         self._con, self._component = con, component
         table = con.sql(statement("known", component)).to_arrow_table()
         self.count, self.ids = len(table), whole(table["entity_id"])
-        self.keys, self.version = numbers(table["entity_key"]), numbers(table["version"])
+        self.keys = numbers(table["entity_key"])
+        self.version = np.zeros_like(self.keys)
         self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
         self.since, self.first_day = np.full_like(self.keys, NEVER), np.full_like(self.keys, NEVER)
         shape = (len(catalog(component).counters), self.count)
@@ -184,18 +189,16 @@ class _Known:
             self.totals[kind][:, self.recalled] = none_yet
 
     def _read_changes(self) -> None:
-        """Learn the last change of each entity, and what its counters have been since."""
+        """Learn the current change of each entity, and what its counters have been since."""
         place_of = np.zeros(self.keys.max(initial=0) + 1, np.int32)
         place_of[self.keys] = np.arange(self.count)
         names = [f"{stem}_raw" for stem in catalog(self._component).counters]
-        query = f"select entity_key, version, from_day, {', '.join(names)} from {self._component}_change"  # noqa: S608
+        query = f"select entity_key, version, from_day, {', '.join(names)} from {self._component}_current"  # noqa: S608
         for some in self._con.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
-            places, days = place_of[numbers(some["entity_key"])], numbers(some["from_day"])
-            believed = numbers(some["version"]) == self.version[places]
-            np.maximum.at(self.since, places[believed], days[believed])
-            last = np.flatnonzero(believed & (days == self.since[places]))
+            places = place_of[numbers(some["entity_key"])]
+            self.version[places], self.since[places] = numbers(some["version"]), numbers(some["from_day"])
             for held, name in zip(self.totals["raw"], names, strict=True):
-                held[places[last]] = numbers(some[name], UNKNOWN)[last]
+                held[places] = numbers(some[name], UNKNOWN)
 
     def meet(self, first: pa.Table, day: date, source: str) -> Numbers:
         """The places of the entities in `first`, who get a key in order of their ids."""
@@ -227,28 +230,32 @@ class _Known:
         """Read the totals of the entities at `places`."""
         if not len(places):
             return
-        self.first_day[places], found = totals(
-            self._con, self._component, self.keys[places], self.version[places], self.since[places]
-        )
+        self.first_day[places], found = totals(self._con, self._component, self.keys[places])
         self.recalled[places] = True
         for kind, values in found.items():
             self.totals[kind][:, places] = values
 
-    def moved(self, places: Numbers, now: Numbers, day: date) -> dict[str, Column]:
-        """The changes of the entities at `places`, whose counters are `now`; they are their last ones from here on."""
+    def moved(self, places: Numbers, now: Numbers, day: date) -> tuple[pa.Table, pa.Table]:
+        """What the entities at `places`, whose counters are `now`, have had as changes until now, and have from now."""
         self._recall(places[~self.recalled[places]])
-        today = number(day)
-        self.first_day[places] = np.where(self.first_day[places] == NEVER, today, self.first_day[places])
-        self.since[places] = today
-        gone_on = _gone_on({kind: held[:, places] for kind, held in self.totals.items()}, now, today)
+        going_on = self.since[places] != NEVER
+        before = {kind: held[:, places] for kind, held in self.totals.items()}
+        gone_on = _gone_on(before, now, number(day))
+        both = {kind: np.concatenate([before[kind][:, going_on], gone_on[kind]], axis=1) for kind in KINDS}
+        begun, twice = self.since[places][going_on], np.append(places[going_on], places)
+        self.since[places] = number(day)
+        self.first_day[places] = np.where(self.first_day[places] == NEVER, number(day), self.first_day[places])
         for kind, values in gone_on.items():
             self.totals[kind][:, places] = values
-        return {
-            "entity_key": arrow(self.keys[places], pa.int32()),
-            "version": arrow(self.version[places], pa.int32()),
-            "from_day": _days(day, len(places)),
-            "first_day": arrow(self.first_day[places], pa.date32()),
-        } | columns_of(self._component, gone_on)
+        columns = {
+            "entity_key": arrow(self.keys[twice], pa.int32()),
+            "version": arrow(self.version[twice], pa.int32()),
+            "from_day": arrow(np.append(begun, self.since[places]), pa.date32()),
+            "first_day": arrow(self.first_day[twice], pa.date32()),
+        } | columns_of(self._component, both)
+        rows = pa.table(list(columns.values()), list(columns))
+        superseded = rows.slice(0, len(begun)).append_column("until_day", _days(day, len(begun)))
+        return superseded, rows.slice(len(begun))
 
 
 def _news(known: _Known, batch: Day, places: Numbers) -> tuple[Numbers, Numbers]:

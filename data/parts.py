@@ -28,21 +28,22 @@ import pyarrow.parquet as pq
 from data.catalog import has_readings
 from data.errors import EngineError, UsageError, hidden
 from data.migrations import migrate
-from data.snapshots import shown
+from data.snapshots import in_shape, shown
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 KEPT_HOURS: Final = 48
 """A training run may take hours, and reads the files that the store was made of when it began."""
 
 _READINGS: Final = {
     "entity": None, "entity_host": None, "entity_version": None, "failure": None,
-    "{component}_change": "from_day", "{component}_day": "day", "risk": "asof_at", "mitigation": None,
+    "{component}_current": None, "{component}_superseded": "until_day", "{component}_day": "day",
+    "risk": "asof_at", "mitigation": None,
 }  # fmt: skip
 """The tables that a component with readings is asked about, and the time by whose month their files are cut."""
 _SHARED: Final = ("mitigation",)
@@ -218,6 +219,8 @@ def export(
     before = store.manifest()
     if before and (before.component, before.parts, before.snapshot) == (component, parts, snapshot):
         return before
+    with in_shape():
+        con.sql(f"from {component}_current limit 0")
     same = before is not None and (before.component, before.parts) == (component, parts)
     held = {_key(piece): piece for piece in before.pieces} if before and same else {}
     pieces: list[Piece] = []

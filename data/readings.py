@@ -13,12 +13,14 @@ import duckdb
 
 from data import changes
 from data.catalog import catalog
+from data.snapshots import shown
 from data.sql import statement
 
 GRACE_HOURS = 12
 """A reading that reaches us this soon after its day's end counts as known at that end."""
 _TEMPORARY = (
-    "staged", "staged_reject", "keyed", "fresh", "restated", "repeats", "late", "newest", "series", "changes", "belief",
+    "staged", "staged_reject", "keyed", "fresh", "restated", "repeats", "late", "series", "changes", "belief",
+    "rewritten",
 )  # fmt: skip
 
 
@@ -146,9 +148,8 @@ def _append(con: duckdb.DuckDBPyConnection, component: str, source: str, first_d
     newest_held = _row(con, f"select max(day) from {component}_day")[0]  # noqa: S608
     con.execute(statement("day", component))
     _mark_late(con, component, first_day, newest_held)
-    con.execute(statement("newest", component))
     con.execute(statement("series_onward", component))
-    changes.put(con, component, f"{component}_change")
+    changes.put(con, component)
     if _count(con, "select count(*) from late"):
         _rewrite(con, component)
 
@@ -168,14 +169,21 @@ def _mark_late(con: duckdb.DuckDBPyConnection, component: str, first_day: date, 
 
 def _rewrite(con: duckdb.DuckDBPyConnection, component: str) -> None:
     con.execute(statement("series_whole", component), {"grace_hours": GRACE_HOURS})
-    con.execute(f"create or replace temp table changes as from {component}_change limit 0")
-    changes.put(con, component, "changes")
+    con.execute(f"create or replace temp table changes as from {component}_superseded limit 0")
+    for rows in changes.spelt_out(con, component):
+        with shown(con, spelt=rows):
+            con.execute("insert into changes by name from spelt")
     con.execute(statement("beliefs", component))
-    con.execute(f"delete from {component}_change where entity_key in (select entity_key from late)")  # noqa: S608
+    con.execute(statement("rewritten", component))
+    for table in ("current", "superseded"):
+        con.execute(f"delete from {component}_{table} where entity_key in (select entity_key from late)")  # noqa: S608
     con.execute(
-        f"insert into {component}_change by name "  # noqa: S608
-        "select changes.* replace (belief.stood as version) "
-        "from changes join belief using (entity_key, version) order by entity_key, belief.stood, from_day"
+        f"insert into {component}_current by name "  # noqa: S608
+        "select * exclude (until_day, is_current) from rewritten where is_current order by entity_key"
+    )
+    con.execute(
+        f"insert into {component}_superseded by name "  # noqa: S608
+        "select * exclude (is_current) from rewritten where not is_current order by until_day, entity_key"
     )
     con.execute("delete from entity_version where entity_key in (select entity_key from late)")
     con.execute(

@@ -150,6 +150,24 @@ def arrow(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] 
 
 
 @contextmanager
+def in_shape() -> Iterator[None]:
+    """Say what to do where facts that another version published lack a table that is asked for.
+
+    Raises:
+        WarehouseError: they do.
+    """
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        reason = str(error).splitlines()[0]
+        msg = (
+            f"These facts were published by another version of Foreshock ({reason}). The next foreshock ingest brings "
+            "them into the shape that this one reads, and publishes them."
+        )
+        raise WarehouseError(msg) from error
+
+
+@contextmanager
 def shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
     """Let statements read the tables by these names."""
     for name, table in tables.items():
@@ -163,7 +181,10 @@ def shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
 
 @contextmanager
 def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[int]:
-    """Let statements run on one thread: small ones cost less than sharing them out does. Yields how many there were."""
+    """Let statements run on one thread: small ones cost less than sharing them out does. Yields how many there were.
+
+    It holds for all that is asked of the same file in this process, so one at a time may ask for it.
+    """
     ((usual,),) = con.execute("select current_setting('threads')").fetchall()
     con.execute("set threads = 1")
     try:

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -16,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data.arrays import taken
 from data.catalog import catalog, has_readings
 from data.contracts import COMPONENTS
 from data.errors import UsageError, WarehouseError
 from data.readings import GRACE_HOURS
-from data.snapshots import arrow, empty, memory_bytes, shown
+from data.snapshots import arrow, empty, in_shape, memory_bytes, one_thread, shown
 from features import history
 from features.history import Columns
 
@@ -55,6 +57,9 @@ SHORT_HISTORY_DAYS: Final = 7
 
 ROW_BYTES: Final = 2_048
 """What making the features of one row may take of DuckDB's memory: with more rows than fit, they are made in parts."""
+
+_FEW_ROWS: Final = 1 << 17
+"""Statements about fewer rows cost more CPU when they are shared out to threads than on one."""
 
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _WORD: Final = re.compile(r"\w+")
@@ -106,9 +111,9 @@ def statements(component: str) -> str:
     """
     if not has_readings(component):
         return sql(component)
-    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
     made = [line for features in history.told(component).values() for line in features.items()]
     lines = [f"-- {name.ljust(28)} {what}" for name, what in made]
+    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
     return "\n".join([*parts, "-- made of the change log by features/history.py:", *lines])
 
 
@@ -158,8 +163,15 @@ def spine(
         "known_until": known_until or datetime.max.replace(tzinfo=UTC, year=9000),
         "seed": seed,
     }
-    rows = _answer(con, sql(component, "spine"), values)
+    ((entities,),) = con.execute("select count(*) from entity").fetchall()
+    with in_shape(), _threads(con, entities * len(asof_days)):
+        rows = _answer(con, sql(component, "spine"), values)
     return _in_order(rows, numbered(rows))
+
+
+def _threads(con: duckdb.DuckDBPyConnection, rows: int) -> AbstractContextManager[object]:
+    """Let statements about so many rows run on one thread, if these are few."""
+    return one_thread(con) if rows < _FEW_ROWS else nullcontext()
 
 
 def fleet(con: duckdb.DuckDBPyConnection, component: str, asof_days: Sequence[date]) -> pa.Table:
@@ -190,15 +202,14 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
     """
     ordered = _in_order(rows, numbered(rows))
     parts = _parts(ordered, max(1, memory_bytes(con) // ROW_BYTES))
-    if has_readings(component):
-        known = fleet(con, component, _asked_days(rows)) if counts is None else counts
-        features = pa.concat_tables([_of_readings(con, component, part, known) for part in parts])
-    else:
-        features = pa.concat_tables([_of_events(con, component, part) for part in parts])
-    for name in features.column_names:
-        if name not in _KEYS:
-            ordered = ordered.append_column(name, features[name])
-    return ordered
+    with _threads(con, rows.num_rows):
+        if has_readings(component):
+            known = fleet(con, component, _asked_days(rows)) if counts is None else counts
+            features = pa.concat_tables([_of_readings(con, component, part, known) for part in parts])
+        else:
+            features = pa.concat_tables([_of_events(con, component, part) for part in parts])
+    made = [name for name in features.column_names if name not in _KEYS]
+    return pa.table([*ordered.columns, *(features[name] for name in made)], [*ordered.column_names, *made])
 
 
 def _parts(rows: pa.Table, most: int) -> list[pa.Table]:
@@ -227,7 +238,7 @@ def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table,
     query = sql(component)
     for table, at in ((held.changes, held.newest), (gauges, np.argsort(gauges["row"].to_numpy()))):
         for name in sorted(set(_WORD.findall(query)) & set(table.column_names) - set(asked.column_names)):
-            asked = asked.append_column(name, table[name].combine_chunks().take(pa.array(at)))
+            asked = asked.append_column(name, taken(table[name], at))
     with shown(con, asked=asked, fleet=counts):
         own = _all_of(component, arrow(con, query), rows.num_rows)
     own = _in_order(own, own["row"].to_numpy())
@@ -263,7 +274,7 @@ def _in_order(rows: pa.Table, numbers: Numbers) -> pa.Table:
     if (np.diff(numbers) > 0).all():
         return rows
     order = np.argsort(numbers, kind="stable")
-    return pa.table([column.combine_chunks().take(order) for column in rows.columns], rows.column_names)
+    return pa.table([taken(column, order) for column in rows.columns], rows.column_names)
 
 
 def _all_of(component: str, features: pa.Table, rows: int) -> pa.Table:

@@ -4,15 +4,19 @@ Most entities change nothing for months: the change that holds on a row's `last_
 before, and nothing needs to be looked up for it. So the changes are numbered once, and a row has numbers of changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from data.arrays import doubles, numbers
 from data.catalog import catalog
+from data.changes import KINDS
 from data.errors import WarehouseError
 from data.snapshots import arrow, shown
 
@@ -27,6 +31,7 @@ WINDOW_DAYS: Final = (1, 3, 7, 14, 30, 90)
 COUNTED_FROM_DAYS: Final = 7
 """On how many days a counter changed is told over windows from this length on: in less it is hardly ever two."""
 
+_KEYS: Final = ("entity_key", "version", "from_day")
 _VERSION_BITS: Final = 15
 _DAY_BITS: Final = 17
 _DAYS_BEFORE_1970: Final = 1 << _DAY_BITS - 1
@@ -39,7 +44,7 @@ class Moved:
 
     rows: Ints
     then: Ints
-    """The change that held a window ago; -1: the entity was not yet seen."""
+    """The change that held a window ago; as many as there are changes: the entity was not yet seen."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Held:
     """Which change held for each row of a question; a change's number is where it stands in `changes`."""
 
     changes: pa.Table
-    """The rows of the change log that any of these numbers is of."""
+    """What the change log says of all changes that any of these numbers is of."""
     newest: Ints
     """The change that held on the row's `last_day`; shape (rows,)."""
     moved: Mapping[int, Moved]
@@ -57,6 +62,9 @@ class Held:
 def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> Held:
     """Return the changes that held on each row's `last_day` and a window before it, as was believed at its `asof_at`.
 
+    A change that another one came after is never the entity's current one, so what held before is looked for among
+    those superseded alone.
+
     Args:
         con: a connection on a warehouse or its snapshot.
         component: which entities; they are watched by readings.
@@ -65,11 +73,12 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
     Raises:
         WarehouseError: there is no change for one of them.
     """
-    log = arrow(con, f"select entity_key, version, from_day, rowid from {component}_change")  # noqa: S608
-    keys = _packed(whole(log, "entity_key"), whole(log, "version"), whole(log, "from_day"))
+    current, past = _current(con, component, rows), _past(con, component, rows)
+    keys = np.concatenate([_packed(*(whole(log, name) for name in _KEYS)) for log in (current, past)])
     order = np.argsort(keys, kind="stable")  # the quickest of what comes in pieces that are in order
     keys = keys[order]
-    entity, last_day, version = whole(rows, "entity_key"), whole(rows, "last_day"), _versions(con, rows)
+    version = _versions(con, rows) if pc.max(current["version"]).as_py() else np.zeros(rows.num_rows, np.int64)
+    entity, last_day = whole(rows, "entity_key"), whole(rows, "last_day")
     first, day_0 = (_packed(entity, version, np.full_like(last_day, day)) for day in (-_DAYS_BEFORE_1970, 0))
     newest = _at(keys, first, day_0 + last_day)
     if newest.size and newest.min() < 0:
@@ -81,7 +90,39 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
         elsewhere = np.flatnonzero(began > last_day - days)
         then = _at(keys, first[elsewhere], (day_0 + last_day)[elsewhere] - days)
         moved[days] = Moved(elsewhere, then)
-    return _fetched(con, component, whole(log, "rowid")[order], newest, moved)
+    at = np.append(order, -1)
+    needed = np.zeros(len(at), np.bool_)
+    for which in (newest, *(one.then for one in moved.values())):
+        needed[at[which]] = True
+    changes, place = _read(con, component, current, past, needed[current.num_rows : -1])
+    number = place[at]
+    return Held(changes, number[newest], {days: Moved(one.rows, number[one.then]) for days, one in moved.items()})
+
+
+def _current(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> pa.Table:
+    """The current changes of the entities asked about, whole."""
+    with shown(con, asked=rows.select(["entity_key"])):
+        return arrow(
+            con,
+            f"select {', '.join((*_KEYS, *_told_of(component)))} "  # noqa: S608 - names of ours
+            f"from {component}_current semi join asked using (entity_key)",
+        )
+
+
+def _past(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> pa.Table:
+    """Keys and places of the superseded changes that can have held on the days asked about, or a window before."""
+    first, last = pc.min(rows["last_day"]).as_py(), pc.max(rows["last_day"]).as_py()
+    since = None if first is None else first - timedelta(days=max(WINDOW_DAYS))
+    return arrow(
+        con,
+        f"select {', '.join(_KEYS)}, rowid from {component}_superseded "  # noqa: S608 - names of ours
+        "where from_day <= $until::date and until_day > $since::date",
+        {"since": since, "until": last},
+    )
+
+
+def _told_of(component: str) -> list[str]:
+    return ["first_day", *(f"{stem}_{kind}" for stem in catalog(component).counters for kind in KINDS)]
 
 
 def _versions(con: "duckdb.DuckDBPyConnection", rows: pa.Table) -> Ints:
@@ -116,25 +157,26 @@ def _at(keys: Ints, first: Ints, wanted: Ints) -> Ints:
     return np.where(some, found, -1)
 
 
-def _fetched(
-    con: "duckdb.DuckDBPyConnection", component: str, rowids: Ints, newest: Ints, moved: Mapping[int, Moved]
-) -> Held:
-    """Read the changes that are needed from the log, and number them anew as they come."""
-    needed = np.zeros(len(rowids) + 1, np.bool_)
-    for numbers in (newest, *(one.then for one in moved.values())):
-        needed[numbers] = True
-    needed[-1] = False
-    wanted = np.flatnonzero(needed)
-    with shown(con, needed=pa.table([pa.array(rowids[wanted])], ["number"])):
-        changes = arrow(
+def _read(
+    con: "duckdb.DuckDBPyConnection", component: str, current: pa.Table, past: pa.Table, needed: npt.NDArray[np.bool_]
+) -> tuple[pa.Table, Ints]:
+    """The current changes and behind them those needed of the past, and where each of both stands there.
+
+    After all of these comes the place of none, which is behind all changes.
+    """
+    rowids = whole(past, "rowid")[needed]
+    with shown(con, needed=pa.table([pa.array(rowids)], ["place"])):
+        found = arrow(
             con,
-            f"select *, rowid from {component}_change where rowid in (select number from needed)",  # noqa: S608
+            f"select {', '.join(_told_of(component))}, rowid from {component}_superseded "  # noqa: S608 - names of ours
+            "where rowid in (select place from needed)",
         )
-    found = whole(changes, "rowid")
-    order = np.argsort(found)
-    place = np.full(len(rowids) + 1, -1, np.int64)
-    place[wanted] = order[np.searchsorted(found, rowids[wanted], sorter=order)]
-    return Held(changes, place[newest], {days: Moved(one.rows, place[one.then]) for days, one in moved.items()})
+    held = whole(found, "rowid")
+    order = np.argsort(held, kind="stable")
+    place = np.arange(current.num_rows + past.num_rows + 1)
+    place[current.num_rows : -1][needed] = current.num_rows + order[np.searchsorted(held, rowids, sorter=order)]
+    place[-1] = current.num_rows + found.num_rows
+    return pa.concat_tables([current.drop_columns(list(_KEYS)), found.drop_columns(["rowid"])]), place
 
 
 def told(component: str) -> Mapping[str, Mapping[str, str]]:
@@ -167,42 +209,36 @@ def features(held: Held, component: str, last_day: Ints) -> Columns:
         last_day: the day that each row's newest reading is of, since 1970; shape (rows,).
     """
     stems = catalog(component).counters
-    # One stretch of memory for all, which is given out in large pages.
+    # One stretch of memory for all, which is given out in large pages; and what is worked in is used for every column.
     columns = np.empty((len(stems), 1 + len(WINDOW_DAYS) + len(_LONG) + 3, len(last_day)), np.float32)
+    values, now = np.empty(held.changes.num_rows + 1), np.empty(len(last_day))
+    values[-1] = np.nan
     for stem, own in zip(stems, columns, strict=True):
-        raw, changes, changed_on, nonzero_on, rise = (
-            _double(held.changes, f"{stem}_{name}")
-            for name in ("raw", "changes", "changed_on", "nonzero_on", "max_rise")
-        )
-        own[0] = raw.astype(np.float32)[held.newest]
-        _growth(held, raw, WINDOW_DAYS, own[1:])
-        _growth(held, changes, _LONG, own[1 + len(WINDOW_DAYS) :])
-        own[-3] = last_day - changed_on.astype(np.float32)[held.newest]
-        own[-2] = last_day - nonzero_on.astype(np.float32)[held.newest]
-        own[-1] = rise.astype(np.float32)[held.newest]
+        for name, column in zip(("changed_on", "nonzero_on", "max_rise", "raw"), (*own[-3:], own[0]), strict=True):
+            _look_up(held, f"{stem}_{name}", values, now)
+            column[:] = now
+        np.subtract(last_day.astype(np.float32), own[-3:-1], out=own[-3:-1])
+        _grow(held, values, now, dict(zip(WINDOW_DAYS, own[1:], strict=False)))
+        _look_up(held, f"{stem}_changes", values, now)
+        _grow(held, values, now, dict(zip(_LONG, own[1 + len(WINDOW_DAYS) :], strict=False)))
     return columns
 
 
-def _growth(held: Held, values: Floats, windows: Sequence[int], columns: Columns) -> None:
-    """Write by how much the values grew over each window, a column each."""
-    now, then = values[held.newest], np.append(values, np.nan)
+def _look_up(held: Held, name: str, values: Floats, now: Floats) -> None:
+    """Write what all changes say of a column, NaN for null, and what held on each row's `last_day`."""
+    doubles(held.changes[name], values[:-1])
+    values.take(held.newest, out=now, mode="clip")
+
+
+def _grow(held: Held, values: Floats, now: Floats, columns: Mapping[int, Columns]) -> None:
+    """Write by how much it grew over each window of so many days."""
     still = (now - now).astype(np.float32)  # 0, or NaN where the value is not known
-    for column, days in zip(columns, windows, strict=False):
+    for days, column in columns.items():
         moved = held.moved[days]
         column[:] = still
-        column[moved.rows] = now[moved.rows] - then[moved.then]
+        column[moved.rows] = (now.take(moved.rows) - values.take(moved.then)).astype(np.float32)
 
 
 def whole(table: pa.Table, name: str) -> Ints:
     """Return a column of whole numbers or days (since 1970) without nulls."""
-    return _plain(table, name).to_numpy().astype(np.int64)
-
-
-def _double(table: pa.Table, name: str) -> Floats:
-    """A column as float64, null as NaN; days are since 1970."""
-    return np.asarray(_plain(table, name).to_numpy(), np.float64)
-
-
-def _plain(table: pa.Table, name: str) -> "pa.ChunkedArray[Any]":
-    column = table.column(name)
-    return column.cast(pa.int32()) if pa.types.is_date(column.type) else column
+    return numbers(table[name]).astype(np.int64)

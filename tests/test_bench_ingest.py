@@ -33,7 +33,7 @@ def test_changes_other_than_those_of_pandas_are_refused(tmp_path: Path) -> None:
     assert ingest_peers.foreshock(str(home), "", *map(str, files))() == {"rows": 800, "set_aside": 0}
     ingest.check(home, files)
     with Warehouse.open(home) as warehouse:
-        warehouse.con.execute("update disk_change set smart_5_changes = smart_5_changes + 1")
+        warehouse.con.execute("update disk_current set smart_5_changes = smart_5_changes + 1")
     with pytest.raises(BenchmarkError, match="look at SIM0000000"):
         ingest.check(home, files)
 

@@ -1,15 +1,9 @@
 -- Rows for days that are held already, with other values than those: what a drive said of a day is not rewritten.
-with current_version as (
-    select entity_key, max(version) as version from entity_version group by entity_key
-),
-held as (
+with held as (
     select * from {{ component }}_day where day between $first_day and $last_day
 ),
 believed as (
-    select {{ component }}_change.* exclude (version)
-    from {{ component }}_change
-    left join current_version using (entity_key)
-    where {{ component }}_change.version = coalesce(current_version.version, 0)
+    select * exclude (version) from {{ component }}_change semi join {{ component }}_current using (entity_key, version)
 ),
 compared as (
     select keyed.*,

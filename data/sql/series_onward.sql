@@ -1,17 +1,19 @@
--- What in-order entities said, each after the last change held of it.
+-- What in-order entities said, each after the current change held of it.
 create or replace temp table series as
-select newest.entity_key, newest.version, {{ component }}_change.from_day as day, true as held,
+with onward as (
+    select * from fresh anti join late using (entity_key)
+)
+select entity_key, version, from_day as day, true as held,
 {% for stem in counters %}
        {{ stem }}_raw{{ "," if not loop.last }}
 {% endfor %}
-from newest
-join {{ component }}_change on {{ component }}_change.rowid = newest.change_row
+from {{ component }}_current
+semi join onward using (entity_key)
 union all
-select fresh.entity_key, coalesce(newest.version, 0), fresh.day, false as held,
+select onward.entity_key, coalesce({{ component }}_current.version, 0), onward.day, false as held,
 {% for stem in counters %}
-       {{ stem }}_raw{{ "," if not loop.last }}
+       onward.{{ stem }}_raw{{ "," if not loop.last }}
 {% endfor %}
-from fresh
-anti join late using (entity_key)
-left join newest using (entity_key)
+from onward
+left join {{ component }}_current using (entity_key)
 order by entity_key, version, day

@@ -2,15 +2,11 @@
 -- one begins when something arrived late and holds that as well. Days come from the day table, values from this batch
 -- where it has them, else from the newest belief so far, which holds every day.
 create or replace temp table series as
-with current_version as (
-    select entity_key, max(version) as version from entity_version group by entity_key
-),
-believed as (
-    select {{ component }}_change.*
+with believed as (
+    select *
     from {{ component }}_change
     semi join late using (entity_key)
-    left join current_version using (entity_key)
-    where {{ component }}_change.version = coalesce(current_version.version, 0)
+    semi join {{ component }}_current using (entity_key, version)
 ),
 seen as (
     select entity_key, day,

@@ -39,23 +39,24 @@ spared_none as (
 ),
 -- Chance picks before anything is looked up: what is not kept costs nothing.
 kept as (
-    select entity.entity_key, asked.asof_day, asked.asof_at
+    select began.entity_key, asked.asof_day, asked.asof_at, began.first_day
     from asked
-    join entity on entity.first_seen_on <= asked.asof_day
-    where entity.component = '{{ component }}' and {{ picked("entity.entity_key") }}
+    join {{ component }}_current began on began.first_day <= asked.asof_day
+    where {{ picked("began.entity_key") }}
     union all
-    select spared_none.entity_key, asked.asof_day, asked.asof_at
+    select began.entity_key, asked.asof_day, asked.asof_at, began.first_day
     from spared_none
     join asked using (asof_at)
+    join {{ component }}_current began on began.entity_key = spared_none.entity_key
     where not {{ picked("spared_none.entity_key") }}
 ),
 living as (
     select kept.*
     from kept
-    left join next_failure using (entity_key)
-    where next_failure.failed_at is null
-       or next_failure.failed_at > kept.asof_at
-       or next_failure.ingested_at > kept.asof_at + to_hours($grace_hours)
+    anti join next_failure
+      on next_failure.entity_key = kept.entity_key
+     and next_failure.failed_at <= kept.asof_at
+     and next_failure.ingested_at <= kept.asof_at + to_hours($grace_hours)
 ),
 -- Written out first, so that no plan looks up all days held.
 read_that_day as materialized (
@@ -71,7 +72,7 @@ looked_up as materialized (
     left join read_that_day on read_that_day.entity_key = living.entity_key and read_that_day.day = living.asof_day
 ),
 unseen as (
-    select entity_key, asof_day, asof_at from looked_up where last_day is null
+    select entity_key, asof_day, asof_at, first_day from looked_up where last_day is null
 ),
 -- Of who left long ago nothing is of use but what was read shortly before it was first missed.
 missed as (
@@ -85,31 +86,32 @@ read_before as materialized (
     where {{ component }}_day.day between $first_day::date - $lookback_days::integer and $last_day::date - 1
 ),
 seen_earlier as (
-    select unseen.entity_key, unseen.asof_day, unseen.asof_at, max(read_before.day) as last_day
+    select unseen.entity_key, unseen.asof_day, unseen.asof_at, unseen.first_day, max(read_before.day) as last_day
     from unseen
     join read_before
       on read_before.entity_key = unseen.entity_key
      and read_before.day < unseen.asof_day
      and read_before.day >= unseen.asof_day - $lookback_days::integer
      and {{ arrived_by("read_before", "epoch_us(unseen.asof_at)") }}
-    group by unseen.entity_key, unseen.asof_day, unseen.asof_at
+    group by unseen.entity_key, unseen.asof_day, unseen.asof_at, unseen.first_day
 ),
 seen as (
     select * from looked_up where last_day is not null union all select * from seen_earlier
 ),
--- An entity's first day, as it was believed at the moment asked: its first change is of that day.
-began as (
-    select entity_key, version, first_day from {{ component }}_change where from_day = first_day
+-- The first day of those with late readings, as it was believed at the moment asked: a version's first change is of it.
+rewritten as (
+    select superseded.entity_key, superseded.first_day, entity_version.known_from, entity_version.known_until
+    from entity_version
+    join {{ component }}_superseded superseded using (entity_key, version)
+    where superseded.from_day = superseded.first_day
 ),
 dated as (
-    select seen.*, began.first_day
+    select seen.* replace (coalesce(rewritten.first_day, seen.first_day) as first_day)
     from seen
-    left join entity_version
-      on entity_version.entity_key = seen.entity_key
-     and seen.asof_at >= entity_version.known_from
-     and seen.asof_at < entity_version.known_until
-    left join began
-      on began.entity_key = seen.entity_key and began.version = coalesce(entity_version.version, 0)
+    left join rewritten
+      on rewritten.entity_key = seen.entity_key
+     and seen.asof_at >= rewritten.known_from
+     and seen.asof_at < rewritten.known_until
 )
 select dated.entity_key,
        entity.entity_id,

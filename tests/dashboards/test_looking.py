@@ -35,13 +35,16 @@ def tell(home: Path) -> None:
     with Warehouse.open(home) as warehouse:
         con, days = warehouse.con, [(ASOF - timedelta(days=n)).date() for n in range(1, 11)]
         told = con.execute("select entity_key, entity_id from entity order by entity_id").fetchall()
-        columns = con.sql("select * from disk_change limit 0").to_arrow_table().schema
+        columns = con.sql("select * from disk_superseded limit 0").to_arrow_table().schema
         for key, name in told:
             grown = 8 if name == "Z3-r06-03" else 0
-            for day, pending in ((days[-1], 0), (days[0], grown)):
+            for table, day, pending in (("superseded", days[-1], 0), ("current", days[0], grown)):
                 row = {each.name: 0 if each.type == pa.int32() or each.type == pa.int64() else None for each in columns}
                 row |= {"entity_key": key, "from_day": day, "first_day": days[-1], "smart_197_raw": pending}
-                con.execute(f"insert into disk_change values ({', '.join('?' * len(row))})", list(row.values()))
+                row |= {"until_day": days[0]}
+                if table == "current":
+                    del row["until_day"]
+                con.execute(f"insert into disk_{table} values ({', '.join('?' * len(row))})", list(row.values()))
             for day in days:
                 con.execute("delete from disk_day where day = ? and entity_key = ?", [day, key])
                 con.execute("insert into disk_day (day, entity_key, ingested_at) values (?, ?, ?)", [day, key, ASOF])

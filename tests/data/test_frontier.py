@@ -11,7 +11,10 @@ from data.sources import backblaze
 from data.warehouse import Warehouse
 
 DRIVES, DAYS = 20, 4
-CHANGES = "select * exclude (entity_key), entity_id from disk_change join entity using (entity_key) order by all"
+CHANGES = tuple(
+    f"select * exclude (entity_key), entity_id from {table} join entity using (entity_key) order by all"
+    for table in ("disk_current", "disk_superseded")
+)
 
 
 def write(folder: Path) -> list[Path]:
@@ -33,7 +36,7 @@ def changes(folder: Path, files: list[Path]) -> list[tuple[object, ...]]:
     with empty() as con:
         for file in files:
             list(backblaze.load(Warehouse(folder, con), [file]))
-        return con.execute(CHANGES).fetchall()
+        return [row for query in CHANGES for row in con.execute(query).fetchall()]
 
 
 def test_a_day_goes_on_from_changes_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +53,21 @@ def test_a_day_goes_on_from_changes_read_in_pieces(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(backblaze, "_days", not_plain)
     assert len(quick) > DRIVES * DAYS / 2
     assert changes(tmp_path, files) == quick
+
+
+def test_a_drive_that_moves_on_every_day_of_a_file_ends_as_if_each_had_come_alone(tmp_path: Path) -> None:
+    """What is superseded within one transaction is kept as well; and nothing of a file that proves not to be plain."""
+    days = write(tmp_path)
+    one = tmp_path / "all.parquet"
+    duckdb.execute(f"copy (from read_parquet({[str(day) for day in days]}) order by date) to '{one}' (format parquet)")
+    assert changes(tmp_path, [one]) == changes(tmp_path, days)
+    twice = tmp_path / "twice.parquet"
+    duckdb.execute(
+        f"copy (select * exclude (again) from (select *, 0 as again from '{one}' union all "
+        f"select * replace (99 as smart_5_raw), 1 as again from '{days[-1]}') order by date, again) "
+        f"to '{twice}' (format parquet)"
+    )
+    assert changes(tmp_path, [days[0], twice]) == changes(tmp_path, days)
 
 
 def test_a_column_is_empty_only_where_all_of_the_file_says_so(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import duckdb
+import pyarrow as pa
 import pytest
 from drives import START, Reading, put
 
 from data import parts
-from data.errors import EngineError, UsageError
+from data.errors import EngineError, UsageError, WarehouseError
 from data.parts import KEPT_HOURS, Manifest, Store, export, opened, tables
 from data.snapshots import empty
+from features.build import fleet, frame, spine
 from tests.object_store import BUCKET
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,6 +90,36 @@ def test_only_what_is_new_is_written(con: duckdb.DuckDBPyConnection, store: Stor
     january = [piece for piece in first.pieces if piece.month == "2020-01"]
     assert set(january) <= set(second.pieces)
     assert whole(store, second)["disk_day"] == held(con, "disk_day")
+
+
+def test_moves_and_late_days_come_along_in_every_belief(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """A drive that moves, and one whose past is told otherwise weeks later, are asked in parts as in the whole."""
+    exported(con, store)
+    put(con, readings(46, first=40))
+    put(con, [Reading("D5", START - timedelta(days=3), 7, None, late_hours=24 * 60)])
+    manifest = exported(con, store)
+    assert any(piece.month == "9999-12" for piece in manifest.pieces)
+    assert whole(store, manifest) == {name: held(con, name) for name in tables("disk")}
+    days = [START + timedelta(days=n) for n in (30, 45, 58)]
+    asked, counts = spine(con, "disk", days), fleet(con, "disk", days)
+    rows = [frame(con, "disk", asked)]
+    for number in range(PARTS):
+        with opened(store, manifest.of(number)) as part:
+            rows.append(frame(part, "disk", spine(part, "disk", days), counts))
+    keys = [("asof_at", "ascending"), ("entity_key", "ascending")]
+    assert pa.concat_tables(rows[1:]).sort_by(keys).equals(rows[0])
+
+
+def test_facts_of_an_earlier_shape_say_what_to_do(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """What another version published is refused in words, by whoever needs a table that it lacks."""
+    con.execute("create table kept as from disk_change")
+    con.execute("drop view disk_change; drop table disk_current; drop table disk_superseded")
+    con.execute("alter table kept rename to disk_change")
+    with pytest.raises(WarehouseError, match=r"another version of Foreshock \(.*disk_current.*foreshock ingest"):
+        spine(con, "disk", [START])
+    with pytest.raises(WarehouseError, match="foreshock ingest"):
+        exported(con, store)
+    assert store.names() == []
 
 
 def test_a_snapshot_that_is_held_is_not_read_again(con: duckdb.DuckDBPyConnection, store: Store) -> None:

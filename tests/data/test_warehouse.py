@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
+from drives import START, Reading, put
 from facts import DAY, entities, events, failures, hosts, vms
 
 from data.contracts import EVENTS
@@ -120,6 +122,28 @@ def test_errors_held_before_their_table_was_made_are_in_it(home: Path) -> None:
         warehouse.con.execute("delete from schema_migration where name like '%memory%'")
     with Warehouse.open(home) as warehouse:
         assert warehouse.con.execute("select errors from memory_error").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_changes_held_before_they_were_parted_are_all_kept(home: Path, late: bool) -> None:
+    """A warehouse of an older shape, opened again, tells current changes from superseded ones, in every belief."""
+    readings = [Reading(drive, START + timedelta(days=n), n // 3, None) for drive in "AB" for n in range(9)]
+    held = "select * from disk_superseded order by all", "select * from disk_current order by all"
+    with Warehouse.open(home) as warehouse:
+        con = warehouse.con
+        put(con, readings[:3] + readings[4:])
+        put(con, [replace(readings[3], late_hours=480.0 if late else 0.0)])
+        if late:
+            put(con, [replace(readings[0], entity_id="C", late_hours=300.0)])
+            put(con, [replace(readings[5], day=START - timedelta(days=2), late_hours=900.0)])
+        before = [con.execute(query).fetchall() for query in held]
+        assert len(before[0]) >= 4
+        con.execute("create table kept as from disk_change")
+        con.execute("drop view disk_change; drop table disk_current; drop table disk_superseded")
+        con.execute("alter table kept rename to disk_change")
+        con.execute("delete from schema_migration where name like '%current%'")
+    with Warehouse.open(home) as warehouse:
+        assert [warehouse.con.execute(query).fetchall() for query in held] == before
 
 
 def test_a_reader_goes_on_while_a_writer_of_the_same_process_begins(home: Path) -> None:

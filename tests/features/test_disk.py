@@ -98,11 +98,50 @@ def test_the_failure_rate_of_a_model_is_what_was_known_then() -> None:
     assert [row["model_failure_rate_90d"] for row in rows] == pytest.approx([rate(n, 90) for n in (0, 1, 2, 2)])
 
 
+def test_windows_end_where_they_say_however_long_the_history() -> None:
+    """Of half a year of changes, one 90 days and one 91 days before, days asked at both ends and gaps between."""
+    moved = {"A": (1, 30, 79, 80, 81, 169), "B": (80,), "C": (78, 79), "D": (170,), "E": ()}
+    readings = [
+        Reading(drive, START + timedelta(days=n), sum(n >= day for day in days) * 3, None)
+        for drive, days in moved.items()
+        for n in range(0 if drive != "E" else 160, 171)
+        if drive != "D" or n not in range(100, 165)
+    ]
+    days = [START + timedelta(days=n) for n in (2, 100, 169, 170)]
+    with empty() as con:
+        put(con, readings)
+        rows = frame(con, "disk", spine(con, "disk", days)).to_pylist()
+        one_by_one = [row for day in days for row in frame(con, "disk", spine(con, "disk", [day])).to_pylist()]
+    assert one_by_one == rows
+    for day in days:
+        asof = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=1)
+        got = {row["entity_id"]: row for row in rows if row["asof_at"] == asof}
+        for drive, features in oracle(readings, asof).items():
+            assert {name: got[drive][name] for name in features} == features
+
+
+def test_an_earlier_belief_keeps_its_first_day() -> None:
+    """A reading before all others that comes weeks later makes a drive older from then on, and not before."""
+    told = [Reading("A", START + timedelta(days=n), n // 2, 0) for n in range(9)]
+    first = Reading("A", START - timedelta(days=5), 0, 0, late_hours=24 * 20)
+    days = [START + timedelta(days=n) for n in (4, 8, 20)]
+    with empty() as con:
+        put(con, told)
+        before = spine(con, "disk", days).select(["asof_at", "history_days", "status"]).to_pylist()
+        put(con, [first])
+        after = spine(con, "disk", days)
+        rows = frame(con, "disk", after).to_pylist()
+    assert [row["history_days"] for row in before] == [5, 9, 9]
+    assert after["history_days"].to_pylist() == [5, 9, 14]
+    assert after["status"].to_pylist() == ["unknown", "ok", "unknown"]
+    assert [row["observed_days"] for row in rows] == [5, 9, 14]
+
+
 def test_packed_counters_are_taken_apart() -> None:
     """A number that holds three counters of 16 bits is given as the three."""
     with empty() as con:
         put(con, [Reading("A", START, 0, 0)])
-        con.execute("update disk_change set smart_188_raw = 3 + 5 * 65536 + 7 * 4294967296")
+        con.execute("update disk_current set smart_188_raw = 3 + 5 * 65536 + 7 * 4294967296")
         row = frame(con, "disk", spine(con, "disk", [START])).to_pylist()[0]
     assert [row[f"smart_188_{word}_word"] for word in ("low", "middle", "high")] == [3, 5, 7]
 

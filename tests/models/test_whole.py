@@ -51,7 +51,16 @@ def test_later_facts_change_nothing(warehouse_home: Path, fitted: Trained) -> No
     with read(warehouse_home) as held:
         past = duckdb.connect()
         past.execute("set time zone 'UTC'")
-        for name in ("entity", "entity_host", "entity_version", "mitigation", "disk_day", "disk_change", "failure"):
+        for name in (
+            "entity",
+            "entity_host",
+            "entity_version",
+            "mitigation",
+            "disk_day",
+            "disk_current",
+            "disk_superseded",
+            "failure",
+        ):
             past.register("copied", held.sql(f"from {name}").to_arrow_table())
             past.execute(f"create table {name} as from copied")
             past.unregister("copied")
