@@ -1,12 +1,14 @@
 """The doctor: what is set up, what is not, and what to do about it. Nothing is written."""
 
 import difflib
+import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import ForeshockError, RegistryError
+from data.quality import check
 from data.snapshots import PUBLISHED
 from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
@@ -58,11 +60,17 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"
             ).fetchall()
+            contradictions = check(con)
     except ForeshockError as error:
         yield Finding("snapshot", "wrong", str(error))
         return
     day, hosts, rejected = rows[0]
     yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
+    for found in contradictions:
+        told = f"{found.says} ({found.check}: {found.rows}), such as {json.dumps(found.examples[0], default=str)}"
+        yield Finding("facts", "wrong" if found.severity == "error" else "ok", told)
+    if not any(found.severity == "error" for found in contradictions):
+        yield Finding("facts", "ok", "nothing that is held contradicts anything else")
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:

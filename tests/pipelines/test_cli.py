@@ -5,12 +5,15 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from drives import START, Reading, put
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import Refused
+from data.warehouse import Warehouse
 from models import registry
 from pipelines.cli import app, main
 from pipelines.output import Output, plain
@@ -241,6 +244,24 @@ def test_the_doctor_writes_nothing(bare: Path, capfd: pytest.CaptureFixture[str]
     code, data, _ = answer(capfd, "doctor")
     assert (code, data["ok"]) == (0, True)
     assert list(bare.iterdir()) == []
+
+
+def test_the_doctor_says_which_facts_contradict_each_other(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Facts that cannot all be true are wrong, with an example; what is only unlikely is told and passes."""
+    told = [Reading("A", START + timedelta(days=n), value, 0) for n, value in enumerate((5, 5, 2))]
+    with Warehouse.open(bare / "home") as warehouse:
+        put(warehouse.con, told)
+        warehouse.publish()
+    facts = [one for one in answer(capfd, "doctor")[1]["findings"] if one["what"] == "facts"]
+    assert [one["state"] for one in facts] == ["ok", "ok"]
+    assert "sectors shrank" in facts[0]["says"]
+    with Warehouse.open(bare / "home") as warehouse:
+        warehouse.con.execute("update disk_superseded set until_day = until_day + 1")
+        warehouse.publish()
+    code, data, _ = answer(capfd, "doctor")
+    assert (code, data["ok"]) == (1, False)
+    (wrong,) = [one for one in data["findings"] if one["state"] == "wrong"]
+    assert "does not end where the next one of its drive begins (superseded_until: 1), such as" in wrong["says"]
 
 
 def test_plain_values_are_json() -> None:
