@@ -111,9 +111,9 @@ def statements(component: str) -> str:
     """
     if not has_readings(component):
         return sql(component)
+    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
     made = [line for features in history.told(component).values() for line in features.items()]
     lines = [f"-- {name.ljust(28)} {what}" for name, what in made]
-    parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
     return "\n".join([*parts, "-- made of the change log by features/history.py:", *lines])
 
 
