@@ -48,15 +48,16 @@ def numbers(column: Column, null: int = 0) -> Numbers:
     return values
 
 
-def doubles(column: Column, into: Numbers) -> None:
+def doubles(column: "pa.ChunkedArray[Any]", into: Numbers) -> None:
     """Write the values of a column of whole numbers or dates (days since 1970) as float64, NaN for none."""
-    array = whole(column)
-    if array.null_count == len(array):
-        into.fill(np.nan)
-        return
-    np.copyto(into, _values(array))
-    if array.null_count:
-        into += _NAN_OR_NONE.take(known(array), mode="clip")  # no branch, which a processor would guess wrong
+    for array in column.chunks:
+        part, into = np.split(into, [len(array)])
+        if array.null_count == len(array):
+            part.fill(np.nan)
+            continue
+        np.copyto(part, _values(array))
+        if array.null_count:
+            part += _NAN_OR_NONE.take(known(array), mode="clip")  # no branch, which a processor would guess wrong
 
 
 def known(array: "pa.Array[Any]") -> Numbers:
