@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from data.arrays import Column, Numbers, arrow, number, numbers, whole
 from data.catalog import catalog
-from data.changes import KINDS, NEVER, UNKNOWN, columns_of, told, totals
+from data.changes import KINDS, NEVER, UNKNOWN, columns_of, record, told, totals
 from data.held import Held
 from data.readings import GRACE_HOURS, Absorbed
 from data.snapshots import shown
@@ -143,7 +143,8 @@ class Frontier:
         }
         gauges = [f"{stem}_raw" for stem in catalog(self._component).gauges]
         columns |= {name: batch.readings[name] for name in gauges if name in batch.readings.column_names}
-        self._insert("day", pa.table(list(columns.values()), list(columns)))
+        rows = pa.table(list(columns.values()), list(columns))  # noqa: F841 - DuckDB reads it by its name
+        self._con.execute(f"insert into {self._component}_day by name from rows")
 
     def _put_changes(self, known: "_Known", batch: Day, places: Numbers) -> None:
         said = [told(batch.readings, f"{stem}_raw") for stem in catalog(self._component).counters]
@@ -154,15 +155,7 @@ class Frontier:
         if moved.any():
             unknown = np.full(np.count_nonzero(moved), UNKNOWN)
             now_moved = np.stack([unknown if now is None else now[moved] for now in said])
-            superseded, current = known.moved(places[moved], now_moved, batch.day)
-            self._con.execute(
-                f"delete from {self._component}_current where entity_key in (select entity_key from superseded)"  # noqa: S608
-            )
-            self._insert("superseded", superseded)
-            self._insert("current", current)
-
-    def _insert(self, table: str, rows: pa.Table) -> None:  # noqa: ARG002 - DuckDB reads it by its name, at half the cost
-        self._con.execute(f"insert into {self._component}_{table} by name from rows")
+            record(self._con, self._component, known.moved(places[moved], now_moved, batch.day))
 
 
 class _Known:
@@ -235,8 +228,8 @@ class _Known:
         for kind, values in found.items():
             self.totals[kind][:, places] = values
 
-    def moved(self, places: Numbers, now: Numbers, day: date) -> tuple[pa.Table, pa.Table]:
-        """What the entities at `places`, whose counters are `now`, have had as changes until now, and have from now."""
+    def moved(self, places: Numbers, now: Numbers, day: date) -> pa.Table:
+        """The changes that the entities at `places`, whose counters are `now`, have had until now and have from now."""
         self._recall(places[~self.recalled[places]])
         going_on = self.since[places] != NEVER
         before = {kind: held[:, places] for kind, held in self.totals.items()}
@@ -251,11 +244,10 @@ class _Known:
             "entity_key": arrow(self.keys[twice], pa.int32()),
             "version": arrow(self.version[twice], pa.int32()),
             "from_day": arrow(np.append(begun, self.since[places]), pa.date32()),
+            "until_day": arrow(np.repeat([number(day), NEVER], [len(begun), len(places)]), pa.date32(), NEVER),
             "first_day": arrow(self.first_day[twice], pa.date32()),
         } | columns_of(self._component, both)
-        rows = pa.table(list(columns.values()), list(columns))
-        superseded = rows.slice(0, len(begun)).append_column("until_day", _days(day, len(begun)))
-        return superseded, rows.slice(len(begun))
+        return pa.table(list(columns.values()), list(columns))
 
 
 def _news(known: _Known, batch: Day, places: Numbers) -> tuple[Numbers, Numbers]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.errors import ForeshockError, RegistryError
 from data.quality import check
-from data.snapshots import PUBLISHED
+from data.snapshots import PUBLISHED, in_shape
 from decisions.ledger.store import is_there, shown
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
@@ -55,7 +55,7 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("snapshot", "missing", "nothing is published yet: foreshock ingest, or foreshock demo")
         return
     try:
-        with snapshot(settings) as con:
+        with snapshot(settings) as con, in_shape():
             rows = con.execute(
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"

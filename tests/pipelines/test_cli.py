@@ -264,6 +264,21 @@ def test_the_doctor_says_which_facts_contradict_each_other(bare: Path, capfd: py
     assert "does not end where the next one of its drive begins (superseded_until: 1), such as" in wrong["says"]
 
 
+def test_the_doctor_says_what_to_do_about_facts_of_an_earlier_shape(
+    bare: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After an upgrade the snapshot is wrong until the next ingest, and the rest is looked at all the same."""
+    with Warehouse.open(bare / "home") as warehouse:
+        warehouse.con.execute("drop view disk_change; drop table disk_current; drop table disk_superseded")
+        warehouse.publish()
+    code, data, _ = answer(capfd, "doctor")
+    assert code == 1
+    says = {one["what"]: one["says"] for one in data["findings"]}
+    assert "another version of Foreshock" in says["snapshot"]
+    assert "foreshock ingest" in says["snapshot"]
+    assert "ledger" in says
+
+
 def test_plain_values_are_json() -> None:
     """Not-a-number becomes null, since JSON has none, and nested reports become objects."""
     made = plain({"a": float("nan"), "b": Output({"c": (1, 2)}), "d": {3}})
