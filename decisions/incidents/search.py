@@ -4,7 +4,8 @@ Most of the hundreds of factors are much alike, or too small ever to have a smal
 its own hides real causes. So the same failures are drawn anew many times from who was watched, each stratum keeping its
 number, and all factors are tested on each draw: the smallest p values of the draws are what chance gives in a fleet
 where nothing is shared (Westfall and Young, Resampling-Based Multiple Testing, 1993). Single factors and pairs have a
-half each of the chance that anything at all is named.
+half each of the chance that anything at all is named. Failures are drawn among stays of which the same is told: more
+may be told of parts that fail than of others, or less, and that is no cause.
 """
 
 from collections.abc import Iterator, Mapping
@@ -72,11 +73,15 @@ def telling(study: Study, held: Ints, policy: Incidents) -> list[Found]:
 
 
 def _draws(study: Study, held: Ints) -> _Draws:
-    """Row 0: the failures as they fell. After it, drawn within each stratum in proportion to the time watched."""
+    """Row 0: the failures as they fell. After it, drawn in proportion to the time watched, each within its stratum.
+
+    And among stays of which the same attributes are told, so that each factor is tested on as many failures as it was.
+    """
     dice = np.random.default_rng(SEED)
     stays, kinds = [], []
-    for stratum in np.unique(held[study.hit]).tolist():
-        inside = study.order[held[study.order] == stratum]
+    alike = held << len(study.columns) | study.told_of
+    for stratum in np.unique(alike[study.hit]).tolist():
+        inside = study.order[alike[study.order] == stratum]
         fell = inside[study.hit[inside]]
         ends = np.cumsum(study.days[inside])
         drawn = np.searchsorted(ends, dice.random((DRAWS, len(fell))) * ends[-1], side="right")

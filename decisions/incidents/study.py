@@ -42,6 +42,12 @@ class Study:
         """The stays in an order that depends on what they are, and not on how they came."""
         return np.lexsort([codes for codes, _ in self.columns.values()] + [self.days, self.components])
 
+    @cached_property
+    def told_of(self) -> Ints:
+        """Which attributes are told of each stay: a number with a bit for each."""
+        bits = (np.left_shift(codes >= 0, nth) for nth, (codes, _) in enumerate(self.columns.values()))
+        return sum(bits, np.zeros(len(self.population), dtype=np.int64))
+
     def factors(self, names: tuple[str, ...]) -> Factors:
         """The values of these attributes, one or two of them."""
         if names not in self._factors:
