@@ -46,6 +46,7 @@ def card(listed: ListedProposal, around: Surroundings) -> Card:
     order = around.orders.get(listed.order_id or "")
     place = around.places.get(proposal.host_id)
     section, word, sentence = words.state(listed, order, around.stop, around.now)
+    by_chance = words.by_chance(proposal)
     return Card(
         proposal_id=proposal.proposal_id,
         asof_at=proposal.asof_at,
@@ -65,7 +66,8 @@ def card(listed: ListedProposal, around: Surroundings) -> Card:
         vms_on_host=len(proposal.vms) or (place.vms if place else None),
         vms_said=words.vms(proposal.vms, place.vms if place else None),
         outcome_said=words.outcome(around.outcomes.get(listed.order_id or "", ())),
-        price_said=words.price(proposal.action, proposal.prices),
+        price_said=words.price(proposal.action, proposal.prices, drawn=by_chance is not None),
+        by_chance=by_chance,
         earned_said=words.earned(proposal.earned),
         guardrails=tuple(_guardrail(line) for line in proposal.blocked),
         reasons=proposal.reasons,

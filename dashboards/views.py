@@ -114,6 +114,8 @@ class Card:
     vms_said: str
     outcome_said: str | None
     price_said: str
+    by_chance: str | None
+    """That an experiment drew the action, and which one it would be otherwise."""
     earned_said: tuple[str, ...]
     """How good calls of such a risk have been, a sentence from each model that has measured it."""
     guardrails: tuple[GuardrailView, ...]

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from decisions.actions import ladder
+from decisions.cases import cheapest
 from decisions.domain import Action, Autonomy, EntityRisk, OrderState, Price, Proposal, Step, VmOutcome, VmPlan
 from decisions.ledger.values import ListedOrder, ListedProposal, Standing, Stop
 from decisions.plans import ONCE_APPROVED
@@ -289,14 +290,24 @@ def _earned(band: Earned) -> str:
     return f"{said}; of the next {band.next_calls}, about a month's, {span} will in 95 of 100 cases."
 
 
-def price(action: Action, prices: Sequence[Price]) -> str:
+def by_chance(proposal: Proposal) -> str | None:
+    """That an experiment drew the action, and which one it would be otherwise; None where it is that one anyway."""
+    open_ = {each.action: each for each in proposal.prices if each.action in proposal.chances}
+    if not open_ or (best := cheapest(open_, {})) is proposal.action:
+        return None
+    costs = f"{number(open_[best].interruptions)} expected VM interruptions"
+    named = f"{ACTIONS[best][0].lower()}{ACTIONS[best][1:]}"
+    return f"An experiment drew this, to learn what each action is worth. Without it this would be: {named} ({costs})"
+
+
+def price(action: Action, prices: Sequence[Price], *, drawn: bool = False) -> str:
     """The price of the action against doing nothing."""
     by_action = {each.action: each.interruptions for each in prices}
     if action not in by_action:
         return "Not priced: the risk is unknown"
-    if action is Action.MONITOR:
+    if action is Action.MONITOR and not drawn:
         return f"{number(by_action[action])} expected VM interruptions; nothing that is allowed costs less"
-    waiting = by_action.get(Action.MONITOR)
+    waiting = by_action.get(Action.MONITOR) if action is not Action.MONITOR else None
     against = f" against {number(waiting)} for doing nothing" if waiting is not None else ""
     return f"{number(by_action[action])} expected VM interruptions{against}"
 

@@ -18,6 +18,7 @@ from decisions import guardrails
 from decisions.actions import MOVES, PRICED, SERVICES
 from decisions.breakers import Scope, ration, scopes, trip
 from decisions.cases import Case, Forbidden, cheapest, find
+from decisions.chance import Choice, choose
 from decisions.domain import (
     Action,
     Breaker,
@@ -178,9 +179,8 @@ class _Cycle:
         starts_in = (starts.at - asof).total_seconds() if starts is not None and in_time else 0.0
         forbidden = {**self._budgets(case, work, starts, expires_at), **case.forbidden}
         priced = self._prices(case, work, starts_in)
-        action = (
-            cheapest(_reach(priced, case.wants, forbidden), forbidden) if priced else _unpriced(case.risk, forbidden)
-        )
+        choice = self._choose(case, priced, forbidden)
+        action = choice.action
         moves = starts if action in MOVES else None
         if moves is not None:
             slots = self._calendar.at_once(work.plans(action))
@@ -189,7 +189,18 @@ class _Cycle:
         self._services += action in SERVICES
         self._blocked[case.host.cluster] += action in {Action.BLOCK_PLACEMENTS, Action.NOTIFY}
         served = moves or self._pause(case, action, expires_at) or Start(asof, StartRule(), ())
-        return self._proposal(case, action, work, priced, forbidden, served, expires_at)
+        return self._proposal(case, choice, work, priced, forbidden, served, expires_at)
+
+    def _choose(self, case: Case, priced: Mapping[Action, Price], forbidden: Forbidden) -> Choice:
+        """What the host gets of what it may still have; chance has no part where it is not at risk, or empty."""
+        if not priced:
+            asked = _unpriced(case.risk, forbidden)
+            return Choice(asked, asked)
+        reach = _reach(priced, case.wants, forbidden)
+        if not case.at_risk or not case.vms:
+            best = cheapest(reach, forbidden)
+            return Choice(best, best)
+        return choose(reach, forbidden, case.host.host_id, self._policy.experiment)
 
     def _start(self, case: Case, work: Load, expires_at: datetime) -> Start:
         """When the move that the host wants may start: notice given, window open, budgets free."""
@@ -272,13 +283,14 @@ class _Cycle:
     def _proposal(
         self,
         case: Case,
-        action: Action,
+        choice: Choice,
         work: Load,
         priced: Mapping[Action, Price],
         forbidden: Forbidden,
         starts: Start,
         expires_at: datetime,
     ) -> Proposal:
+        action = choice.action
         asof, pool = self._situation.asof_at, case.host.cluster
         incident = guardrails.incident_of(case.risk, self._situation.incidents)
         question = f"{asof.isoformat()}|{case.host.host_id}|{self._in_force}|{self._version}"
@@ -298,12 +310,15 @@ class _Cycle:
             prices=marked,
             vms=work.plans(action, deadline),
             reasons=(
-                *explain(case.risk, case.vms, action, priced, work, self._policy, case.service, deadline),
+                *explain(case.risk, case.vms, choice, priced, work, self._policy, case.service, deadline),
                 *starts.said,
             ),
             blocked=bound,
             policy_version=self._in_force,
             model_version=self._version,
+            propensity=choice.propensity,
+            chances=choice.chances,
+            draw=choice.draw,
             simulated=case.host.simulated or any(vm.simulated for vm in case.vms),
             planned=not case.at_risk,
             steps=steps(action, work, starts.at, deadline, case.host),

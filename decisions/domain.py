@@ -252,6 +252,10 @@ class Proposal:
     model_version: str
     propensity: float = 1.0
     """Probability that this policy picks this action here; 1 where nothing is random."""
+    chances: Mapping[Action, float] = field(default_factory=dict)
+    """The same of each action that was open to chance; empty where nothing is random."""
+    draw: float | None = None
+    """Where the host stands between 0 and 1, which decided; null where nothing is random."""
     simulated: bool = False
     planned: bool = False
     """Due for service, and not at risk."""

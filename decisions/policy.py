@@ -23,6 +23,7 @@ from decisions.sections import (
     Churn,
     Costs,
     EarnedPrecision,
+    Experiment,
     Freshness,
     Horizon,
     Incidents,
@@ -74,6 +75,7 @@ class Policy:
     earned: EarnedPrecision
     breaker: BreakerLimits
     incidents: Incidents
+    experiment: Experiment
     autonomy: Mapping[Action, Autonomy]
     remedies: tuple[Remedy, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)

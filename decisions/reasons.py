@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from decisions.chance import Choice
 from decisions.domain import Action, EntityRisk, HostRisk, Price, Vm
 from decisions.guardrails import unknown_reasons
 from decisions.load import Load
@@ -19,7 +20,7 @@ WORTH_NAMING: Final = 0.1
 def explain(
     risk: HostRisk,
     vms: Sequence[Vm],
-    action: Action,
+    choice: Choice,
     priced: Mapping[Action, Price],
     work: Load,
     policy: Policy,
@@ -38,8 +39,8 @@ def explain(
         lines.append(f"Of {len(risk.unknown)} more entities the risk is unknown: {unknown_reasons(risk)}.")
     if service is not None:
         lines.append(_helps(service))
-    lines.append(_compare(action, priced))
-    return (*lines, *_left(action, work, deadline))
+    lines += _compare(choice, priced)
+    return (*lines, *_left(choice.action, work, deadline))
 
 
 def _helps(service: Service) -> str:
@@ -58,11 +59,17 @@ def _carrier(entity: EntityRisk) -> str:
     return f"{named}: {entity.curve[30]:.0%} within 30 days, {entity.curve[7]:.0%} within 7{because}."
 
 
-def _compare(action: Action, priced: Mapping[Action, Price]) -> str:
-    waiting = priced[Action.MONITOR].interruptions
+def _compare(choice: Choice, priced: Mapping[Action, Price]) -> list[str]:
+    action, best, waiting = choice.action, choice.best, priced[Action.MONITOR].interruptions
+    costs = f"Waiting costs {waiting:.2f} expected VM interruptions"
+    if action is not best:
+        chance = f"An experiment drew {action} ({choice.propensity:.0%}), to learn what each is worth"
+        cheapest = "" if best is Action.MONITOR else f", {best} {priced[best].interruptions:.2f}"
+        drawn = "" if action is Action.MONITOR else f", {action} {priced[action].interruptions:.2f}"
+        return [f"{costs}{cheapest}{drawn}.", f"{chance}: without it this would be {best}."]
     if action is Action.MONITOR:
-        return f"Waiting costs {waiting:.2f} expected VM interruptions, and nothing that is allowed costs less."
-    return f"Waiting costs {waiting:.2f} expected VM interruptions, {action} {priced[action].interruptions:.2f}."
+        return [f"{costs}, and nothing that is allowed costs less."]
+    return [f"{costs}, {action} {priced[action].interruptions:.2f}."]
 
 
 def _left(action: Action, work: Load, deadline: datetime | None) -> tuple[str, ...]:

@@ -206,3 +206,12 @@ class Incidents:
     minimum_relative_risk: float = _between(1.0, 100.0)
     separate_below: float = _between(0.0001, 0.5)
     most: int = _between(1, 50)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How much is left to chance, so that it shows what each action is worth."""
+
+    share: float = _between(0.0, 1.0)
+    most_extra_interruptions: float = _between(0.0, 10.0)
+    seed: int = _between(0, 2_147_483_647)

@@ -54,6 +54,12 @@ _COMMANDS: Final = (
     (_JUDGEMENT, "evaluate", "judgement:evaluate", "Champion, challenger and baselines side by side, forward in time."),
     (_JUDGEMENT, "compare", "judgement:compare", "Two models side by side on the same later days."),
     (_JUDGEMENT, "replay", "replay:replay", "A past period once more, through a policy and a model; writes nothing."),
+    (
+        _JUDGEMENT,
+        "value",
+        "replay:value",
+        "What choices left to chance came to, and what others would have; writes nothing.",
+    ),
     (_JUDGEMENT, "drift", "judgement:drift", "Whether a model still knows the fleet, and what came true."),
     (_JUDGEMENT, "watch", "judgement:watch", "Measure the drift of every champion; an alarm trains a challenger."),
     (_NIGHT, "executor", "executor:executor", "Serve the reference executor, which carries orders out."),

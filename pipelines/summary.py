@@ -121,6 +121,35 @@ def replayed(report: Mapping[str, Any]) -> str:
     return "\n".join([head, "", *_aligned(table), "", *lines])
 
 
+def valued(report: Mapping[str, Any]) -> str:
+    """What each way to choose would have cost a decision, beside what was foretold, and how much tells of it."""
+    simulated = " (simulated)" if report["simulated"] else ""
+    head = (
+        f"{report['from']} to {report['to']}: {report['decisions']:,} decisions on {report['hosts']:,} hosts were left "
+        f"to chance{simulated}; {report['horizon_days']:g} days after each are counted"
+    )
+    left = (
+        f"  left out: {report['not_over']:,} whose {report['horizon_days']:g} days are not over, "
+        f"{report['repeated']:,} of a draw that was counted before"
+    )
+    if not report["policies"]:
+        return f"{head}\n{left}\n  nothing to value yet: policy opens an experiment by experiment.share"
+    table = [
+        [
+            "VM interruptions a decision",
+            "doubly robust",
+            "over the cheapest",
+            "by weights",
+            "foretold",
+            "decisions' worth",
+        ]
+    ]
+    for name, one in report["policies"].items():
+        told = (_interval(one["dr"]), _interval(one["over_cheapest"]), _interval(one["snips"]))
+        table.append([name.replace("_", " "), *told, f"{one['direct']['value']:.3f}", f"{one['effective']:.0f}"])
+    return "\n".join([head, left, "", *_aligned(table)])
+
+
 def drifted(report: Mapping[str, Any]) -> str:
     """What has shifted since a model learned, what came true, and what is an alarm."""
     head = f"{report['component']} version {report['version']}: {report['day']} against {report['reference']}"

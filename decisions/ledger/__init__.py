@@ -15,7 +15,7 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts
+from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts, tried
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.listing import Selection
@@ -24,6 +24,7 @@ from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
 from decisions.ledger.starts import Start
 from decisions.ledger.store import Opened, reading, writing
+from decisions.ledger.tried import Touched
 from decisions.ledger.turns import Still, turn
 from decisions.ledger.values import (
     Cycle,
@@ -74,6 +75,11 @@ class Ledger(Opened):
             msg = f"There is no cycle {cycle_id} in the ledger. `foreshock decide` records one."
             raise LedgerError(msg)
         return found[0]
+
+    def left_to_chance(self, until: datetime) -> list[Proposal]:
+        """Proposals of questions up to the moment that chance had a part in, the oldest first."""
+        with reading(self._engine) as con:
+            return tried.proposals(con, until)
 
     def incidents(self, cycle_id: str) -> list[Incident]:
         """The incidents that were found before the cycle was decided, the most telling first."""
@@ -297,6 +303,11 @@ class Ledger(Opened):
         """The states that the order came to, in order."""
         with reading(self._engine) as con:
             return queries.order_events(con, order_id)
+
+    def touched(self, since: datetime, until: datetime) -> list[Touched]:
+        """What orders did to VMs after the one moment, up to the other, the oldest first."""
+        with reading(self._engine) as con:
+            return tried.touched(con, since, until)
 
     def outcomes(self, order_id: str) -> list[VmOutcome]:
         """What became of each VM of the order."""

@@ -1,4 +1,4 @@
-"""The command that replays a past period."""
+"""Commands that judge policies by the past: one replayed, one from what was left to chance."""
 
 from datetime import date
 from pathlib import Path
@@ -47,3 +47,19 @@ def replay(
     with bar(quiet=common.json) as tell:
         report = step.replay(settings, want, cache, tell)
     return Output(report, text=summary.replayed(report))
+
+
+def value(*, from_: Annotated[date, Parameter(name="--from")], to: date, common: Common = COMMON) -> Output:
+    """What the choices that an experiment left to chance came to, and what other ways to choose would have.
+
+    Policy opens an experiment by `experiment.share`. Writes nothing.
+
+    Args:
+        from_: First day whose decisions count.
+        to: Last day.
+        common: See every command.
+    """
+    from pipelines.steps import value as step
+
+    report = step.told(step.value(common.settings(), from_, to))
+    return Output(report, text=summary.valued(report))

@@ -14,8 +14,8 @@ from dashboards.ledger_view import LedgerView
 from dashboards.pages import day_of
 from data.snapshots import PUBLISHED
 from data.warehouse import Warehouse
-from decisions.domain import Autonomy, Verdict
-from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, verdict
+from decisions.domain import Action, Autonomy, Verdict
+from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, prices, proposal, verdict
 
 
 def card(page: str, host: str) -> str:
@@ -287,3 +287,21 @@ def test_the_ledger_is_opened_to_read_only(made: Night) -> None:
         assert book is not None
         with pytest.raises(OperationalError, match="readonly"):
             book.con.exec_driver_sql("delete from proposal")
+
+
+def test_an_action_that_was_drawn_says_so_and_what_it_would_be(night: Night) -> None:
+    """On the queue and on its own page: an experiment drew it, and not that nothing that is allowed costs less."""
+    at, chances = ASOF + timedelta(hours=1), {Action.MONITOR: 0.25, Action.BLOCK_PLACEMENTS: 0.75}
+    odds = {"chances": chances, "propensity": 0.25, "prices": prices(2.0, 0.2), "asof_at": at}
+    drawn = proposal("r10-02", Action.MONITOR, Autonomy.AUTO, proposal_id="id-drawn", **odds)
+    plain = proposal("r09-01", Action.BLOCK_PLACEMENTS, Autonomy.AUTO, proposal_id="id-plain", **odds)
+    with night.ledger() as ledger:
+        ledger.record(replace(verdict(), asof_at=at, proposals=(drawn, plain), model_version="disk-5"), at)
+    said = "Without it this would be: put no new VMs on it (0.18 expected VM interruptions)"
+    with night.client() as client:
+        pages = {name: client.get(f"/proposals/id-{name}").text for name in ("drawn", "plain")}
+        assert said in client.get("/").text
+    assert said in pages["drawn"]
+    assert "0.20 expected VM interruptions." in pages["drawn"]
+    assert "nothing that is allowed costs less" not in pages["drawn"]
+    assert "An experiment drew this" not in pages["plain"]

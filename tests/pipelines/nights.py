@@ -1,5 +1,6 @@
 """What the tests of whole nights share: a small trained fleet, its nights as commands, and its state to compare."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -97,6 +98,12 @@ def _driver() -> "subprocess.Popen[str]":
 def _plain_environment() -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("FORESHOCK", "PREFECT"))}
     return env | {"OMP_NUM_THREADS": "1"}
+
+
+def hashes(home: Path) -> dict[str, str]:
+    """Every file of the home, by content."""
+    files = (file for file in sorted(home.rglob("*")) if file.is_file())
+    return {str(file.relative_to(home)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def state(home: Path) -> dict[str, list[Any]]:

@@ -1,6 +1,5 @@
 """Replaying a home: its own fleet, models trained on the way, nothing in it touched, and a kill made good."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -34,12 +33,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def hashes(home: Path) -> dict[str, str]:
-    """Every file of the home, by content."""
-    files = (file for file in sorted(home.rglob("*")) if file.is_file())
-    return {str(file.relative_to(home)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
 def report(settings: Settings, cache: Path, tell: Callable[[str], None] = lambda _: None) -> Mapping[str, Any]:
     """A replay without the time it took."""
     want = step.asked(settings, PERIOD, None, None, "disk", "monthly")
@@ -51,7 +44,7 @@ def test_a_replay_changes_no_file_of_the_home(
 ) -> None:
     """The command answers with every arm, and the home is byte for byte what it was."""
     monkeypatch.setenv("FORESHOCK_HOME", str(settings.home))
-    before = hashes(settings.home)
+    before = nights.hashes(settings.home)
     dates = ["--from", str(PERIOD.first), "--to", str(PERIOD.last)]
     more = ["--retrain", "monthly", "--every", str(PERIOD.every), "--cache", str(cache)]
     assert cli.main(["replay", *dates, *more, "--json"]) == 0
@@ -60,7 +53,7 @@ def test_a_replay_changes_no_file_of_the_home(
     assert told["regret"]["value"] >= 0
     assert told["simulated"] is True
     assert told["placement"] == "inventory"
-    assert hashes(settings.home) == before
+    assert nights.hashes(settings.home) == before
 
 
 def test_a_killed_replay_that_is_run_again_gives_the_same(
