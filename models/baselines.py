@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 RULE, RULE_COUNT, RULE_RANKS = "rule", "rule_count", "rule_ranks"
 RATES, FOREST, DEFAULT_LIGHTGBM = "observed_rates", "random_forest", "default_lightgbm"
 PEERS: Final = (RULE, RULE_COUNT, RULE_RANKS, RATES, FOREST, DEFAULT_LIGHTGBM)
-SIMPLE: Final = (RULE, RULE_COUNT, RULE_RANKS, RATES)
-"""Peers that a person could work out with a pencil."""
 
 RATE_STEPS: Final = 10
 RATE_PRIOR_ROWS: Final = 1_000.0

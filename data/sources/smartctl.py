@@ -30,7 +30,6 @@ UNREAD: Final = {0: "smartctl_usage", 1: "device_not_read"}
 """Bits of smartctl's exit status that say that nothing was read."""
 FAILING_BIT: Final = 3
 BELOW_THRESHOLD_BIT: Final = 4
-SECTOR_BYTES: Final = 512
 NVME_DATA_UNIT_SECTORS: Final = 1000
 """NVMe counts what it wrote and read in thousands of 512-byte units (NVM Express Base Specification, SMART log)."""
 _TEMPERATURES: Final = ("smart_190_raw", "smart_194_raw")

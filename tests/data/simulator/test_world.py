@@ -10,9 +10,9 @@ from worlds import CERTAIN, DAY, HOUR, START, host, vm, world
 
 from data.contracts import INVENTORY
 from data.errors import InputError, UsageError
-from data.simulator.export import write_inventory
 from data.simulator.fleet import FleetSpec, plan
 from data.simulator.motion import WorldSpec
+from data.simulator.telemetry import write_tables
 from data.simulator.truth import failures
 from data.simulator.work import VmAsked
 from data.simulator.world import World
@@ -450,7 +450,7 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 
 def test_inventory_is_exported_for_the_source(tmp_path: Path) -> None:
     """Three Parquet files, named as the inventory source expects."""
-    write_inventory(world(TWO, [vm("v1", "a")]), tmp_path)
+    write_tables(world(TWO, [vm("v1", "a")]).inventory(), tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"hosts.parquet", "vms.parquet", "entities.parquet"}
 
 
