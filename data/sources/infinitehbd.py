@@ -4,7 +4,7 @@ The trace names servers and not their GPUs, and a fault of any class takes the w
 entity of the component `node`. A fault's beginning is its failure, with level and class as the cause (`Hardware: GPU,
 GPU Lost`); its end is an event `returned` (value = seconds down). Planned work (classes `Change` and `Test`) is no
 failure: its beginning and end are events `planned_work`. Servers without a fault are not named: they are entered by
-number. Time counts in days from a day that was not published, taken here as `EPOCH`.
+number, until a later file names them. Time counts in days from a day that was not published, taken here as `EPOCH`.
 
 Source: the trace published with InfiniteHBD (SIGCOMM 2025), Apache-2.0.
 """
@@ -19,16 +19,19 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from data.contracts import EVENTS, FAILURES, STAYS
+from data.contracts import EVENTS, FAILURES
 from data.readings import Absorbed
-from data.sources import tables
+from data.sources import tables, unnamed
 from data.sources.memory_log import Arrival
+from data.sources.unnamed import Member
 from data.warehouse import Warehouse
 
 SOURCE: Final = "infinitehbd"
 EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 SERVERS: Final = 400
 COMPONENT: Final = "node"
+PREFIX: Final = "infinitehbd-"
+QUIET: Final = f"{PREFIX}quiet-"
 PLANNED: Final = ("Change", "Test")
 REQUIRED: Final = ("node_id", "event_time", "event_type", "Level", "Class", "Desc")
 
@@ -70,7 +73,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
     moment = now or datetime.now(UTC)
     told, rejects = tables.told(path, REQUIRED, "GPU server faults", _fault, "the row is not a fault of a server")
     faults = list(told.values())
-    warehouse.put_stays(pa.Table.from_pylist(_stays(faults), STAYS))
+    unnamed.put(warehouse, *_stays(faults, unnamed.members(warehouse, COMPONENT, PREFIX)))
     known = moment if arrival == "now" else None
     failures = [_failure(one, known) for one in faults if one.begins and not one.planned]
     events = [*_returns(faults, known), *(_work(one, known) for one in faults if one.planned)]
@@ -95,26 +98,30 @@ def _fault(row: Mapping[str, str]) -> Fault | str:
     return Fault(row["node_id"], at, row["event_type"] == "fault_start", row["Level"], row["Class"], row["Desc"])
 
 
-def _stays(faults: list[Fault]) -> list[dict[str, Any]]:
-    named = sorted({one.server for one in faults})
-    quiet = [f"quiet-{number}" for number in range(max(0, SERVERS - len(named)))]
-    return [
+def _stays(faults: list[Fault], held: Mapping[str, Member]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A stay for each server, and the names told now of servers that were entered by number."""
+    told = sorted({f"{PREFIX}{one.server}" for one in faults} - set(held))
+    numbered = [name for name in held if name.startswith(QUIET)]
+    named = dict(zip(numbered, told[: max(0, len(held) + len(told) - SERVERS)], strict=False))
+    quiet = [f"{QUIET}{number}" for number in range(max(0, SERVERS - len(told) - len(held)))]
+    rows = [
         {
             "component": COMPONENT,
-            "entity_id": f"infinitehbd-{server}",
+            "entity_id": server,
             "model": "infinitehbd",
-            "host_id": f"infinitehbd-{server}",
+            "host_id": server,
             "valid_from": EPOCH,
             "valid_until": None,
         }
-        for server in (*named, *quiet)
+        for server in (*told, *quiet)
     ]
+    return rows, named
 
 
 def _failure(one: Fault, known: datetime | None) -> dict[str, Any]:
     return {
         "component": COMPONENT,
-        "entity_id": f"infinitehbd-{one.server}",
+        "entity_id": f"{PREFIX}{one.server}",
         "failed_at": one.at,
         "ingested_at": known or one.at,
         "cause": one.cause,
@@ -145,7 +152,7 @@ def _event(
 ) -> dict[str, Any]:
     return {
         "component": COMPONENT,
-        "entity_id": f"infinitehbd-{one.server}",
+        "entity_id": f"{PREFIX}{one.server}",
         "observed_at": one.at,
         "ingested_at": known or one.at,
         "kind": kind,

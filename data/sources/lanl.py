@@ -2,8 +2,8 @@
 
 An outage becomes a failure with its cause and, at its end, an event `returned` (value = seconds down). The file lists
 nodes that failed only; how many nodes a system has stands in each of its rows, so those that never failed are known by
-their number, and are entered with the system's dates. Times have no zone and are taken as UTC; what happened counts as
-known at that moment.
+their number, and are entered with the system's dates, until a later file names them. Times have no zone and are taken
+as UTC; what happened counts as known at that moment.
 
 Source: Los Alamos National Laboratory, Operational Data to Support and Enable Computer Science Research
 (LA-UR-05-7318).
@@ -11,22 +11,25 @@ Source: Los Alamos National Laboratory, Operational Data to Support and Enable C
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
-from data.contracts import EVENTS, FAILURES, STAYS
+from data.contracts import EVENTS, FAILURES
 from data.readings import Absorbed
-from data.sources import tables
+from data.sources import tables, unnamed
 from data.sources.memory_log import Arrival
+from data.sources.unnamed import Member
 from data.warehouse import Warehouse
 
 SOURCE: Final = "lanl"
 COMPONENT: Final = "node"
+PREFIX: Final = "lanl-"
 CAUSES: Final = ("Facilities", "Hardware", "Human Error", "Network", "Undetermined", "Software")
 REQUIRED: Final = ("System", "nodes", "nodenum", "node prod", "node decom", "Prob Started", "Prob Fixed", *CAUSES)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -58,7 +61,7 @@ class Outage:
 
 def name(system: int, node: int) -> str:
     """What a node is called here."""
-    return f"lanl-{system}-{node}"
+    return f"{PREFIX}{system}-{node}"
 
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
@@ -80,7 +83,7 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
     def arrived(at: datetime) -> datetime:
         return at if arrival == "published" else moment
 
-    warehouse.put_stays(pa.Table.from_pylist(_stays(outages), STAYS))
+    unnamed.put(warehouse, *_stays(outages, unnamed.members(warehouse, COMPONENT, PREFIX)))
     loaded = warehouse.put_failures(
         pa.Table.from_pylist([_failure(one, arrived(one.began)) for one in outages], FAILURES), SOURCE
     )
@@ -120,26 +123,50 @@ def _month(text: str, *, after: bool = False) -> datetime | None:
     return datetime((1900 if year >= _CENTURY else 2000) + year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _stays(outages: Sequence[Outage]) -> list[dict[str, Any]]:
-    """A stay for each node of each system, from its going into production to its end.
+def _stays(outages: Sequence[Outage], held: Mapping[str, Member]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A stay for each node of each system, and the new names of nodes that were entered by a number not their own.
 
-    A node that failed before it was in production was there from its first outage on. Nodes that never failed take the
-    free numbers from the system's lowest on, and the earliest beginning and latest end of those that did.
+    A stay lasts from going into production to its end. A node that failed before it was in production was there from
+    its first outage on. Nodes that never failed take the free numbers from the system's lowest on, and the earliest
+    beginning and latest end of those that did.
     """
     systems: dict[int, list[Outage]] = {}
     for one in outages:
         systems.setdefault(one.system, []).append(one)
-    rows = []
+    rows, named = list[dict[str, Any]](), dict[str, str]()
     for system, of_system in sorted(systems.items()):
         own: dict[int, list[Outage]] = {}
         for one in of_system:
             own.setdefault(one.node, []).append(one)
+        known = _numbered(system, held)
+        renumbered = _renumbered(of_system[0].nodes, own, known)
+        named |= {name(system, old): name(system, new) for old, new in renumbered.items()}
+        silent = [number for number in known if number not in own and number not in renumbered]
         lowest = 1 if min(own) == 1 else 0
-        free = (number for number in range(lowest, 2 * max(of_system[0].nodes, max(own)) + 2) if number not in own)
-        quiet = [next(free) for _ in range(max(0, of_system[0].nodes - len(own)))]
+        free = (number for number in count(lowest) if number not in own and number not in known)
+        quiet = islice(free, max(0, of_system[0].nodes - len(own) - len(silent)))
         rows += [_stay(system, node, listed) for node, listed in sorted(own.items())]
         rows += [_stay(system, node, of_system) for node in quiet]
-    return rows
+        rows += [_stayed_on(_stay(system, node, of_system), known[node]) for node in silent]
+    return rows, named
+
+
+def _numbered(system: int, held: Mapping[str, Member]) -> dict[int, Member]:
+    """The nodes of a system that are held, by number."""
+    before = name(system, 0).removesuffix("0")
+    return {int(full.removeprefix(before)): member for full, member in held.items() if full.startswith(before)}
+
+
+def _renumbered(nodes: int, own: Collection[int], known: Mapping[int, Member]) -> dict[int, int]:
+    """The numbers told now of nodes that were entered by others, since there cannot be more of them than there are."""
+    spare = [number for number, member in sorted(known.items()) if number not in own and not member.failed]
+    strangers = sorted(set(own) - set(known))
+    return dict(zip(spare, strangers[: max(0, len({*own, *known}) - nodes)], strict=False))
+
+
+def _stayed_on(stay: dict[str, Any], held: Member) -> dict[str, Any]:
+    """The stay of a node that is held and of which nothing new is told; only its end may be."""
+    return {**stay, "valid_from": held.begins, "valid_until": held.ends or stay["valid_until"]}
 
 
 def _stay(system: int, node: int, told: Sequence[Outage]) -> dict[str, Any]:

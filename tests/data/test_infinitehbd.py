@@ -41,6 +41,17 @@ def test_a_fault_is_a_failure_with_its_cause_and_its_end_a_return(tmp_path: Path
     assert servers == [(400,)]
 
 
+def test_servers_that_a_later_file_names_were_among_the_quiet_ones(tmp_path: Path) -> None:
+    """The fleet does not grow, in whatever pieces its trace arrives."""
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        infinitehbd.load(warehouse, table(tmp_path, START))
+        infinitehbd.load(warehouse, table(tmp_path, END, FAN))
+        servers = warehouse.con.execute("select entity_id from entity_host join entity using (entity_key)").fetchall()
+    names = {name for (name,) in servers}
+    assert len(servers) == len(names) == 400
+    assert {"infinitehbd-s1", "infinitehbd-s2"} < names
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

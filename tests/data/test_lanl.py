@@ -85,6 +85,30 @@ def test_a_later_file_adds_what_is_new(tmp_path: Path) -> None:
     assert nodes == [(4,)]
 
 
+def test_a_file_of_later_outages_alone_tells_of_the_same_nodes(tmp_path: Path) -> None:
+    """A node that was entered by another number takes its own, and each of the four has one stay, as long as before."""
+    later = ROW.replace(",4,2,", ",4,9,").replace("1-Apr", "1-May").replace("2001 1", "2002 1")
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        lanl.load(warehouse, table(tmp_path, ROW))
+        before = warehouse.con.execute("select entity_key from entity order by all").fetchall()
+        lanl.load(warehouse, table(tmp_path, later, ROW.replace("2001 1", "2002 1").replace("1-Apr", "1-May")))
+        found = stays(warehouse)
+        after = warehouse.con.execute("select entity_key from entity order by all").fetchall()
+    assert found == [(f"lanl-8-{number}", datetime(2001, 4, 1, tzinfo=UTC), None) for number in (1, 2, 3, 9)]
+    assert after == before
+
+
+def test_a_later_file_may_end_a_stay(tmp_path: Path) -> None:
+    """Once a system is told to be decommissioned, its quiet nodes leave with it; an outage after that puts it off."""
+    ends, after = ROW.replace("current", "2-Jun").replace("2001 1", "2002 1"), ROW.replace("5/1/2001 1", "8/1/2002 1")
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        for row in (ROW, ends, after.replace("current", "2-Jun")):
+            lanl.load(warehouse, table(tmp_path, row))
+        ended = {host: until for host, _, until in stays(warehouse)}
+    assert ended["lanl-8-0"] == datetime(2002, 7, 1, tzinfo=UTC)
+    assert ended["lanl-8-2"] == datetime(2002, 8, 1, 12, 31, tzinfo=UTC)
+
+
 def test_another_table_is_refused(tmp_path: Path) -> None:
     """A file without the columns, or one that is no gzip file, is named and loads nothing."""
     other, broken = tmp_path / "other.csv", tmp_path / "outages.csv.gz"
