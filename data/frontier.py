@@ -90,7 +90,7 @@ class Frontier:
             raise NotPlain
         if self._held is None or self._held.until < batch.day:
             self._held = Held(self._con, self._component, last_day)
-        if not (self._held.says(batch.day, keys, batch.readings) and self._held.failed(keys[failed])):
+        if not (self._held.says(batch.day, keys, batch.readings) and self._held.failed(batch.day, keys[failed])):
             raise NotPlain
 
     def _follows(self, batch: Day) -> bool:

@@ -40,11 +40,12 @@ class Held:
             _same(values, at, told(readings, name)) for name, values in self._counters.items()
         )
 
-    def failed(self, keys: Numbers) -> bool:
-        """Whether all of the entities are known to have failed."""
+    def failed(self, day: date, keys: Numbers) -> bool:
+        """Whether all of the entities are known to have failed by the end of the day."""
         if not len(keys):
             return True
-        known = self._con.sql("select entity_key from failure").to_arrow_table()
+        query = "select entity_key from failure where failed_at <= ($day::date + 1)::timestamptz"
+        known = self._con.sql(query, params={"day": day}).to_arrow_table()
         return bool(np.isin(keys, numbers(known["entity_key"])).all())
 
 

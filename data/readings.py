@@ -144,7 +144,8 @@ def _set_repeats_aside(con: duckdb.DuckDBPyConnection, component: str) -> tuple[
 
 
 def _append(con: duckdb.DuckDBPyConnection, component: str, source: str, first_day: date) -> None:
-    con.execute(statement("failures", component), {"source": source})
+    for failures in ("failures_earlier", "failures"):
+        con.execute(statement(failures, component), {"source": source})
     newest_held = _row(con, f"select max(day) from {component}_day")[0]  # noqa: S608
     con.execute(statement("day", component))
     _mark_late(con, component, first_day, newest_held)

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from random import Random
 
 import pytest
-from drives import Reading, histories, put
+from drives import START, Reading, histories, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +35,17 @@ def test_any_order_of_arrival_gives_the_same_changes(readings: list[Reading], ra
     whole = changes_of([readings])
     assert changes_of(in_order) == whole
     assert changes_of(shuffled) == whole
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_drive_that_is_marked_failed_on_several_days_failed_on_the_first(order: tuple[int, ...]) -> None:
+    """Whichever of the days arrives first, and however often."""
+    days = [Reading("A", START + timedelta(days=n), 0, 0, failure=int(n > 0)) for n in range(3)]
+    with empty() as con:
+        for n in (*order, *order):
+            put(con, [days[n]])
+        failures = con.execute("select failed_at, ingested_at from failure").fetchall()
+    assert failures == [(days[1].ingested_at, days[1].ingested_at)]
 
 
 @settings(max_examples=3, deadline=None)
