@@ -7,9 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from data.contracts import HORIZON_DAYS
+from data.errors import ForeshockError, InputError, UsageError
 from data.snapshots import arrow
 from decisions.domain import EntityRisk, Factor, Host, Vm
 from decisions.rest import Residents, Summary
+from features.build import LIVE_LOOKBACK_DAYS
 
 if TYPE_CHECKING:
     import duckdb
@@ -171,6 +173,38 @@ def summaries(
         else:
             closer.add(host_id)
     return found, frozenset(closer), frozenset(seen)
+
+
+def silence(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> str:
+    """Why no drive counts as live at `asof_at`, if the last reading before it is too old for that; else nothing."""
+    ((newest,),) = con.execute("select max(day) from disk_day where day < $at::date", {"at": asof_at}).fetchall()
+    day = asof_at.date() - timedelta(days=1)
+    if newest is None or (day - newest).days <= LIVE_LOOKBACK_DAYS:
+        return ""
+    return (
+        f"The newest reading up to {day} is of {newest}: no drive counts as live, as each has been silent for more "
+        f"than {LIVE_LOOKBACK_DAYS} days. See why ingest stands still, or ask about a day up to {newest}."
+    )
+
+
+def undecidable(con: "duckdb.DuckDBPyConnection", asof_at: datetime, versions: Mapping[str, str]) -> ForeshockError:
+    """The error that says why there is no risk of an entity on a known host to decide on."""
+    query = """
+        select count(*) from risk join (select unnest($components) as component, unnest($versions) as model_version)
+        using (component, model_version) where asof_at = $at"""
+    values = {"components": list(versions), "versions": list(versions.values()), "at": asof_at}
+    ((scored,),) = con.execute(query, values).fetchall()
+    if scored:
+        return UsageError(
+            f"{scored} entities have a risk as of {asof_at:%Y-%m-%d %H:%M} UTC, and none of them sits in a host that "
+            "is known. Ingest an inventory (foreshock ingest inventory FOLDER)."
+        )
+    if "disk" in versions and (why := silence(con, asof_at)):
+        return InputError(f"There is nothing to decide on. {why}")
+    return UsageError(
+        f"No risk as of {asof_at:%Y-%m-%d %H:%M} UTC is held. Score that day first "
+        f"(foreshock score {min(versions)} --on {asof_at - timedelta(days=1):%Y-%m-%d})."
+    )
 
 
 def telemetry_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> datetime | None:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from data.errors import UsageError
 from decisions.cases import concerned
 from decisions.decide import decide as weigh
 from decisions.decide import model_version, policy_in_force
@@ -124,7 +123,8 @@ def decide(
         dry_run: only say what would be proposed.
 
     Raises:
-        UsageError: nothing was scored for that moment.
+        UsageError: nothing was scored for that moment, or nothing that sits in a known host.
+        InputError: nothing has reported for so long that nothing counts as live.
     """
     started = time.monotonic()
     policy = load_policy(settings.policy.path)
@@ -182,11 +182,7 @@ def look(
     versions = {component: predictor.version for component, predictor in predictors.items()}
     quiet, closer, seen = situation.summaries(con, asof_at, at, versions)
     if not seen:
-        msg = (
-            f"No risk of an entity on a known host as of {asof_at:%Y-%m-%d %H:%M} UTC is held. Score that day first "
-            f"(foreshock score disk --on {asof_at - timedelta(days=1):%Y-%m-%d}), and ingest an inventory."
-        )
-        raise UsageError(msg)
+        raise situation.undecidable(con, asof_at, versions)
     earlier = ledger.earlier_incidents(asof_at, policy.incidents.window_days)
     blank = Situation(
         asof_at=asof_at,

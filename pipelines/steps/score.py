@@ -15,15 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data.catalog import has_readings
 from data.errors import ModelError, UsageError
 from pipelines.clock import asked, moment
 from pipelines.engine import facts
 from pipelines.settings import Settings
+from pipelines.situation import silence
 from pipelines.snapshot import snapshot
 from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.train import champion
 
 if TYPE_CHECKING:
+    import duckdb
+
     from models.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -75,7 +79,7 @@ def score(
         raise UsageError(msg)
     predictor = registry.load(settings.model_store, component, which)
     with snapshot(settings) as con:
-        moments = tuple(asked(moment(settings, con, day)) for day in on or (None,))
+        moments = tuple(dict.fromkeys(asked(moment(settings, con, day)) for day in on or (None,)))
     return score_with(settings, predictor, moments, out=out)
 
 
@@ -94,6 +98,9 @@ def score_with(
     started = time.monotonic()
     with snapshot(settings) as con, facts(settings.engine, con, predictor.component) as source:
         tables = [source.score(predictor, asked_day(asof_at), reasons) for asof_at in moments]
+        for asof_at, told in zip(moments, tables, strict=True):
+            if not told.num_rows:
+                logger.warning("%s", _nobody(con, predictor.component, asof_at))
     risks = pa.concat_tables(tables)
     with open_warehouse(settings) as warehouse:
         warehouse.put_risks(risks)
@@ -110,6 +117,12 @@ def score_with(
         seconds=round(time.monotonic() - started, 3),
         shadow=shadow,
     )
+
+
+def _nobody(con: "duckdb.DuckDBPyConnection", component: str, asof_at: datetime) -> str:
+    """Why nothing was scored."""
+    why = silence(con, asof_at) if has_readings(component) else ""
+    return why or f"No {component} is live as of {asof_at:%Y-%m-%d %H:%M} UTC: nothing was scored."
 
 
 def challengers(settings: Settings, believed: Mapping[str, "Predictor"]) -> tuple["Predictor", ...]:

@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from data.contracts import HORIZON_DAYS, VMS
+from data.errors import InputError, UsageError
 from data.warehouse import Warehouse
 from decisions.rest import residents
 from decisions.risk import host_risks
@@ -63,3 +65,21 @@ def test_what_the_vms_of_hosts_take_is_told_without_them(warehouse: Warehouse) -
         name: sorted(members) for name, members in whole.sets.items() if name in asked
     }
     assert situation.homes(warehouse.con, DAY, {"h03-v1", "h09-v0"}) == {"h03", "h09"}
+
+
+def test_why_there_is_nothing_to_decide_on_is_said(warehouse: Warehouse) -> None:
+    """Drives without a host, a day that was not scored, and a fleet that fell silent are told apart."""
+    scored, unscored = (situation.undecidable(warehouse.con, at, VERSIONS) for at in (DAY, DAY + timedelta(days=1)))
+    warehouse.con.execute(
+        "insert into disk_day by name select $day::date as day, 1 as entity_key, now() as ingested_at", {"day": DAY}
+    )
+    heard, silent = (situation.undecidable(warehouse.con, DAY + timedelta(days=n), VERSIONS) for n in (15, 16))
+    assert [type(error) for error in (scored, unscored, heard, silent)] == [
+        UsageError,
+        UsageError,
+        UsageError,
+        InputError,
+    ]
+    assert "120 entities have a risk" in str(scored)
+    assert f"foreshock score disk --on {DAY:%Y-%m-%d}" in str(unscored)
+    assert f"is of {DAY.date()}: no drive counts as live" in str(silent)
