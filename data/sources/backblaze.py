@@ -1,4 +1,4 @@
-"""Backblaze Drive Stats: CSV, ZIP of CSVs as published, or Parquet, of any year.
+"""Backblaze Drive Stats: CSV (also gzipped), ZIP of CSVs as published, or Parquet, of any year.
 
 One row per drive and day; `failure` is 1 on a drive's last day. Later years add columns and lose none, so unknown
 columns are passed over and attributes that a year does not have yet are null. One file is one transaction: nothing is
@@ -6,6 +6,7 @@ half-applied, and never more than one file is open. The next day of a fleet in a
 (`data.frontier`), everything else the long one (`data.readings`); both end in the same facts.
 """
 
+import gzip
 import shutil
 import tempfile
 import zipfile
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Final, Literal
+from functools import partial
+from pathlib import Path, PurePath
+from typing import IO, Final, Literal, cast
 
 import duckdb
 import pyarrow as pa
@@ -34,6 +36,8 @@ REQUIRED: Final = ("date", "serial_number", "model", "capacity_bytes", "failure"
 PUBLISHED_SINCE_2013: Final = ("smart_1_raw", "smart_5_raw", "smart_9_raw", "smart_194_raw", "smart_197_raw")
 """Attributes that every published CSV carries: a file without one is damaged, and its rows load as unknown there."""
 
+TABLES: Final = (".csv", ".csv.gz", ".parquet")
+"""How names of files of readings end."""
 Arrival = Literal["published", "now"]
 
 
@@ -61,16 +65,27 @@ def expand(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in {".csv", ".zip", ".parquet"})
+            found += sorted(
+                p for p in path.rglob("*") if _ends(p, *TABLES, ".zip") and not _of_a_mac(p.relative_to(path))
+            )
         elif path.is_file():
             found.append(path)
         else:
             msg = f"There is no file or folder {path}."
             raise InputError(msg)
     if not found:
-        msg = f"No .csv, .zip or .parquet file in {', '.join(map(str, paths))}."
+        msg = f"No .csv, .csv.gz, .zip or .parquet file in {', '.join(map(str, paths))}."
         raise InputError(msg)
     return found
+
+
+def _ends(path: PurePath, *suffixes: str) -> bool:
+    return path.name.lower().endswith(suffixes)
+
+
+def _of_a_mac(path: PurePath) -> bool:
+    """Whether it is what macOS keeps about a file, beside it in folders and archives, under the same name."""
+    return path.parts[0] == "__MACOSX" or path.name.startswith("._")
 
 
 def load(
@@ -87,7 +102,7 @@ def load(
 
     Args:
         warehouse: Takes the readings.
-        paths: CSV, Parquet or ZIP files.
+        paths: CSV, gzipped CSV, Parquet or ZIP files.
         arrival: `published` counts each row as having arrived at its day's end, `now` as arriving now.
         now: The moment of loading; the wall clock's by default. Days after both are quarantined.
         progress: Told the name of each file before it is read.
@@ -161,27 +176,47 @@ def _days(
 
 
 def _parts(path: Path) -> Iterator[_Part]:
-    if path.suffix.lower() != ".zip":
-        yield _Part(path, f"{path.parent.name}/{path.name}")
+    name = f"{path.parent.name}/{path.name}"
+    if not _ends(path, ".zip", ".gz"):
+        yield _Part(path, name)
         return
     with tempfile.TemporaryDirectory(prefix="foreshock-") as scratch:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for entry in sorted(archive.namelist()):
-                    if entry.lower().endswith((".csv", ".parquet")) and not entry.startswith("__MACOSX"):
-                        yield _unpacked(archive, entry, Path(scratch))
-        except (zipfile.BadZipFile, OSError) as error:
-            yield _Part(path, path.name, f"not a ZIP archive: {error}")
+        if _ends(path, ".gz"):
+            yield _unpacked(partial(_opened, path), name, Path(scratch))
+        else:
+            yield from _zipped(path, Path(scratch))
 
 
-def _unpacked(archive: zipfile.ZipFile, entry: str, scratch: Path) -> _Part:
-    file = scratch / f"part{Path(entry).suffix.lower()}"
+def _zipped(path: Path, scratch: Path) -> Iterator[_Part]:
     try:
-        with archive.open(entry) as packed, file.open("wb") as plain:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(archive.namelist())
+            entries = [name for name in names if _ends(PurePath(name), *TABLES) and not _of_a_mac(PurePath(name))]
+            for entry in entries:
+                yield _unpacked(partial(_opened_in, archive, entry), entry, scratch)
+            if not entries:
+                yield _Part(path, path.name, f"holds no {', '.join(TABLES)} file")
+    except (zipfile.BadZipFile, OSError) as error:
+        yield _Part(path, path.name, f"not a ZIP archive: {error}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path))
+
+
+def _opened_in(archive: zipfile.ZipFile, entry: str) -> IO[bytes]:
+    packed = archive.open(entry)
+    return cast("IO[bytes]", gzip.open(packed)) if _ends(PurePath(entry), ".gz") else packed
+
+
+def _unpacked(opened: Callable[[], IO[bytes]], name: str, scratch: Path) -> _Part:
+    file = scratch / ("part.parquet" if _ends(PurePath(name), ".parquet") else "part.csv")
+    try:
+        with opened() as packed, file.open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-        return _Part(file, entry, f"cannot be unpacked: {error}")
-    return _Part(file, entry)
+    except (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        return _Part(file, name, f"cannot be unpacked: {error}")
+    return _Part(file, name)
 
 
 def _stage_part(con: duckdb.DuckDBPyConnection, part: _Part, ingested_at: datetime | None) -> None:
@@ -293,14 +328,16 @@ def _note_absent(con: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
 
 
 def _reject_rows(con: duckdb.DuckDBPyConnection, part: _Part, *, reason: str, detail: str) -> None:
-    """Quarantine every row of a file whose columns do not say what its rows mean."""
+    """Quarantine every row of a file whose columns do not say what its rows mean, or its header if there is no row."""
     rows = "select null as line, to_json(file)::varchar as raw from read_parquet($path) file"
     if not part.is_parquet:
         rows = (
             "select row_number() over () + 1 as line, raw from read_csv($path, auto_detect = false, header = true, "
             "delim = '\x01', quote = '', escape = '', columns = {'raw': 'VARCHAR'})"
         )
-    con.execute(
+    ((count,),) = con.execute(
         f"insert into staged_reject select line, $reason, $detail, raw from ({rows})",  # noqa: S608
         {"path": str(part.path), "reason": reason, "detail": detail},
-    )
+    ).fetchall()
+    if not count:
+        con.execute("insert into staged_reject values (1, ?, ?, ?)", [reason, detail, ",".join(_columns(part))])

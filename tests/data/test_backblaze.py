@@ -1,5 +1,6 @@
 """Backblaze files go in once, and whatever is wrong with them is set aside with its reason."""
 
+import gzip
 import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -145,6 +146,37 @@ def test_what_a_day_adds_when_it_comes_again_is_seen(
     two_days(home, tmp_path)
     assert ingest(home, write(tmp_path / "again.csv", line)) == became
     assert ask(home, "select count(*) from failure") == [(failures,)]
+
+
+def test_files_may_be_gzipped_wherever_they_lie(home: Path, tmp_path: Path) -> None:
+    """In a folder, alone or in an archive; what macOS keeps beside files is no file of readings."""
+    folder = tmp_path / "days"
+    (folder / "__MACOSX").mkdir(parents=True)
+    days = [
+        write(tmp_path / f"{day}.csv", f"2013-04-{day},A,M,1000,0,1,0,10,25,0").read_bytes() for day in (10, 11, 12)
+    ]
+    (folder / "10.csv.gz").write_bytes(gzip.compress(days[0]))
+    with zipfile.ZipFile(folder / "11.zip", "w") as packed:
+        packed.writestr("q/11.csv.gz", gzip.compress(days[1]))
+        packed.writestr("q/._11.csv", b"\0\5\x16\7")
+    for name in ("._10.csv", "__MACOSX/10.csv"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    alone = tmp_path / "12.csv.gz"
+    alone.write_bytes(gzip.compress(days[2]))
+    cut = tmp_path / "13.csv.gz"
+    cut.write_bytes(gzip.compress(days[2])[:30])
+    assert ingest(home, folder, alone, cut) == Absorbed(4, 3, 0, 1)
+    assert ask(home, "select reason from quarantine") == [("unreadable_file",)]
+
+
+def test_a_file_that_holds_nothing_of_the_kind_is_set_aside(home: Path, tmp_path: Path) -> None:
+    """An archive without a file of readings, and a page that says that the file was not found."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("a/readme.pdf", b"")
+    (tmp_path / "b.csv").write_text("<html>404, not found</html>")
+    assert ingest(home, tmp_path) == Absorbed(2, 0, 0, 2)
+    found = ask(home, "select reason from quarantine order by file")
+    assert found == [("unreadable_file",), ("missing_required_column",)]
 
 
 def test_an_unknown_capacity_stays_unknown(home: Path, tmp_path: Path) -> None:
