@@ -24,6 +24,10 @@ _TEMPORARY = (
 )  # fmt: skip
 
 
+_RAW = """json_merge_patch(to_json(staged), '{"ingested_at": null}')::varchar"""
+"""A row as it was read: when it arrived is no part of it, and another each time its file is read."""
+
+
 @dataclass(frozen=True)
 class Absorbed:
     """What became of a batch; `rows_read` is the sum of the other three."""
@@ -106,7 +110,7 @@ def _reject_impossible(con: duckdb.DuckDBPyConnection, component: str, today: da
         f"insert into staged_reject select null, {reason} as found, case found "  # noqa: S608
         "when 'future_date' then 'the day is ' || day when 'bad_value' then 'a raw value is below zero' "
         "when 'bad_failure_flag' then 'failure is ' || failure else 'the field is empty' end, "
-        f"to_json(staged)::varchar from staged where {reason} is not null",
+        f"{_RAW} from staged where {reason} is not null",
         {"today": today},
     )
     con.execute(f"delete from staged where {reason} is not null", {"today": today})  # noqa: S608
@@ -115,8 +119,8 @@ def _reject_impossible(con: duckdb.DuckDBPyConnection, component: str, today: da
 def _reject_restated(con: duckdb.DuckDBPyConnection, component: str, days: dict[str, date]) -> int:
     con.execute(f"create or replace temp table restated as {statement('restated', component)}", days)
     con.execute(
-        "insert into staged_reject select null, 'restated', 'differs from the reading already held for that day', "
-        "to_json(staged)::varchar from staged where rowid in (select seq from restated)"
+        "insert into staged_reject select null, 'restated', 'differs from the reading already held for that day', "  # noqa: S608
+        f"{_RAW} from staged where rowid in (select seq from restated)"
     )
     return _count(con, "select count(*) from restated")
 
@@ -134,9 +138,9 @@ def _set_repeats_aside(con: duckdb.DuckDBPyConnection, component: str) -> tuple[
         "where later.repeated and not first.repeated"
     )
     con.execute(
-        "insert into staged_reject select null, if(differs, 'restated', 'duplicate_row'), if(differs, "
+        "insert into staged_reject select null, if(differs, 'restated', 'duplicate_row'), if(differs, "  # noqa: S608
         "'differs from an earlier row of this input for the same day', 'same as an earlier row of this input'), "
-        "to_json(staged)::varchar from repeats join staged on staged.rowid = repeats.seq"
+        f"{_RAW} from repeats join staged on staged.rowid = repeats.seq"
     )
     con.execute("create or replace temp table fresh as select * from fresh where not repeated")
     differing = _count(con, "select count(*) from repeats where differs")

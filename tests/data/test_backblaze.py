@@ -2,7 +2,7 @@
 
 import gzip
 import zipfile
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -214,6 +214,16 @@ def test_bad_rows_are_kept_once(home: Path, tmp_path: Path) -> None:
     first, again = ingest(home, day), ingest(home, day)
     assert first == again == Absorbed(2, 0, 0, 2)
     assert ask(home, "select reason from quarantine") == [("bad_value",), ("bad_value",)]
+
+
+def test_bad_rows_that_arrive_again_later_are_kept_once(home: Path, tmp_path: Path) -> None:
+    """A live source that is read every night sets the same rows aside once, whenever they arrive."""
+    write(tmp_path / "a.csv", "2013-04-10,A,M,1000,0,1,0,10,25,0")
+    write(tmp_path / "b.csv", "2013-04-10,A,M,1000,0,1,9,10,25,0", "2013-04-10,B,M,1000,0,1,-7,10,25,0")
+    with Warehouse.open(home) as warehouse:
+        for night in range(2):
+            list(load(warehouse, expand([tmp_path]), arrival="now", now=NOW + timedelta(days=night)))
+    assert ask(home, "select reason from quarantine order by all") == [("bad_value",), ("restated",)]
 
 
 def test_two_readings_of_one_file_that_differ_are_told_apart(home: Path, tmp_path: Path) -> None:
