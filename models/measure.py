@@ -1,7 +1,8 @@
 """A model's figures on rows whose fate is known, each with a 95 % interval by a bootstrap clustered by entity.
 
 One drive gives many rows, and they are not independent: a replicate therefore weighs whole entities, each by a
-Poisson(1) draw (the Poisson bootstrap, which needs no resampled copy of the rows).
+Poisson(1) draw (the Poisson bootstrap, which needs no resampled copy of the rows). Of a share that is 0 or 1 replicates
+say next to nothing: there the exact binomial interval over distinct entities is part of it.
 """
 
 import math
@@ -119,7 +120,10 @@ def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probabilit
     point = ask(np.ones(outcomes.entity.size))
     weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
     draws = np.stack([ask(row[outcomes.entity].astype(np.float64)) for row in weights])
-    figures = [measured(value, draw, settings) for value, draw in zip(point, draws.T, strict=True)]
+    figures = [
+        _doubted(measured(value, draw, settings), entities, settings)
+        for value, draw, entities in zip(point, draws.T, _over(outcomes, score, settings), strict=True)
+    ]
     count = len(settings.budgets)
     names = [f"{budget:g}" for budget in settings.budgets]
     rest = figures[2 + 2 * count :]
@@ -198,16 +202,45 @@ def _working_point(cells: Confusion, settings: Settings) -> list[float]:
     return [1 - cells.precision, cells.false_positive_rate, cells.virr(settings.interrupted_share)]
 
 
+def _over(outcomes: Outcomes, score: Floats, settings: Settings) -> list[int]:
+    """Over how many distinct entities each figure is a share, in the order of `_question`; 0 where it is none."""
+    reachable = metrics.desk(outcomes.day, score, max((*settings.budgets, settings.operating_budget)))
+
+    def distinct(rows: Bools) -> int:
+        return int(np.unique(outcomes.entity[rows]).size)
+
+    *alerted, working = (
+        distinct(_alerted(outcomes, reachable, budget) > 0) for budget in (*settings.budgets, settings.operating_budget)
+    )
+    failing = [distinct(outcomes.failed)] * len(alerted)
+    warned = first_alerts(outcomes, reachable, settings.operating_budget)[0].size
+    return [0, 0, *alerted, *failing, working, distinct(~outcomes.failed), 0, 0, 0, warned]
+
+
+def _doubted(share: Measured, entities: int, settings: Settings) -> Measured:
+    """The share with the exact interval joined to its own where it is 0 or 1 of so many entities."""
+    if not entities or share.low is None or share.high is None or share.value not in {0.0, 1.0}:
+        return share
+    low, high = clopper_pearson(entities if share.value else 0, entities, settings.confidence)
+    return Measured(share.value, min(share.low, low), max(share.high, high))
+
+
+def _alerted(outcomes: Outcomes, reachable: metrics.Desk, budget: float) -> Floats:
+    """How much of each row is alerted: all, nothing, or the share of a tie that the budget cuts; shape (n,)."""
+    held = metrics.reach(reachable, outcomes.failed, np.ones(outcomes.entity.size))
+    share = metrics.alerted_share(reachable, held, np.bincount(outcomes.day).astype(np.float64), budget)
+    alerted = np.zeros(outcomes.entity.size)
+    alerted[reachable.rows] = np.repeat(share, np.diff(np.append(reachable.starts, reachable.rows.size)))
+    return alerted
+
+
 def first_alerts(outcomes: Outcomes, reachable: metrics.Desk, budget: float) -> tuple[Ints, Floats, Floats]:
     """Return (row, lead in days, share alerted) of each alerted failure's first alert, shortest lead first.
 
     An episode is a run of consecutive asked days on which an entity that later failed was alerted; the last one before
     the failure counts, from its first alert. Where a tie is cut by the budget, it counts by the share alerted.
     """
-    held = metrics.reach(reachable, outcomes.failed, np.ones(outcomes.entity.size))
-    share = metrics.alerted_share(reachable, held, np.bincount(outcomes.day).astype(np.float64), budget)
-    row_share = np.zeros(outcomes.entity.size)
-    row_share[reachable.rows] = np.repeat(share, np.diff(np.append(reachable.starts, reachable.rows.size)))
+    row_share = _alerted(outcomes, reachable, budget)
     rows = np.flatnonzero((row_share > 0) & ~np.isnan(outcomes.failed_in_days))
     if not rows.size:
         return rows, np.empty(0), np.empty(0)

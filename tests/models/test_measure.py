@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.measure import Outcomes, Settings, first_alerts, measure, paired_difference, plain
+from models.measure import Measured, Outcomes, Settings, first_alerts, measure, paired_difference, plain
 from models.metrics import Floats, desk
 
 
@@ -97,3 +97,17 @@ def test_a_fleet_without_failures_has_no_figures_but_no_crash() -> None:
     assert figures.average_precision.value is None
     assert figures.lead_days["median"].value is None
     assert plain(figures)["roc_auc"] == {"value": None, "low": None, "high": None}
+
+
+def test_no_hit_among_few_failures_is_no_certainty() -> None:
+    """Neither of two failures caught: recall may still be over a half, and of ten alerts one in four may be right."""
+    failed = np.arange(1000) >= 998
+    outcomes = Outcomes(np.arange(1000), np.zeros(1000, dtype=np.int64), failed, np.where(failed, 20.0, np.nan))
+    settings = Settings(budgets=(0.01,), operating_budget=0.01)
+    none = measure(outcomes, np.arange(1000, 0, -1.0), settings, probability=False)
+    both = measure(outcomes, np.arange(1000.0), Settings(budgets=(0.002,), operating_budget=0.002), probability=False)
+    assert none.recall_at["0.01"] == Measured(0.0, 0.0, pytest.approx(0.84, abs=0.01))
+    assert none.precision_at["0.01"] == Measured(0.0, 0.0, pytest.approx(0.31, abs=0.01))
+    assert none.fdr == Measured(1.0, pytest.approx(0.69, abs=0.01), 1.0)
+    assert both.recall_at["0.002"] == Measured(1.0, pytest.approx(0.16, abs=0.01), 1.0)
+    assert both.lead_days["share_over_drain"] == Measured(1.0, pytest.approx(0.16, abs=0.01), 1.0)
