@@ -121,7 +121,10 @@ def whole(parts: Sequence[Held | None], later: Later) -> Held:
     days, draft = later.days, later.draft
     seen = [part for part in parts if part is not None and part.score.size]
     if not seen:
-        msg = f"cannot calibrate {draft.component}: nothing can be judged from {days[0]} to {days[-1]}; ingest them"
+        msg = (
+            f"cannot calibrate {draft.component}: nothing can be judged from {days[0]} to {days[-1]}; ingest them, "
+            "or choose an earlier --until"
+        )
         raise ModelError(msg)
     every = replace(joined(seen), every_days=(days[1] - days[0]).days if len(days) > 1 else LEVEL_DAYS)
     if len(seen) > 1:

@@ -17,7 +17,7 @@ def train(component: str, *, until: date | None = None, tune: int = 0, common: C
 
     Args:
         component: What to train for, such as `disk`.
-        until: The last day whose labels may be known; by default the last day that has ended.
+        until: The last day whose labels may be known; by default the last day that has ended, or has a reading.
         tune: Try so many sets of parameters first, on days before those it is judged on; 0 takes the spec's own.
         common: See every command.
     """

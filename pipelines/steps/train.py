@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from data.catalog import has_readings
 from data.errors import ModelError, UsageError
-from pipelines.clock import is_simulated, moment
+from pipelines.clock import is_simulated, last_day, moment
 from pipelines.engine import divided, facts
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 
 if TYPE_CHECKING:
+    import duckdb
+
     from models.predictor import Predictor
 
 
@@ -55,7 +58,7 @@ def train(
     Args:
         settings: where the facts and the registry are.
         component: what to train for.
-        until: the last day whose labels may be known; by default the last day that has ended.
+        until: the last day whose labels may be known; by default the last day that has ended, or has a reading.
         tune: how many sets of parameters to try first; 0 takes the spec as it stands.
         trigger: the alarm that had it trained, kept with the version.
 
@@ -76,7 +79,7 @@ def train(
         )
         raise UsageError(msg)
     with snapshot(settings) as con, facts(settings.engine, con, component) as source:
-        known_until = until or moment(settings, con, None).date() - timedelta(days=1)
+        known_until = until or _newest(con, component, moment(settings, con, None).date() - timedelta(days=1))
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
         trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component), source)
@@ -95,6 +98,12 @@ def train(
         seconds=round(time.monotonic() - started, 3),
         tune=tuned.as_mapping() if tuned else None,
     )
+
+
+def _newest(con: "duckdb.DuckDBPyConnection", component: str, ended: date) -> date:
+    """The last day whose labels can be known once `ended` has: of days after the last reading none is."""
+    held = last_day(con) if has_readings(component) else None
+    return min(held or ended, ended)
 
 
 def champion(settings: Settings, component: str) -> "Predictor | None":

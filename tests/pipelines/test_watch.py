@@ -120,3 +120,10 @@ def test_a_steady_fleet_raises_no_alarm_about_its_hardware_or_its_risks(settings
     """Ten more days of the same simulated fleet are the same machines, and risks still come true, as limits ship."""
     seen = _only(settings)
     assert not [sentence for sentence in seen.alarms if "hardware models" in sentence or "came" in sentence]
+
+
+def test_training_without_a_date_ends_with_the_readings(untrained: Path, tmp_path: Path) -> None:
+    """A history that ended long before the wall's clock is learned from to its end."""
+    made = nights.copied(untrained, tmp_path / "home")
+    wall = made.model_copy(update={"clock": made.clock.model_copy(update={"source": "wall"})})
+    assert train(wall, "disk").until == nights.UNTIL
