@@ -100,12 +100,17 @@ def first_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
         ModelError: there is none.
     """
     found = con.execute(
-        "select least(min(first_seen_on), min(valid_from)::date) from entity left join entity_host using (entity_key) "
-        "where component = ?",
+        "select least(min(first_seen_on), min(valid_from)::date), count(distinct entity_key) "
+        "from entity left join entity_host using (entity_key) where component = ?",
         [component],
     ).fetchall()
     day: date | None = found[0][0]
     if day is None:
         msg = f"cannot train {component}: the warehouse knows of none; ingest telemetry and inventory first"
+        if found[0][1]:
+            msg = (
+                f"cannot train {component}: none of the {found[0][1]} that the warehouse knows sits in a host; ingest an "
+                "inventory that says where they are"
+            )
         raise ModelError(msg)
     return day

@@ -65,7 +65,8 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("snapshot", "wrong", str(error))
         return
     day, hosts, rejected = rows[0]
-    yield Finding("snapshot", "ok", f"readings until {day}, {hosts} hosts, {rejected} rows in quarantine")
+    readings = f"readings until {day}" if day else "no readings of drives"
+    yield Finding("snapshot", "ok", f"{readings}, {hosts} hosts, {rejected} rows in quarantine")
     for found in contradictions:
         told = f"{found.says} ({found.check}: {found.rows}), such as {json.dumps(found.examples[0], default=str)}"
         yield Finding("facts", "wrong" if found.severity == "error" else "ok", told)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import ModelError
+from data.snapshots import empty
 from models import windows
 from models.spec import Spec, load
 
@@ -85,3 +86,19 @@ def test_the_served_booster_learns_from_all_whose_labels_are_known() -> None:
     found = windows.plan(DISK, date(2014, 1, 1), date(2015, 12, 31))
     assert found.refit_days[-1] == date(2015, 12, 31) - timedelta(days=found.rank_horizon_days)
     assert found.refit_days[-1] > found.calibration_days[-1] > found.fit_days[-1]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"), [(0, "the warehouse knows of none"), (2, "none of the 2 .* sits in a host")]
+)
+def test_nothing_to_train_on_is_told_from_nothing_that_has_a_place(known: int, said: str) -> None:
+    """DIMMs of which errors were read, but no inventory says where they are, are not said to be unknown."""
+    with empty() as con:
+        for key in range(known):
+            con.execute(
+                "insert into entity by name select $key as entity_key, 'memory' as component, $key::varchar as entity_id, "
+                "'test' as source, false as simulated",
+                {"key": key},
+            )
+        with pytest.raises(ModelError, match=said):
+            windows.first_day(con, "memory")

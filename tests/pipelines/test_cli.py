@@ -279,6 +279,14 @@ def test_the_doctor_says_what_to_do_about_facts_of_an_earlier_shape(
     assert "ledger" in says
 
 
+def test_the_doctor_says_that_no_drive_has_been_read(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A home that holds other facts has no last day of readings."""
+    with Warehouse.open(bare / "home") as warehouse:
+        warehouse.publish()
+    says = {one["what"]: one["says"] for one in answer(capfd, "doctor")[1]["findings"]}
+    assert says["snapshot"].startswith("no readings of drives, 0 hosts")
+
+
 def test_plain_values_are_json() -> None:
     """Not-a-number becomes null, since JSON has none, and nested reports become objects."""
     made = plain({"a": float("nan"), "b": Output({"c": (1, 2)}), "d": {3}})
