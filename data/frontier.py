@@ -132,7 +132,8 @@ class Frontier:
                 self._con.execute(statement("entities_earlier", self._component))
         speaking = places[heard]
         known.first_seen[speaking] = np.minimum(known.first_seen[speaking], number(batch.day))
-        known.unnamed[speaking] = False
+        known.unnamed[speaking] &= ~_says(batch, "model")[heard]
+        known.unsized[speaking] &= ~_says(batch, "capacity_bytes")[heard]
 
     def _put_gauges(self, known: "_Known", batch: Day, places: Numbers) -> None:
         count = len(places)
@@ -162,8 +163,9 @@ class _Known:
     """The entities, each at its place, with room for those to come: `count` of them are there.
 
     Attributes are arrays by place: `first_seen` is the day since which an entity is known to report, `unnamed` whether
-    its model is not known, `since` the day of its last change. `totals` have, by kind of column, a row for each
-    counter; but for the values themselves they are recalled from the warehouse when an entity moves.
+    its model is not known, `unsized` whether its capacity is not, `since` the day of its last change. `totals` have, by
+    kind of column, a row for each counter; but for the values themselves they are recalled from the warehouse when an
+    entity moves.
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, component: str) -> None:
@@ -172,7 +174,8 @@ class _Known:
         self.count, self.ids = len(table), whole(table["entity_id"])
         self.keys = numbers(table["entity_key"])
         self.version = np.zeros_like(self.keys)
-        self.first_seen, self.unnamed = numbers(table["first_seen_on"], _NOT_YET), numbers(table["unnamed"]) == 1
+        self.first_seen = numbers(table["first_seen_on"], _NOT_YET)
+        self.unnamed, self.unsized = (numbers(table[name]) == 1 for name in ("unnamed", "unsized"))
         self.since, self.first_day = np.full_like(self.keys, NEVER), np.full_like(self.keys, NEVER)
         shape = (len(catalog(component).counters), self.count)
         self.totals = {kind: np.zeros(shape, f"i{typed.bit_width // 8}") for kind, (typed, _) in KINDS.items()}
@@ -200,12 +203,14 @@ class _Known:
         keyed = self._con.sql(
             "insert into entity (entity_key, component, entity_id, model, capacity_bytes, first_seen_on, source, "
             "simulated) select nextval('entity_key_seq'), $component, entity_id, model, capacity_bytes, $day, $source, "
-            "false from first returning entity_id, entity_key, (model is null)::tinyint as unnamed",
+            "false from first returning entity_id, entity_key, (model is null)::tinyint as unnamed, "
+            "(capacity_bytes is null)::tinyint as unsized",
             params={"component": self._component, "day": day, "source": source},
         ).to_arrow_table()
         self._make_room(there.stop)
         self.count, self.ids = there.stop, pa.concat_arrays([self.ids, whole(keyed["entity_id"])])
-        self.keys[there], self.unnamed[there] = numbers(keyed["entity_key"]), numbers(keyed["unnamed"])
+        self.keys[there] = numbers(keyed["entity_key"])
+        self.unnamed[there], self.unsized[there] = numbers(keyed["unnamed"]), numbers(keyed["unsized"])
         self.first_seen[there] = number(day)
         return before + numbers(pc.index_in(wanted, value_set=whole(keyed["entity_id"])))
 
@@ -214,7 +219,8 @@ class _Known:
             return
         room = count + count // 8
         self.keys, self.version = _widened(self.keys, room), _widened(self.version, room)
-        self.first_seen, self.unnamed = _widened(self.first_seen, room), _widened(self.unnamed, room)
+        self.unnamed, self.unsized = _widened(self.unnamed, room), _widened(self.unsized, room)
+        self.first_seen = _widened(self.first_seen, room)
         self.since, self.first_day = _widened(self.since, room, NEVER), _widened(self.first_day, room, NEVER)
         self.recalled = _widened(self.recalled, room, none_yet=True)
         self.totals = {kind: _widened(held, room, KINDS[kind][1]) for kind, held in self.totals.items()}
@@ -253,9 +259,16 @@ class _Known:
 def _news(known: _Known, batch: Day, places: Numbers) -> tuple[Numbers, Numbers]:
     """Which readings tell of a failure, and which what an entity is of which that was not known."""
     heard = known.first_seen[places] > number(batch.day)
-    if known.unnamed.any():
-        heard |= known.unnamed[places] & (numbers(pc.is_valid(batch.readings["model"]).cast(pa.int8())) == 1)
+    for lacking, name in ((known.unnamed, "model"), (known.unsized, "capacity_bytes")):
+        if lacking.any():
+            heard |= lacking[places] & _says(batch, name)
     return numbers(batch.readings["failure"]) == 1, heard
+
+
+def _says(batch: Day, name: str) -> Numbers:
+    """Which readings tell the column."""
+    says: Numbers = numbers(pc.is_valid(batch.readings[name]).cast(pa.int8())) == 1
+    return says
 
 
 def _gone_on(before: Mapping[str, Numbers], now: Numbers, today: int) -> dict[str, Numbers]:

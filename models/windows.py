@@ -109,8 +109,8 @@ def first_day(con: "duckdb.DuckDBPyConnection", component: str) -> date:
         msg = f"cannot train {component}: the warehouse knows of none; ingest telemetry and inventory first"
         if found[0][1]:
             msg = (
-                f"cannot train {component}: none of the {found[0][1]} that the warehouse knows sits in a host; ingest an "
-                "inventory that says where they are"
+                f"cannot train {component}: none of the {found[0][1]} that the warehouse knows sits in a host; ingest "
+                "an inventory that says where they are"
             )
         raise ModelError(msg)
     return day

@@ -9,4 +9,5 @@ from (
     group by entity_key
 ) heard
 where entity.entity_key = heard.entity_key
-  and (entity.first_seen_on is null or entity.first_seen_on > heard.first_seen_on or (entity.model is null and heard.model is not null))
+  and (entity.first_seen_on is null or entity.first_seen_on > heard.first_seen_on or (entity.model is null and heard.model is not null)
+       or (entity.capacity_bytes is null and heard.capacity_bytes is not null))

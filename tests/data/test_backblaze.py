@@ -185,6 +185,18 @@ def test_an_unknown_capacity_stays_unknown(home: Path, tmp_path: Path) -> None:
     assert ask(home, "select capacity_bytes, model, first_seen_on from entity") == [(None, "M", date(2013, 4, 10))]
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_capacity_that_is_told_on_another_day_is_learned(home: Path, tmp_path: Path, order: str) -> None:
+    """Whichever of the two days comes first, in one go or each to what is held."""
+    days = {"a": "2013-04-10,A,M,-1,0,1,0,10,25,0", "b": "2013-04-11,A,M,1000,0,1,0,10,25,0"}
+    files = [write(tmp_path / f"{name}.csv", days[name]) for name in order]
+    ingest(home, *files)
+    for each in files:
+        ingest(tmp_path / "one by one", each)
+    for where in (home, tmp_path / "one by one"):
+        assert ask(where, "select capacity_bytes, first_seen_on from entity") == [(1000, date(2013, 4, 10))]
+
+
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(home: Path, tmp_path: Path) -> None:
     """A damaged ZIP, a damaged member and a damaged Parquet file are set aside by name; the sound file goes in."""
     folder = tmp_path / "in"

@@ -96,8 +96,8 @@ def test_nothing_to_train_on_is_told_from_nothing_that_has_a_place(known: int, s
     with empty() as con:
         for key in range(known):
             con.execute(
-                "insert into entity by name select $key as entity_key, 'memory' as component, $key::varchar as entity_id, "
-                "'test' as source, false as simulated",
+                "insert into entity by name select $key as entity_key, 'memory' as component, "
+                "$key::varchar as entity_id, 'test' as source, false as simulated",
                 {"key": key},
             )
         with pytest.raises(ModelError, match=said):
