@@ -13,6 +13,7 @@ from models.spec import DriftLimits, Spec
 from pipelines.check import examine
 from pipelines.settings import Settings
 from pipelines.steps import watch as watching
+from pipelines.steps.score import score
 from pipelines.steps.train import train
 from pipelines.steps.watch import Watched, watch
 from tests.pipelines import nights
@@ -127,3 +128,15 @@ def test_training_without_a_date_ends_with_the_readings(untrained: Path, tmp_pat
     made = nights.copied(untrained, tmp_path / "home")
     wall = made.model_copy(update={"clock": made.clock.model_copy(update={"source": "wall"})})
     assert train(wall, "disk").until == nights.UNTIL
+
+
+def test_a_day_is_scored_once_and_a_fleet_that_fell_silent_is_said(
+    champion: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A day that is named twice counts once; on a day with nobody to score the report says why."""
+    made = nights.copied(champion, tmp_path / "home")
+    once, twice = score(made, "disk", [nights.UNTIL]), score(made, "disk", [nights.UNTIL, nights.UNTIL])
+    assert twice.asof_at == once.asof_at
+    assert twice.entities == once.entities > 0
+    assert score(made, "disk", [nights.UNTIL + timedelta(days=40)]).entities == 0
+    assert f"is of {nights.UNTIL}: no drive counts as live" in caplog.text
