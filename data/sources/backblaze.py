@@ -17,18 +17,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path, PurePath
-from typing import IO, Final, Literal, cast
+from typing import IO, Final, cast
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.catalog import catalog
-from data.errors import InputError
 from data.frontier import Day, Frontier, NotPlain
 from data.readings import Absorbed, absorb, stage
 from data.snapshots import one_thread, threads
 from data.sources import drive_days
+from data.sources.arrival import Arrival
+from data.sources.files import ends, of_a_mac
 from data.warehouse import Warehouse
 
 SOURCE: Final = "backblaze"
@@ -36,9 +37,9 @@ REQUIRED: Final = ("date", "serial_number", "model", "capacity_bytes", "failure"
 PUBLISHED_SINCE_2013: Final = ("smart_1_raw", "smart_5_raw", "smart_9_raw", "smart_194_raw", "smart_197_raw")
 """Attributes that every published CSV carries: a file without one is damaged, and its rows load as unknown there."""
 
-TABLES: Final = (".csv", ".csv.gz", ".parquet")
+TABLES: Final = frozenset({".csv", ".csv.gz", ".parquet"})
 """How names of files of readings end."""
-Arrival = Literal["published", "now"]
+ENDINGS: Final = TABLES | {".zip"}
 
 
 @dataclass(frozen=True)
@@ -58,34 +59,6 @@ class _Part:
 
 class _Unreadable(Exception):
     """The reader gave up on a file as a whole."""
-
-
-def expand(paths: list[Path]) -> list[Path]:
-    """The files behind `paths`, folders walked, in order of name; `InputError` for what cannot be read."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(
-                p for p in path.rglob("*") if _ends(p, *TABLES, ".zip") and not _of_a_mac(p.relative_to(path))
-            )
-        elif path.is_file():
-            found.append(path)
-        else:
-            msg = f"There is no file or folder {path}."
-            raise InputError(msg)
-    if not found:
-        msg = f"No .csv, .csv.gz, .zip or .parquet file in {', '.join(map(str, paths))}."
-        raise InputError(msg)
-    return found
-
-
-def _ends(path: PurePath, *suffixes: str) -> bool:
-    return path.name.lower().endswith(suffixes)
-
-
-def _of_a_mac(path: PurePath) -> bool:
-    """Whether it is what macOS keeps about a file, beside it in folders and archives, under the same name."""
-    return path.parts[0] == "__MACOSX" or path.name.startswith("._")
 
 
 def load(
@@ -177,11 +150,11 @@ def _days(
 
 def _parts(path: Path) -> Iterator[_Part]:
     name = f"{path.parent.name}/{path.name}"
-    if not _ends(path, ".zip", ".gz"):
+    if not ends(path, (".zip", ".gz")):
         yield _Part(path, name)
         return
     with tempfile.TemporaryDirectory(prefix="foreshock-") as scratch:
-        if _ends(path, ".gz"):
+        if ends(path, (".gz",)):
             yield _unpacked(partial(_opened, path), name, Path(scratch))
         else:
             yield from _zipped(path, Path(scratch))
@@ -191,11 +164,11 @@ def _zipped(path: Path, scratch: Path) -> Iterator[_Part]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())
-            entries = [name for name in names if _ends(PurePath(name), *TABLES) and not _of_a_mac(PurePath(name))]
+            entries = [name for name in names if ends(PurePath(name), TABLES) and not of_a_mac(PurePath(name))]
             for entry in entries:
                 yield _unpacked(partial(_opened_in, archive, entry), entry, scratch)
             if not entries:
-                yield _Part(path, path.name, f"holds no {', '.join(TABLES)} file")
+                yield _Part(path, path.name, f"holds no {', '.join(sorted(TABLES))} file")
     except (zipfile.BadZipFile, OSError) as error:
         yield _Part(path, path.name, f"not a ZIP archive: {error}")
 
@@ -206,11 +179,11 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _opened_in(archive: zipfile.ZipFile, entry: str) -> IO[bytes]:
     packed = archive.open(entry)
-    return cast("IO[bytes]", gzip.open(packed)) if _ends(PurePath(entry), ".gz") else packed
+    return cast("IO[bytes]", gzip.open(packed)) if ends(PurePath(entry), (".gz",)) else packed
 
 
 def _unpacked(opened: Callable[[], IO[bytes]], name: str, scratch: Path) -> _Part:
-    file = scratch / ("part.parquet" if _ends(PurePath(name), ".parquet") else "part.csv")
+    file = scratch / ("part.parquet" if ends(PurePath(name), (".parquet",)) else "part.csv")
     try:
         with opened() as packed, file.open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)

@@ -19,7 +19,8 @@ from data.contracts import UTC as STAMP
 from data.quarantine import Reject
 from data.readings import Absorbed, absorb, stage
 from data.snapshots import arrow
-from data.sources.states import Arrival, State, arrived, put_changes
+from data.sources.arrival import Arrival, arrived
+from data.sources.states import State, put_changes
 from data.warehouse import Warehouse
 
 COMPONENT: Final = "disk"

@@ -6,7 +6,7 @@ from typing import Final
 
 from data.readings import Absorbed
 from data.sources import mcelog, memory_log, rasdaemon
-from data.sources.memory_log import Arrival
+from data.sources.arrival import Arrival
 from data.warehouse import Warehouse
 
 SUFFIXES: Final = rasdaemon.SUFFIXES | mcelog.SUFFIXES

@@ -23,7 +23,7 @@ import pyarrow as pa
 from data.contracts import EVENTS, FAILURES
 from data.readings import Absorbed
 from data.sources import tables, unnamed
-from data.sources.memory_log import Arrival
+from data.sources.arrival import Arrival
 from data.sources.unnamed import Member
 from data.warehouse import Warehouse
 

@@ -7,21 +7,19 @@ a run that was killed in between is made good by repeating it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import pyarrow as pa
 
 from data.contracts import ENTITIES, EVENTS, FAILURES
-from data.errors import InputError
 from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
+from data.sources.arrival import Arrival, arrived
 from data.warehouse import Warehouse
 
-Arrival = Literal["published", "now"]
 COMPONENT: Final = "memory"
 CORRECTED: Final = "ce"
 UNCORRECTED: Final = "ue"
@@ -46,25 +44,6 @@ class Log:
     rejects: Sequence[Reject] = ()
     models: Mapping[str, tuple[str | None, int | None]] = field(default_factory=dict)
     """Model and capacity (bytes) by DIMM, where the log tells them."""
-
-
-def expand(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
-    """The files behind `paths`, folders walked for `suffixes` or whole names; `InputError` for what is not there."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(
-                file for file in path.rglob("*") if suffixes & {file.suffix.lower(), file.name} and file.is_file()
-            )
-        elif path.is_file():
-            found.append(path)
-        else:
-            msg = f"There is no file or folder {path}."
-            raise InputError(msg)
-    if not found:
-        msg = f"No {' or '.join(sorted(suffixes))} file in {', '.join(map(str, paths))}."
-        raise InputError(msg)
-    return found
 
 
 def absorb(
@@ -119,17 +98,12 @@ def _register(warehouse: Warehouse, log: Log) -> None:
         warehouse.put_entities(pa.Table.from_pylist(rows, ENTITIES))
 
 
-def _arrived(row: LoggedError, arrival: Arrival, moment: datetime) -> datetime:
-    ends = datetime.combine(row.observed_at.astimezone(UTC).date(), time(), UTC) + timedelta(days=1)
-    return ends if arrival == "published" else moment
-
-
 def _events(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:
     columns: dict[str, list[Any]] = {
         "component": [COMPONENT] * len(rows),
         "entity_id": [row.entity_id for row in rows],
         "observed_at": [row.observed_at for row in rows],
-        "ingested_at": [_arrived(row, arrival, moment) for row in rows],
+        "ingested_at": [arrived(row.observed_at, arrival, moment) for row in rows],
         "kind": [CORRECTED] * len(rows),
         "value": [float(row.count) for row in rows],
         "detail": [json.dumps(dict(row.detail), sort_keys=True) for row in rows],
@@ -142,7 +116,7 @@ def _failures(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -
         "component": [COMPONENT] * len(rows),
         "entity_id": [row.entity_id for row in rows],
         "failed_at": [row.observed_at for row in rows],
-        "ingested_at": [_arrived(row, arrival, moment) for row in rows],
+        "ingested_at": [arrived(row.observed_at, arrival, moment) for row in rows],
         "cause": [UNCORRECTED] * len(rows),
     }
     return pa.table(columns, schema=FAILURES)

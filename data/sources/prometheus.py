@@ -17,11 +17,12 @@ import httpx
 from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.sources import drives, memory_log, promql, smart_series, tables
+from data.sources.arrival import Arrival
 from data.sources.exporters import BY_CHANNEL, BY_ROW, METRICS, Metric
 from data.sources.known import Known, known
 from data.sources.memory_log import Log, LoggedError
 from data.sources.promql import Series
-from data.sources.states import Arrival, State, put_changes, put_happenings
+from data.sources.states import State, put_changes, put_happenings
 from data.warehouse import Warehouse
 
 SOURCE: Final = "prometheus"

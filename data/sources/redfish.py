@@ -18,9 +18,10 @@ from data.errors import InputError
 from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.sources import tables
+from data.sources.arrival import Arrival
 from data.sources.bmc import ROOT, Controller, link
 from data.sources.known import Known, known
-from data.sources.states import Arrival, State, put_changes, put_happenings
+from data.sources.states import State, put_changes, put_happenings
 from data.warehouse import Warehouse
 
 SOURCE: Final = "redfish"

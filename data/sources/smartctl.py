@@ -17,8 +17,8 @@ from data.catalog import catalog
 from data.quarantine import Reject, set_aside
 from data.readings import Absorbed
 from data.sources import drives
+from data.sources.arrival import Arrival
 from data.sources.drives import Reading
-from data.sources.states import Arrival
 from data.warehouse import Warehouse
 
 SOURCE: Final = "smartctl"

@@ -16,7 +16,8 @@ import pyarrow.feather as feather
 from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import memory_log
-from data.sources.memory_log import Arrival, Log, LoggedError
+from data.sources.arrival import Arrival
+from data.sources.memory_log import Log, LoggedError
 from data.warehouse import Warehouse
 
 SOURCE: Final = "smartmem"

@@ -6,16 +6,16 @@ What nobody has told of yet counts as sound (0), so a part that has always been 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final
 
 import pyarrow as pa
 
 from data.contracts import EVENTS
 from data.snapshots import arrow
+from data.sources.arrival import Arrival, arrived
 from data.warehouse import Warehouse
 
-Arrival = Literal["published", "now"]
 _STATES: Final = pa.schema(
     {
         "number": pa.int64(),
@@ -89,9 +89,3 @@ def put_happenings(warehouse: Warehouse, happened: Sequence[State], arrival: Arr
         for one in happened
     ]
     return warehouse.put_events(pa.Table.from_pylist(rows, EVENTS))
-
-
-def arrived(observed_at: datetime, arrival: Arrival, moment: datetime) -> datetime:
-    """When a fact counts as known: at the end of its day (`published`), or at the moment of loading (`now`)."""
-    ends = datetime.combine(observed_at.astimezone(UTC).date(), time(), UTC) + timedelta(days=1)
-    return ends if arrival == "published" else moment

@@ -22,7 +22,7 @@ from data.contracts import FAILURES, STAYS
 from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import tables
-from data.sources.memory_log import Arrival
+from data.sources.arrival import Arrival
 from data.warehouse import Warehouse
 
 SOURCE: Final = "titan"

@@ -25,7 +25,6 @@ from data.sources import (
     infinitehbd,
     inventory,
     lanl,
-    memory_log,
     parquet,
     rasdaemon,
     smartctl,
@@ -33,6 +32,7 @@ from data.sources import (
     tables,
     titan,
 )
+from data.sources.files import expand
 from data.warehouse import Warehouse
 from pipelines.settings import ASKED_KINDS, Settings, SourceKind, SourceSettings
 
@@ -222,12 +222,12 @@ def _read(
         return
     if source.kind in LOGS or source.kind in HISTORIES:
         read, suffixes = _file_reader(source.kind)
-        for path in memory_log.expand(paths, suffixes):
+        for path in expand(paths, suffixes):
             if progress:
                 progress(path.name)
             yield read(warehouse, path, arrival=source.arrival, now=now)
         return
-    files = backblaze.expand(paths)
+    files = expand(paths, backblaze.ENDINGS)
     if source.kind == "backblaze":
         for _, rows in backblaze.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
             yield rows
@@ -243,7 +243,7 @@ def _smartctl(
     now: datetime,
     progress: Callable[[str], None] | None,
 ) -> Iterator[Absorbed]:
-    files = memory_log.expand(paths, smartctl.SUFFIXES)
+    files = expand(paths, smartctl.SUFFIXES)
     for count, rows in smartctl.load(warehouse, files, arrival=source.arrival, now=now, progress=progress):
         yield rows
         yield from [Absorbed()] * (count - 1)  # each file counts as one

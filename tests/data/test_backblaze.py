@@ -11,7 +11,8 @@ import pytest
 from data.errors import InputError
 from data.readings import Absorbed
 from data.sources import backblaze
-from data.sources.backblaze import expand, load
+from data.sources.backblaze import ENDINGS, load
+from data.sources.files import expand
 from data.warehouse import Warehouse
 
 HEADER = (
@@ -23,7 +24,7 @@ NOW = datetime(2016, 1, 1, tzinfo=UTC)
 def ingest(home: Path, *paths: Path) -> Absorbed:
     total = Absorbed()
     with Warehouse.open(home) as warehouse:
-        for _, rows in load(warehouse, expand(list(paths)), now=NOW):
+        for _, rows in load(warehouse, expand(list(paths), ENDINGS), now=NOW):
             total += rows
         warehouse.publish()
     return total
@@ -234,7 +235,7 @@ def test_bad_rows_that_arrive_again_later_are_kept_once(home: Path, tmp_path: Pa
     write(tmp_path / "b.csv", "2013-04-10,A,M,1000,0,1,9,10,25,0", "2013-04-10,B,M,1000,0,1,-7,10,25,0")
     with Warehouse.open(home) as warehouse:
         for night in range(2):
-            list(load(warehouse, expand([tmp_path]), arrival="now", now=NOW + timedelta(days=night)))
+            list(load(warehouse, expand([tmp_path], ENDINGS), arrival="now", now=NOW + timedelta(days=night)))
     assert ask(home, "select reason from quarantine order by all") == [("bad_value",), ("restated",)]
 
 
@@ -248,7 +249,7 @@ def test_two_readings_of_one_file_that_differ_are_told_apart(home: Path, tmp_pat
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     """A path that does not exist raises an error that names it."""
     with pytest.raises(InputError, match="nowhere"):
-        expand([tmp_path / "nowhere"])
+        expand([tmp_path / "nowhere"], ENDINGS)
 
 
 def test_parquet_and_csv_give_the_same_facts(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from memory_errors import rasdaemon
 
 from data.sources.edac import SUFFIXES, load
+from data.sources.files import expand
 from data.sources.mcelog import read
-from data.sources.memory_log import expand
 from data.warehouse import Warehouse
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
