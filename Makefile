@@ -12,8 +12,11 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
-# Tests run in a process for each core, those of a file in one.
-AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# A run starts hundreds of processes: let them find compiled what they import.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests run in a process for each core, those of a file in one; tests/conftest.py says which files come first.
+AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Importing all tests takes a while, so few are asked which of them are marked.
 MARKED = -m $(1) $$(grep -rl 'mark\.$(1)' --include='test_*.py' tests)
 

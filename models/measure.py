@@ -8,6 +8,7 @@ say next to nothing: there the exact binomial interval over distinct entities is
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -102,9 +103,16 @@ class Figures:
 
 
 def entity_weights(entities: int, settings: Settings) -> npt.NDArray[np.uint8]:
-    """Return how often each entity counts in each bootstrap replicate; shape (replicates, entities)."""
-    random = np.random.default_rng(settings.seed)
-    return random.poisson(1.0, (settings.replicates, entities)).astype(np.uint8)
+    """Return how often each entity counts in each bootstrap replicate, to read only; shape (replicates, entities)."""
+    return _weights(entities, settings.replicates, settings.seed)
+
+
+@lru_cache(maxsize=2)
+def _weights(entities: int, replicates: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Kept, as one figure after the other is asked of the same entities."""
+    drawn = np.random.default_rng(seed).poisson(1.0, (replicates, entities)).astype(np.uint8)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probability: bool) -> Figures:

@@ -23,6 +23,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line has i
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with what takes longest come first, so that none of them begins when all else is done."""
+    holding = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in ("heavy", "slow")}
+    items.sort(key=lambda item: [item.path not in paths for paths in holding.values()])
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """An empty state folder."""

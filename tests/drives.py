@@ -4,12 +4,28 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 from hypothesis import strategies as st
 
 from data.readings import absorb, stage
+from data.snapshots import shown
 
 START = date(2020, 1, 1)
 NOW = datetime(2021, 1, 1, tzinfo=UTC)
+STAGED = pa.schema(
+    {
+        "entity_id": pa.string(),
+        "day": pa.date32(),
+        "ingested_at": pa.timestamp("us", "UTC"),
+        "failure": pa.int8(),
+        "smart_5_raw": pa.int64(),
+        "smart_187_raw": pa.int64(),
+        "smart_194_raw": pa.int64(),
+        "model": pa.string(),
+        "capacity_bytes": pa.int64(),
+        "smart_9_raw": pa.int64(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -49,13 +65,16 @@ def histories(draw: st.DrawFn, late: bool = False) -> list[Reading]:
 
 def put(con: duckdb.DuckDBPyConnection, readings: list[Reading]) -> None:
     """Absorb a batch as a source would."""
+    rows = [
+        {"entity_id": r.entity_id, "day": r.day, "ingested_at": r.ingested_at, "failure": r.failure,
+         "smart_5_raw": r.smart_5, "smart_187_raw": r.smart_187, "smart_194_raw": r.smart_194,
+         "model": "M", "capacity_bytes": 4 * 10**12, "smart_9_raw": 100}
+        for r in readings
+    ]  # fmt: skip
+    told = pa.Table.from_pylist(rows, STAGED)
     con.execute("begin")
     stage(con, "disk")
-    for r in readings:
-        con.execute(
-            "insert into staged (entity_id, model, capacity_bytes, day, ingested_at, failure, smart_5_raw, "
-            "smart_187_raw, smart_194_raw, smart_9_raw) values (?, 'M', 4000000000000, ?, ?, ?, ?, ?, ?, 100)",
-            [r.entity_id, r.day, r.ingested_at, r.failure, r.smart_5, r.smart_187, r.smart_194],
-        )
+    with shown(con, told=told):
+        con.execute("insert into staged by name from told")
     absorb(con, "disk", "test", "test", NOW.date(), NOW)
     con.execute("commit")

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
+from dashboards.pictures import CHROMIUM, browser
 from data.contracts import ENTITIES, HOSTS, VMS
 from data.snapshots import PUBLISHED
 from data.warehouse import Warehouse
@@ -36,6 +38,9 @@ from decisions.ledger.moving import take_over
 from models.earned import Earned
 from tests.decisions.populations import feed_incident
 from tests.postgres import ON_POSTGRESQL, Postgres
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ASOF = datetime(2026, 3, 3, tzinfo=UTC)
 GIB = 1024**3
@@ -306,3 +311,13 @@ def client(made: Night) -> Iterator[TestClient]:
     """A browser without a screen on the night that was made once."""
     with made.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def opened() -> "Iterator[Browser]":
+    """A real browser; skips the test, saying so, where it is not installed."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium to run this")
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with browser() as found:
+        yield found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dashboards.pictures import CHROMIUM, SIZES, browser, served
+from dashboards.pictures import SIZES, served
 from decisions.access.values import Role
 from tests.dashboards.conftest import Night, verdict
 from tests.dashboards.people import bearer, token
@@ -72,16 +72,6 @@ def site(made: Night, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     with served(home) as address:
         owners = token(night, role=Role.OWNER, owners=("team-0", "team-1"))
         yield Site(address, incident.incident_id, token(night), owners)
-
-
-@pytest.fixture(scope="module")
-def opened() -> "Iterator[Browser]":
-    """The browser."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium to run this")
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,16 +15,9 @@ from pipelines.notifications.words import notices
 from tests.dashboards.conftest import ASOF, Night, verdict
 from tests.dashboards.people import token
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 pytestmark = pytest.mark.slow
@@ -56,21 +48,16 @@ def address(made: Night) -> Iterator[str]:
 
 
 @contextmanager
-def looking(address: str, size: dict[str, int], **how: object) -> Iterator[Any]:
-    """A page in a browser, which at the end has said nothing, asked nobody else, and is not wider than its screen."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium to run this")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+def looking(opened: "Browser", address: str, size: dict[str, int], **how: Any) -> "Iterator[Page]":
+    """A page of a person's own, which at the end has said nothing, asked nobody else, and fits on its screen."""
     said, asked = [], []
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
-        page = browser.new_context(viewport=size, **how).new_page()
+    with opened.new_context(viewport=size, **how) as context:
+        page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         yield page
         widths = page.locator("body").evaluate("body => [document.documentElement.scrollWidth, innerWidth]")
-        browser.close()
     assert widths[0] <= widths[1]
     assert said == []
     assert asked
@@ -90,9 +77,11 @@ def log_in(page: Any, address: str, secret: str) -> None:
 @pytest.mark.parametrize("javascript", [True, False])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_the_page_is_quiet_and_fits(address: str, size: dict[str, int], scheme: str, javascript: bool) -> None:
+def test_the_page_is_quiet_and_fits(
+    opened: "Browser", address: str, size: dict[str, int], scheme: str, javascript: bool
+) -> None:
     """No console message, no request elsewhere, no script run, nothing wider than the screen with all details open."""
-    with looking(address, size, color_scheme=scheme, java_script_enabled=javascript) as page:
+    with looking(opened, address, size, color_scheme=scheme, java_script_enabled=javascript) as page:
         page.goto(address)
         for summary in page.locator(".item summary").all():
             summary.click()
@@ -110,11 +99,11 @@ def own(night: Night) -> Iterator[tuple[Night, str]]:
 @pytest.mark.parametrize("javascript", [True, False])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_from_the_link_to_approved_in_two_clicks_and_a_reason(
-    own: tuple[Night, str], size: dict[str, int], javascript: bool
+    opened: "Browser", own: tuple[Night, str], size: dict[str, int], javascript: bool
 ) -> None:
     """Logged in, a person opens a link, clicks Decide, types why, clicks Approve, and is told what was done."""
     night, address = own
-    with looking(address, size, java_script_enabled=javascript) as page:
+    with looking(opened, address, size, java_script_enabled=javascript) as page:
         log_in(page, address, token(night))
         page.goto(f"{address}/proposals/id-r12-08")
         page.locator(".jump a").click()
@@ -128,11 +117,13 @@ def test_from_the_link_to_approved_in_two_clicks_and_a_reason(
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_from_a_message_to_approved_by_keyboard_alone(own: tuple[Night, str], javascript: bool) -> None:
+def test_from_a_message_to_approved_by_keyboard_alone(
+    opened: "Browser", own: tuple[Night, str], javascript: bool
+) -> None:
     """On a phone's screen, from the link that was sent: Enter on Decide, a reason, Enter on Approve, and no more."""
     night, address = own
     link = address + _link_of_the_message(night)
-    with looking(address, PHONE, java_script_enabled=javascript) as page:
+    with looking(opened, address, PHONE, java_script_enabled=javascript) as page:
         log_in(page, address, token(night))
         page.goto(f"data:text/html,<a href='{link}'>1 host needs approval</a>")
         _tab_to(page, "1 host needs approval")
@@ -159,23 +150,23 @@ def _link_of_the_message(night: Night) -> str:
 
 
 @pytest.mark.parametrize("name", ["pod 7/../rack%2F?x=1#é/host;1", "../fleet", "a%00b"])
-def test_a_host_may_be_called_anything(own: tuple[Night, str], name: str) -> None:
+def test_a_host_may_be_called_anything(opened: "Browser", own: tuple[Night, str], name: str) -> None:
     """A browser comes from the link on the queue to the decision, the host and its VMs, whatever the host is called."""
     night, address = own
     later = ASOF + timedelta(minutes=1)
     held = replace(verdict().proposals[1], proposal_id="id-odd", host_id=name, asof_at=later, incident_id=None)
     with night.ledger() as ledger:
         ledger.record(replace(verdict(), asof_at=later, proposals=(held,), incidents=()), later)
-    with looking(address, PHONE) as page:
+    with looking(opened, address, PHONE) as page:
         page.goto(f"{address}/audit")
         page.get_by_role("link", name=name, exact=True).first.click()
         assert page.locator("h1").inner_text() == f"Host {name}"
 
 
-def test_the_keyboard_is_enough(own: tuple[Night, str]) -> None:
+def test_the_keyboard_is_enough(opened: "Browser", own: tuple[Night, str]) -> None:
     """From the queue to a proposal put off: Tab, Enter and typing; Enter in the reason sends nothing."""
     night, address = own
-    with looking(address, DESK) as page:
+    with looking(opened, address, DESK) as page:
         log_in(page, address, token(night))
         _tab_to(page, "r12-08")
         page.keyboard.press("Enter")
@@ -189,9 +180,9 @@ def test_the_keyboard_is_enough(own: tuple[Night, str]) -> None:
         assert "Put off until it changes" in page.get_by_role("status").inner_text()
 
 
-def test_a_countdown_runs(made: Night) -> None:
+def test_a_countdown_runs(opened: "Browser", made: Night) -> None:
     """Where time passes as on the wall, the moment that a decision has until then draws nearer on the page."""
-    with served(made, ASOF + timedelta(hours=29, minutes=58)) as address, looking(address, PHONE) as page:
+    with served(made, ASOF + timedelta(hours=29, minutes=58)) as address, looking(opened, address, PHONE) as page:
         page.goto(f"{address}/proposals/id-r12-08")
         running = page.locator(".countdown time")
         assert running.inner_text() == "in 1 min"
@@ -199,10 +190,10 @@ def test_a_countdown_runs(made: Night) -> None:
         page.locator(".countdown time", has_text=re.compile(r"^in [12]\d s$")).wait_for(timeout=10_000)
 
 
-def test_a_link_from_another_site_finds_who_is_logged_in(own: tuple[Night, str]) -> None:
+def test_a_link_from_another_site_finds_who_is_logged_in(opened: "Browser", own: tuple[Night, str]) -> None:
     """A message elsewhere links to the page: the browser keeps the cookie back at first, and the person is known."""
     night, address = own
-    with looking(address, PHONE) as page:
+    with looking(opened, address, PHONE) as page:
         log_in(page, address, token(night))
         link = f"{address}/proposals/id-r12-08"
         page.goto(f"data:text/html,<a href='{link}'>Host r12-08</a>")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +16,9 @@ from decisions.ledger.notices import Notice, Severity
 from tests.dashboards.conftest import ASOF, SCRIPT, Night, hostile_incident, make_night, proposal
 from tests.dashboards.people import Browser, token
 from tests.dashboards.test_browser import PHONE, log_in, looking, served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Opened
 
 NOW, ENDS = ASOF + timedelta(hours=5), ASOF + timedelta(hours=31)
 HOSTS = tuple(f"{SCRIPT}{n}" for n in range(3))
@@ -134,10 +137,10 @@ def test_markup_in_an_address_does_nothing(client: TestClient, path: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_browser_runs_nothing_of_it(tmp_path: Path) -> None:
+def test_a_browser_runs_nothing_of_it(opened: "Opened", tmp_path: Path) -> None:
     """In a real browser no page has a word on its console, asks anybody else, or is renamed."""
     night = tell(tmp_path)
-    with served(night, NOW) as address, looking(address, PHONE) as page:
+    with served(night, NOW) as address, looking(opened, address, PHONE) as page:
         log_in(page, address, token(night, name=SCRIPT))
         for path in PAGES:
             page.goto(address + path)

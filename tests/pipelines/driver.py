@@ -21,7 +21,7 @@ PRELOADED = (
     "pipelines.commands.facts", "pipelines.commands.judgement", "pipelines.commands.night", "pipelines.cycle",
     "pipelines.population", "pipelines.executors.simulated", "decisions.incidents.find", "models.registry",
     "models.train", "models.score", "mlflow.lightgbm", "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store",
-    "mlflow.store.model_registry.sqlalchemy_store", "matplotlib.figure", "matplotlib.backends.backend_agg",
+    "mlflow.store.model_registry.sqlalchemy_store", "matplotlib.figure", "matplotlib.backends.backend_agg", "lightgbm",
 )  # fmt: skip
 """What nights and trainings import."""
 

@@ -46,6 +46,21 @@ def test_every_deployment_registers(server: dict[str, str]) -> None:
     assert {one["concurrency_options"]["collision_strategy"] for one in found.values()} == {"CANCEL_NEW"}
 
 
+def test_a_single_command_reports_to_the_server(server: dict[str, str]) -> None:
+    """With PREFECT_API_URL set, `foreshock ingest` is a flow run that the server knows."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("foreshock")), "ingest", "--on", SPEC.start.isoformat(), "--json"],
+        env=server,
+        cwd=server["FORESHOCK_HOME"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["rows_loaded"] == 0
+    runs = ask(server, "/flow_runs/filter", {"flows": {"name": {"any_": ["ingest"]}}})
+    assert "COMPLETED" in {run["state"]["type"] for run in runs if not run["auto_scheduled"]}
+
+
 def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None:
     """The scheduler makes a run of a deployment by itself, a worker takes it, and it ends completed with its report."""
     (flow,) = ask(server, "/flows/filter", {"flows": {"name": {"any_": ["settle"]}}})
@@ -60,21 +75,6 @@ def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None
     wait(finished, 240, "a scheduled run to finish")
     artifacts = ask(server, "/artifacts/filter", {})
     assert "settle" in {artifact["key"] for artifact in artifacts}
-
-
-def test_a_single_command_reports_to_the_server(server: dict[str, str]) -> None:
-    """With PREFECT_API_URL set, `foreshock ingest` is a flow run that the server knows."""
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("foreshock")), "ingest", "--on", SPEC.start.isoformat(), "--json"],
-        env=server,
-        cwd=server["FORESHOCK_HOME"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["rows_loaded"] == 0
-    runs = ask(server, "/flow_runs/filter", {"flows": {"name": {"any_": ["ingest"]}}})
-    assert "COMPLETED" in {run["state"]["type"] for run in runs if not run["auto_scheduled"]}
 
 
 def _small_home(home: Path) -> Path:
