@@ -142,6 +142,8 @@ class FleetView:
     orders: tuple[OrderView, ...]
     orders_by_state: Mapping[str, int]
     budgets: tuple[Budget, ...]
+    experiment_share: float
+    """Hosts at risk whose action an experiment draws; 0: none is open."""
     sources: tuple[SourceView, ...]
     told: tuple[ToldView, ...]
     models: tuple[ModelView, ...]
@@ -169,6 +171,7 @@ def fleet(look: Look) -> FleetView:
         orders=tuple(_order(one) for one in waiting[:ORDERS]),
         orders_by_state=dict(sorted(Counter(_state(one) for one in waiting).items())),
         budgets=tuple(_budgets(look, waiting)),
+        experiment_share=look.policy.experiment.share,
         sources=_sources(look),
         told=_told(look),
         models=_models(look),

@@ -156,6 +156,19 @@ def test_the_fleet_says_what_is_not_measured(client: TestClient) -> None:
     assert "simulated" in said
 
 
+def test_the_fleet_page_says_that_an_experiment_is_open(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the share that policy leaves to chance; as shipped nothing is, and nothing is said."""
+    policy = night.home / "policy.toml"
+    policy.write_text("[experiment]\nshare = 0.2\n", encoding="utf-8")
+    with night.client() as client:
+        assert "An experiment is open" not in client.get("/fleet").text
+    monkeypatch.setenv("FORESHOCK__POLICY__PATH", str(policy))
+    with night.client() as client:
+        page = client.get("/fleet").text
+        assert client.get("/v1/fleet").json()["experiment_share"] == 0.2
+    assert "An experiment is open: of 20\N{NO-BREAK SPACE}% of the hosts at risk" in page
+
+
 def test_a_wall_loads_the_fleet_anew_only_when_asked(client: TestClient) -> None:
     """A page that reloads by itself takes the reader's place away, so it is a choice."""
     assert "http-equiv" not in client.get("/fleet").text
