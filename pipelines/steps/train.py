@@ -63,7 +63,7 @@ def train(
         trigger: the alarm that had it trained, kept with the version.
 
     Raises:
-        UsageError: there is nothing to tune, or not by so many trials.
+        UsageError: there is nothing to tune, or not by so many trials; or nothing is held yet of the day asked for.
         ModelError: too little history, or no failure to learn from.
         EngineError: the cluster that is set cannot be reached, or lost its workers.
     """
@@ -79,7 +79,7 @@ def train(
         )
         raise UsageError(msg)
     with snapshot(settings) as con, facts(settings.engine, con, component) as source:
-        known_until = until or _newest(con, component, moment(settings, con, None).date() - timedelta(days=1))
+        known_until = _known(con, component, until, moment(settings, con, None).date() - timedelta(days=1))
         recipe = spec.load(component)
         tuned = search(con, recipe, known_until, tune) if tune else None
         trained = fit(con, tuned.spec if tuned else recipe, known_until, champion(settings, component), source)
@@ -100,10 +100,13 @@ def train(
     )
 
 
-def _newest(con: "duckdb.DuckDBPyConnection", component: str, ended: date) -> date:
-    """The last day whose labels can be known once `ended` has: of days after the last reading none is."""
+def _known(con: "duckdb.DuckDBPyConnection", component: str, asked: date | None, ended: date) -> date:
+    """The day asked for, or the last one whose labels can be known once `ended` has: after the last reading none is."""
     held = last_day(con) if has_readings(component) else None
-    return min(held or ended, ended)
+    if asked is not None and held is not None and asked > held:
+        msg = f"The last reading held is of {held}, so what became of {asked} is not known: give --until {held}."
+        raise UsageError(msg)
+    return asked or min(held or ended, ended)
 
 
 def champion(settings: Settings, component: str) -> "Predictor | None":

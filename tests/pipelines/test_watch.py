@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from data.errors import ModelError
+from data.errors import ModelError, UsageError
 from models import registry, spec
 from models.spec import DriftLimits, Spec
 from pipelines.check import examine
@@ -128,6 +128,14 @@ def test_training_without_a_date_ends_with_the_readings(untrained: Path, tmp_pat
     made = nights.copied(untrained, tmp_path / "home")
     wall = made.model_copy(update={"clock": made.clock.model_copy(update={"source": "wall"})})
     assert train(wall, "disk").until == nights.UNTIL
+
+
+def test_training_knows_nothing_of_days_to_come(untrained: Path, tmp_path: Path) -> None:
+    """A version that claimed to know days of which nothing is held could never be judged on them."""
+    made = nights.copied(untrained, tmp_path / "home")
+    with pytest.raises(UsageError, match=f"give --until {nights.UNTIL}"):
+        train(made, "disk", nights.UNTIL + timedelta(days=1))
+    assert not (made.home / "mlflow.db").exists()
 
 
 def test_a_day_is_scored_once_and_a_fleet_that_fell_silent_is_said(
