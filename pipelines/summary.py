@@ -133,7 +133,8 @@ def valued(report: Mapping[str, Any]) -> str:
         f"{report['repeated']:,} of a draw that was counted before"
     )
     if not report["policies"]:
-        return f"{head}\n{left}\n  nothing to value yet: policy opens an experiment by experiment.share"
+        why = "no other decision was drawn" if report["not_over"] else "policy opens an experiment by experiment.share"
+        return f"{head}\n{left}\n  nothing to value yet: {why}"
     table = [
         [
             "VM interruptions a decision",
