@@ -6,6 +6,7 @@ imported is part of the price. Ratios are made within a round, where the machine
 are told with the least and the most.
 """
 
+import gc
 import json
 import os
 import resource
@@ -146,6 +147,8 @@ def same(answers: Mapping[str, Answer], keys: Sequence[str]) -> None:
 def _spent(target: str, arguments: Sequence[str]) -> dict[str, object]:
     module, name = target.split(":")
     job: Job = getattr(import_module(module), name)(*arguments)
+    gc.collect()
+    gc.freeze()  # what was imported and prepared is not gone through again on the contestant's time
     _forget_peak()
     began, wall = _cpu(), time.monotonic()
     answer = job()

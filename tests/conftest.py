@@ -1,6 +1,7 @@
 """What every test may use: a home of its own, a ledger, and the real telemetry where it is present."""
 
 import atexit
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,15 @@ atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line has it: spinning threads starve each other
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+gc.set_threshold(50_000)  # as the command line has it
+
+
+def pytest_collection_finish() -> None:
+    """What was imported for all tests is not gone through again whenever garbage is looked for."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
