@@ -108,7 +108,7 @@ def log(folder: str) -> Job:
     build.feature_names("disk")
 
     def job() -> Callable[[], Answer]:
-        frame = build.frame(con, "disk", _pairs(folder))
+        frame = build.frame(con, "disk", _pairs(folder), names=names)
         return digest([frame[name].to_numpy() for name in names])
 
     return job
@@ -120,7 +120,7 @@ def raw(folder: str) -> Job:
 
     def job() -> Callable[[], Answer]:
         changes.put(con, "disk")
-        frame = build.frame(con, "disk", _pairs(folder))
+        frame = build.frame(con, "disk", _pairs(folder), names=names)
         return digest([frame[name].to_numpy() for name in names])
 
     return job

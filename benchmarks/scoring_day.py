@@ -6,7 +6,7 @@ foreshock bench scoring
 from pathlib import Path
 
 from benchmarks.bench import Finding, Places
-from benchmarks.contest import Contestant, Job, Spread, contest, same
+from benchmarks.contest import Answer, Contest, Contestant, Job, contest, same
 from benchmarks.drive_history import History, expanded, history, last_day, opened, simulated
 from benchmarks.training_frame import SIZES, Sizes, histories
 from features import build
@@ -24,8 +24,8 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     whole, half, model = _prepared(places, sizes)
     found = contest(
         [
-            Contestant(_FEATURES, f"{_AT}:features", (str(whole.folder),)),
-            Contestant(_HALF, f"{_AT}:features", (str(half.folder),)),
+            Contestant(_FEATURES, f"{_AT}:features", (str(whole.folder), str(model))),
+            Contestant(_HALF, f"{_AT}:features", (str(half.folder), str(model))),
             Contestant(_ALL, f"{_AT}:everything", (str(whole.folder), str(model))),
         ],
         places.rounds,
@@ -34,7 +34,7 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     drives = found.answer(_ALL)["drives"]
     return Finding(
         title=TITLE,
-        text=_text(whole, half, found.ratio(_FEATURES, _HALF), int(drives), real=(places.telemetry / "disk").exists()),
+        text=_text(whole, half, found, real=(places.telemetry / "disk").exists()),
         columns=("", "drives", "drive-days held", "CPU s", "most memory, MiB"),
         rows=[
             (who, f"{drives:,}", f"{one.rows:,}", str(found.cpu_seconds(who)), f"{found.peak_bytes(who) / 2**20:,.0f}")
@@ -49,20 +49,30 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
     )
 
 
-def features(folder: str) -> Job:
-    """Who is asked about on the last day, and their features."""
+def features(folder: str, model: str) -> Job:
+    """Who is asked about on the last day, and those of their features that the model asks for."""
     con, day = opened(folder), last_day(folder)
+    asked = _judge(model).asked
     build.feature_names("disk")
-    return lambda: {"drives": build.frame(con, "disk", build.spine(con, "disk", [day])).num_rows}
+
+    def job() -> Answer:
+        frame = build.frame(con, "disk", build.spine(con, "disk", [day]), names=asked)
+        return {"drives": frame.num_rows, "features": len(asked)}
+
+    return job
 
 
 def everything(folder: str, model: str) -> Job:
     """All that `models.score` does: features, risks at five horizons, reasons of the thousand riskiest."""
     con, day = opened(folder), last_day(folder)
-    told, booster = (Path(f"{model}.{ending}").read_text() for ending in ("json", "txt"))
-    judge = predictor.from_json(told, booster, "benchmark")
+    judge = _judge(model)
     build.feature_names("disk")
     return lambda: {"drives": score.score(con, "disk", judge, day).num_rows}
+
+
+def _judge(model: str) -> predictor.Predictor:
+    told, booster = (Path(f"{model}.{ending}").read_text() for ending in ("json", "txt"))
+    return predictor.from_json(told, booster, "benchmark")
 
 
 def _prepared(places: Places, sizes: Sizes) -> tuple[History, History, Path]:
@@ -83,12 +93,15 @@ def _prepared(places: Places, sizes: Sizes) -> tuple[History, History, Path]:
     return whole, half, model
 
 
-def _text(whole: History, half: History, growth: Spread, drives: int, *, real: bool) -> str:
+def _text(whole: History, half: History, found: Contest, *, real: bool) -> str:
     source = "The history is that of real drives" if real else "There was no telemetry: **the history is simulated**"
+    answer, all_of = found.answer(_FEATURES), len(build.feature_names("disk"))
     return f"""
-{source}. Asked at the end of its last day are {drives:,} live drives. CPU seconds of all threads, user and system, in a
-fresh process (`scoring_features_seconds`, `scoring_all_seconds`); the median of the rounds with the least and the most.
-`scoring_history_growth` is what the features cost with {whole.rows:,} drive-days held over what they cost with the last
-half year alone ({half.rows:,}): {growth}. Everything: features, the risks within 1, 3, 7, 14 and 30 days, and the
-reasons of the thousand riskiest; the model was trained on a tenth of the drives, with the recipe that is served.
+{source}. Asked at the end of its last day are {int(answer["drives"]):,} live drives. CPU seconds of all threads, user
+and system, in a fresh process (`scoring_features_seconds`, `scoring_all_seconds`); the median of the rounds with the
+least and the most. Made are the {answer["features"]} of {all_of} features on which the model splits, or that its
+reasons are told by: a night makes no others. `scoring_history_growth` is what they cost with {whole.rows:,} drive-days
+held over what they cost with the last half year alone ({half.rows:,}): {found.ratio(_FEATURES, _HALF)}. Everything:
+features, the risks within 1, 3, 7, 14 and 30 days, and the reasons of the thousand riskiest; the model was trained on a
+tenth of the drives, with the recipe that is served.
 """

@@ -148,9 +148,9 @@ features to labels. *From the log* reads the changes that ingesting keeps; *from
 way that ingesting does, in rows that stand in order of drive and day. DuckDB may hold 1 GB and 2 GB.
 
 Against **peers** ({published.pairs:,} pairs of drive and moment in {published.rows:,} drive-days, {tenth.pairs:,} in
-{tenth.rows:,}): the features of a drive's own counters, its age and how long it was seen, for given pairs. Ours makes
-the rates of drive models and the gauges besides. Peers read the daily rows from Parquet, in order of drive and day.
-All must give the same bytes before a time counts; pandas' way is written apart from ours, as the tests' oracle is.
+{tenth.rows:,}): the features of a drive's own counters, its age and how long it was seen, for given pairs; everyone
+makes these and no others. Peers read the daily rows from Parquet, in order of drive and day. All must give the same
+bytes before a time counts; pandas' way is written apart from ours, as the tests' oracle is.
 Window functions run on the forty days and, once, on a hundredth of the drives.
 
 A frame has 208 features, 182 of them what a counter's changes say. Which change held on a row's last day, and which

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -25,6 +25,7 @@ from data.readings import GRACE_HOURS
 from data.snapshots import arrow, empty, in_shape, memory_bytes, one_thread, shown
 from features import history
 from features.history import Columns
+from features.select_list import only
 
 PER_YEAR: Final = ("smart_5", "smart_12", "smart_187", "smart_188", "smart_189")
 """Counters that are also told by the year of power-on time."""
@@ -64,6 +65,8 @@ _FEW_ROWS: Final = 1 << 17
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 _WORD: Final = re.compile(r"\w+")
 _KEYS: Final = ("entity_key", "asof_at")
+_COUNTED: Final = frozenset(["entities", *(f"failed_{days}d" for days in RATE_WINDOW_DAYS)])
+"""What `fleet` counts by moment and model."""
 _FLEET_KEYS: Final = ("asof_at", "model")
 
 Numbers = npt.NDArray[np.int64]
@@ -112,8 +115,7 @@ def statements(component: str) -> str:
     if not has_readings(component):
         return sql(component)
     parts = [sql(component, "fleet"), sql(component, "gauges"), sql(component)]
-    made = [line for features in history.told(component).values() for line in features.items()]
-    lines = [f"-- {name.ljust(28)} {what}" for name, what in made]
+    lines = [f"-- {one.name.ljust(28)} {one.says}" for made in history.made(component).values() for one in made]
     return "\n".join([*parts, "-- made of the change log by features/history.py:", *lines])
 
 
@@ -191,7 +193,13 @@ def added(counts: Sequence[pa.Table]) -> pa.Table:
     return summed.select([*_FLEET_KEYS, *(f"{name}_sum" for name in names)]).rename_columns(whole.column_names)
 
 
-def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts: pa.Table | None = None) -> pa.Table:
+def frame(
+    con: duckdb.DuckDBPyConnection,
+    component: str,
+    rows: pa.Table,
+    counts: pa.Table | None = None,
+    names: Collection[str] | None = None,
+) -> pa.Table:
     """The spine's columns with the component's features (float32, null = not knowable) beside them, same rows.
 
     Args:
@@ -199,15 +207,17 @@ def frame(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts
         component: Which entities.
         rows: The spine.
         counts: What `fleet` says of the days of `rows`; asked of `con` itself by default.
+        names: Which features, in whichever order; those that there are not are passed over. All by default.
     """
+    asked = None if names is None else frozenset(names)
     ordered = _in_order(rows, numbered(rows))
     parts = _parts(ordered, max(1, memory_bytes(con) // ROW_BYTES))
     with _threads(con, rows.num_rows):
         if has_readings(component):
-            known = fleet(con, component, _asked_days(rows)) if counts is None else counts
-            features = pa.concat_tables([_of_readings(con, component, part, known) for part in parts])
+            features = pa.concat_tables(_of_readings(con, component, parts, counts, asked))
         else:
-            features = pa.concat_tables([_of_events(con, component, part) for part in parts])
+            query = sql(component) if asked is None else only(con, sql(component), asked.union(_KEYS))
+            features = pa.concat_tables([_of_events(con, component, part, query) for part in parts])
     made = [name for name in features.column_names if name not in _KEYS]
     return pa.table([*ordered.columns, *(features[name] for name in made)], [*ordered.column_names, *made])
 
@@ -223,32 +233,67 @@ def _parts(rows: pa.Table, most: int) -> list[pa.Table]:
     return [rows.slice(begin, end - begin) for begin, end in pairwise([*cuts, rows.num_rows])]
 
 
-def _of_events(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table) -> pa.Table:
+def _of_events(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, query: str) -> pa.Table:
     """The features of ordered rows, in their order."""
-    features = _all_of(component, _over_spine(con, sql(component), rows, _extent(rows)), rows.num_rows)
+    features = _all_of(component, _over_spine(con, query, rows, _extent(rows)), rows.num_rows)
     return _in_order(features, numbered(features))
 
 
-def _of_readings(con: duckdb.DuckDBPyConnection, component: str, rows: pa.Table, counts: pa.Table) -> pa.Table:
-    """The same where there is a change log: what the statement makes, and beside each counter what its changes say."""
-    held = history.held(con, component, rows)
+def _of_readings(
+    con: duckdb.DuckDBPyConnection,
+    component: str,
+    parts: Sequence[pa.Table],
+    counts: pa.Table | None,
+    names: frozenset[str] | None,
+) -> list[pa.Table]:
+    """The same of each part where there is a change log: what the statement makes, and what counters' changes say."""
+    query = sql(component) if names is None else only(con, sql(component), names.union(["row"]))
+    made = [one for of_one in history.made(component).values() for one in of_one if names is None or one.name in names]
+    if counts is None:
+        about_fleet = not _COUNTED.isdisjoint(_WORD.findall(query))
+        counts = fleet(con, component, _asked_days(pa.concat_tables(parts)) if about_fleet else [])
+    return [_beside(_own(con, component, part, counts, query, made), component) for part in parts]
+
+
+def _own(
+    con: duckdb.DuckDBPyConnection,
+    component: str,
+    rows: pa.Table,
+    counts: pa.Table,
+    query: str,
+    made: Sequence[history.Made],
+) -> dict[str, "pa.Array[Any] | pa.ChunkedArray[Any]"]:
+    """Columns of ordered rows: first what the query makes, then what is made of their counters' changes."""
+    words = set(_WORD.findall(query))
+    gauges = [f"{stem}_raw" for stem in catalog(component).gauges if f"{stem}_raw" in words]
+    logged = {"first_day", *(one.column for one in made), *words.intersection(history.columns(component))}
+    held = history.held(con, component, rows, sorted(logged))
     asked = rows.select([*_KEYS, "last_day"]).append_column("row", pa.array(np.arange(rows.num_rows)))
     with shown(con, asked=asked):
-        gauges = _all_of(component, _answer(con, sql(component, "gauges"), _extent(rows)), rows.num_rows)
-    query = sql(component)
-    for table, at in ((held.changes, held.newest), (gauges, np.argsort(gauges["row"].to_numpy()))):
-        for name in sorted(set(_WORD.findall(query)) & set(table.column_names) - set(asked.column_names)):
+        newest = f"select {', '.join(['row', *gauges])} from ({sql(component, 'gauges')})"  # noqa: S608 - names of ours
+        read = _all_of(component, _answer(con, newest, _extent(rows)), rows.num_rows)
+    for table, at in ((held.changes, held.newest), (read, np.argsort(read["row"].to_numpy()))):
+        for name in sorted(words.intersection(table.column_names).difference(asked.column_names)):
             asked = asked.append_column(name, taken(table[name], at))
     with shown(con, asked=asked, fleet=counts):
         own = _all_of(component, arrow(con, query), rows.num_rows)
-    own = _in_order(own, own["row"].to_numpy())
-    columns: dict[str, pa.Array[Any] | pa.ChunkedArray[Any]] = {n: own[n] for n in own.column_names if n != "row"}
-    made = history.features(held, component, history.whole(rows, "last_day"))
-    for (stem, names), values in zip(history.told(component).items(), made, strict=True):
-        of_it = dict(zip(names, map(_nullable, values), strict=True))
-        extra = {name: columns.pop(name) for name in own.column_names if name.startswith(f"{stem}_")}
-        columns |= {stem: of_it.pop(stem), **extra, **of_it}
-    return pa.table(list(columns.values()), list(columns))
+    own = _in_order(own, own["row"].to_numpy()).drop_columns(["row"])
+    values = history.features(held, made, history.whole(rows, "last_day"))
+    return dict(zip(own.column_names, own.columns, strict=True)) | {
+        one.name: _nullable(column) for one, column in zip(made, values, strict=True)
+    }
+
+
+def _beside(columns: Mapping[str, "pa.Array[Any] | pa.ChunkedArray[Any]"], component: str) -> pa.Table:
+    """The columns, those about one counter beside each other and behind all others."""
+    of_counters = {
+        name: None
+        for stem in catalog(component).counters
+        for name in (stem, *(name for name in columns if name.startswith(f"{stem}_")))
+        if name in columns
+    }
+    names = [*(name for name in columns if name not in of_counters), *of_counters]
+    return pa.table([columns[name] for name in names], names)
 
 
 def _nullable(values: Columns) -> "pa.Array[Any]":

@@ -4,10 +4,11 @@ Most entities change nothing for months: the change that holds on a row's `last_
 before, and nothing needs to be looked up for it. So the changes are numbered once, and a row has numbers of changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ class Held:
     """By days of a window."""
 
 
-def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> Held:
+def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table, columns: Sequence[str]) -> Held:
     """Return the changes that held on each row's `last_day` and a window before it, as was believed at its `asof_at`.
 
     A change that another one came after is never the entity's current one, so what held before is looked for among
@@ -69,11 +70,12 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
         con: a connection on a warehouse or its snapshot.
         component: which entities; they are watched by readings.
         rows: the spine, in any order.
+        columns: what is needed of the changes; one or more of `columns`.
 
     Raises:
         WarehouseError: there is no change for one of them.
     """
-    current, past = _current(con, component, rows), _past(con, component, rows)
+    current, past = _current(con, component, rows, columns), _past(con, component, rows)
     keys = np.concatenate([_packed(*(whole(log, name) for name in _KEYS)) for log in (current, past)])
     order = np.argsort(keys, kind="stable")  # the quickest of what comes in pieces that are in order
     keys = keys[order]
@@ -99,12 +101,12 @@ def held(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> He
     return Held(changes, number[newest], {days: Moved(one.rows, number[one.then]) for days, one in moved.items()})
 
 
-def _current(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> pa.Table:
-    """The current changes of the entities asked about, whole."""
+def _current(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The current changes of the entities asked about."""
     with shown(con, asked=rows.select(["entity_key"])):
         return arrow(
             con,
-            f"select {', '.join((*_KEYS, *_told_of(component)))} "  # noqa: S608 - names of ours
+            f"select {', '.join((*_KEYS, *columns))} "  # noqa: S608 - names of ours
             f"from {component}_current semi join asked using (entity_key)",
         )
 
@@ -119,10 +121,6 @@ def _past(con: "duckdb.DuckDBPyConnection", component: str, rows: pa.Table) -> p
         "where from_day <= $until::date and until_day > $since::date",
         {"since": since, "until": last},
     )
-
-
-def _told_of(component: str) -> list[str]:
-    return ["first_day", *(f"{stem}_{kind}" for stem in catalog(component).counters for kind in KINDS)]
 
 
 def _versions(con: "duckdb.DuckDBPyConnection", rows: pa.Table) -> Ints:
@@ -165,10 +163,11 @@ def _read(
     After all of these comes the place of none, which is behind all changes.
     """
     rowids = whole(past, "rowid")[needed]
+    told = [name for name in current.column_names if name not in _KEYS]
     with shown(con, needed=pa.table([pa.array(rowids)], ["place"])):
         found = arrow(
             con,
-            f"select {', '.join(_told_of(component))}, rowid from {component}_superseded "  # noqa: S608 - names of ours
+            f"select {', '.join(told)}, rowid from {component}_superseded "  # noqa: S608 - names of ours
             "where rowid in (select place from needed)",
         )
     held = whole(found, "rowid")
@@ -176,67 +175,77 @@ def _read(
     place = np.arange(current.num_rows + past.num_rows + 1)
     place[current.num_rows : -1][needed] = current.num_rows + order[np.searchsorted(held, rowids, sorter=order)]
     place[-1] = current.num_rows + found.num_rows
-    return pa.concat_tables([current.drop_columns(list(_KEYS)), found.drop_columns(["rowid"])]), place
+    return pa.concat_tables([current.select(told), found.drop_columns(["rowid"])]), place
 
 
-def told(component: str) -> Mapping[str, Mapping[str, str]]:
-    """The features made here, by counter: their names, in order, and what each is."""
-    return {stem: _told(stem) for stem in catalog(component).counters}
+@dataclass(frozen=True)
+class Made:
+    """A feature that is made of one column of the change log."""
+
+    name: str
+    column: str
+    how: Literal["as it stands", "days since", "growth"]
+    says: str
+    days: int = 0
+    """The window over which it grew."""
 
 
-def _told(stem: str) -> dict[str, str]:
-    return {
-        stem: "counter as it stands",
-        **{f"{stem}_rise_{days}d": f"growth in {days} days; null: not yet seen then" for days in WINDOW_DAYS},
-        **{f"{stem}_changes_{days}d": f"days of {days} on which it changed; null: not yet seen then" for days in _LONG},
-        f"{stem}_days_since_change": "d; null: it never changed",
-        f"{stem}_days_since_nonzero": "d since it was first above zero; null: it never was",
-        f"{stem}_max_rise": "largest growth in one day",
-    }
+def columns(component: str) -> list[str]:
+    """What the change log tells of a change, beside whose it is and when it began."""
+    return ["first_day", *(f"{stem}_{kind}" for stem in catalog(component).counters for kind in KINDS)]
 
 
-_LONG: Final = tuple(days for days in WINDOW_DAYS if days >= COUNTED_FROM_DAYS)
+@cache
+def made(component: str) -> Mapping[str, tuple[Made, ...]]:
+    """The features made here, by counter, those of one column together."""
+    return {stem: tuple(_of_counter(stem)) for stem in catalog(component).counters}
 
 
-def features(held: Held, component: str, last_day: Ints) -> Columns:
-    """Return the features in the order of `told`: shape (counters, features of one, rows), NaN: not known.
+def _of_counter(stem: str) -> Iterator[Made]:
+    yield Made(stem, f"{stem}_raw", "as it stands", "counter as it stands")
+    for days in WINDOW_DAYS:
+        says = f"growth in {days} days; null: not yet seen then"
+        yield Made(f"{stem}_rise_{days}d", f"{stem}_raw", "growth", says, days)
+    for days in WINDOW_DAYS:
+        if days >= COUNTED_FROM_DAYS:
+            says = f"days of {days} on which it changed; null: not yet seen then"
+            yield Made(f"{stem}_changes_{days}d", f"{stem}_changes", "growth", says, days)
+    yield Made(f"{stem}_days_since_change", f"{stem}_changed_on", "days since", "d; null: it never changed")
+    says = "d since it was first above zero; null: it never was"
+    yield Made(f"{stem}_days_since_nonzero", f"{stem}_nonzero_on", "days since", says)
+    yield Made(f"{stem}_max_rise", f"{stem}_max_rise", "as it stands", "largest growth in one day")
+
+
+def features(held: Held, asked: Sequence[Made], last_day: Ints) -> Columns:
+    """Return features of counters' changes: shape (features, rows), NaN: not known.
 
     Differences are exact where the counter's numbers are below 2^53; those of drives have 48 bits.
 
     Args:
         held: which changes held.
-        component: which entities.
+        asked: which features, those of one column together.
         last_day: the day that each row's newest reading is of, since 1970; shape (rows,).
     """
-    stems = catalog(component).counters
     # One stretch of memory for all, which is given out in large pages; and what is worked in is used for every column.
-    columns = np.empty((len(stems), 1 + len(WINDOW_DAYS) + len(_LONG) + 3, len(last_day)), np.float32)
-    values, now = np.empty(held.changes.num_rows + 1), np.empty(len(last_day))
+    columns = np.empty((len(asked), len(last_day)), np.float32)
+    values, now, today = np.empty(held.changes.num_rows + 1), np.empty(len(last_day)), last_day.astype(np.float32)
     values[-1] = np.nan
-    for stem, own in zip(stems, columns, strict=True):
-        for name, column in zip(("changed_on", "nonzero_on", "max_rise", "raw"), (*own[-3:], own[0]), strict=True):
-            _look_up(held, f"{stem}_{name}", values, now)
+    looked_up, still = "", today
+    for one, column in zip(asked, columns, strict=True):
+        if one.column != looked_up:
+            looked_up = one.column
+            doubles(held.changes[looked_up], values[:-1])
+            values.take(held.newest, out=now, mode="clip")
+            still = (now - now).astype(np.float32)  # 0, or NaN where the value is not known
+        if one.how == "growth":
+            moved = held.moved[one.days]
+            column[:] = still
+            column[moved.rows] = (now.take(moved.rows) - values.take(moved.then)).astype(np.float32)
+        else:
             column[:] = now
-        np.subtract(last_day.astype(np.float32), own[-3:-1], out=own[-3:-1])
-        _grow(held, values, now, dict(zip(WINDOW_DAYS, own[1:], strict=False)))
-        _look_up(held, f"{stem}_changes", values, now)
-        _grow(held, values, now, dict(zip(_LONG, own[1 + len(WINDOW_DAYS) :], strict=False)))
+        if one.how == "days since":
+            np.subtract(today, column, out=column)
     return columns
-
-
-def _look_up(held: Held, name: str, values: Floats, now: Floats) -> None:
-    """Write what all changes say of a column, NaN for null, and what held on each row's `last_day`."""
-    doubles(held.changes[name], values[:-1])
-    values.take(held.newest, out=now, mode="clip")
-
-
-def _grow(held: Held, values: Floats, now: Floats, columns: Mapping[int, Columns]) -> None:
-    """Write by how much it grew over each window of so many days."""
-    still = (now - now).astype(np.float32)  # 0, or NaN where the value is not known
-    for days, column in columns.items():
-        moved = held.moved[days]
-        column[:] = still
-        column[moved.rows] = (now.take(moved.rows) - values.take(moved.then)).astype(np.float32)
 
 
 def whole(table: pa.Table, name: str) -> Ints:

@@ -1,6 +1,6 @@
 """Rows to learn from or to judge: feature tables as arrays, and what became of each row within a horizon."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,19 +21,27 @@ Bools = npt.NDArray[np.bool_]
 _ROWS_TURNED: Final = 1024
 
 
-def matrix(table: pa.Table, names: Sequence[str]) -> Matrix:
+def matrix(table: pa.Table, names: Sequence[str], asked: Collection[str] | None = None) -> Matrix:
     """Return the named columns as an array of shape (rows, names); null and infinite values become NaN.
+
+    Args:
+        table: the columns.
+        names: which, in order.
+        asked: those of them that are looked at, all by default; the others are NaN throughout.
 
     Raises:
         ModelError: the table lacks one of the columns.
     """
+    looked_at = names if asked is None else [name for name in names if name in asked]
     held = set(table.column_names)
-    missing = [name for name in names if name not in held]
+    missing = [name for name in looked_at if name not in held]
     if missing:
         msg = f"the feature table has no column {missing[0]!r} ({len(missing)} missing); train again"
         raise ModelError(msg)
     values = np.empty((table.num_rows, len(names)), np.float32)
-    columns = [_float32(table.column(name)) for name in names]
+    found = {name: _float32(table.column(name)) for name in looked_at}
+    unknown = np.full(table.num_rows if len(found) < len(names) else 0, np.nan, np.float32)
+    columns = [found.get(name, unknown) for name in names]
     for first in range(0, table.num_rows, _ROWS_TURNED):
         # A block at a time: a column laid into the whole array would touch each of its memory pages anew.
         block = np.stack([column[first : first + _ROWS_TURNED] for column in columns], axis=1)

@@ -57,16 +57,27 @@ class Predictor:
 
         return lightgbm.Booster(model_str=self.booster_text)
 
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """The features that are needed to judge and to say why, in order: no tree splits on the others.
+
+        The first of all is among them. It is told of whatever is watched, so a part of which the model's own features
+        say nothing, such as one that never had an error, is judged all the same.
+        """
+        used = {n for n, splits in zip(self.feature_names, self.booster.feature_importance(), strict=True) if splits}
+        needed = {*self.feature_names[:1], *used, *(summary(evidence(name)) for name in used)}
+        return tuple(name for name in self.feature_names if name in needed)
+
     def predict(self, table: pa.Table) -> Floats:
         """Return risks of shape (rows, 5), horizons ascending, never decreasing; NaN on rows that cannot be judged.
 
         Args:
-            table: the feature columns, and `status` where the spine knows that a row cannot be judged.
+            table: the features that are `asked`, and `status` where the spine knows that a row cannot be judged.
 
         Raises:
             ModelError: the table lacks a feature.
         """
-        values = matrix(table, self.feature_names)
+        values = matrix(table, self.feature_names, self.asked)
         risks = np.full((table.num_rows, len(self.calibration.maps)), np.nan)
         judged = judgeable(table, values)
         if judged.any():
@@ -86,11 +97,11 @@ class Predictor:
         """
         if not table.num_rows:
             return []
-        values = matrix(table, self.feature_names)
+        values = matrix(table, self.feature_names, self.asked)
         raw = self.booster.predict(values, pred_contrib=True, num_threads=self.spec.threads)
         contributions = np.asarray(raw, dtype=np.float64)[:, : len(self.feature_names)]
-        pieces = [evidence(name) for name in self.feature_names]
-        members = [[i for i, piece in enumerate(pieces) if piece == each] for each in dict.fromkeys(pieces)]
+        pieces = {self.feature_names.index(name): evidence(name) for name in self.asked}
+        members = [[i for i, piece in pieces.items() if piece == each] for each in dict.fromkeys(pieces.values())]
         added = np.stack([contributions[:, each].sum(axis=1) for each in members], axis=1)
         speaker = np.stack([self._speaker(each, contributions, values) for each in members], axis=1)
         best = np.argsort(-added, axis=1, kind="stable")[:, :top]
@@ -118,16 +129,6 @@ class Predictor:
         name = self.feature_names[position]
         value = float(columns[name][row])
         return Factor(name, value if np.isfinite(value) else None, round(contribution, 4))
-
-    def unjudged(self, table: pa.Table) -> list[str | None]:
-        """Return per row why it cannot be judged, or null where it can.
-
-        The spine's own reason (`too_little_history`, `stale_telemetry`) goes first; a row without any value is
-        `no_readings`. A row that cannot be judged is unknown, never a low risk.
-        """
-        judged = judgeable(table, matrix(table, self.feature_names))
-        given = table.column("reason").to_pylist() if "reason" in table.column_names else [None] * table.num_rows
-        return [None if fine else (why or "no_readings") for fine, why in zip(judged.tolist(), given, strict=True)]
 
     def to_json(self) -> str:
         """Return everything but the booster as JSON that `from_json` reads back exactly."""
@@ -178,3 +179,18 @@ def judgeable(table: pa.Table, values: Matrix) -> Bools:
         return np.asarray(some)
     status: npt.NDArray[np.object_] = np.asarray(table.column("status").to_pylist(), dtype=object)
     return np.asarray(some & (status != UNKNOWN))
+
+
+def unjudged(table: pa.Table, risks: Floats) -> list[str | None]:
+    """Return per row why it cannot be judged, or null where it can.
+
+    The spine's own reason (`too_little_history`, `stale_telemetry`) goes first; a row without any value is
+    `no_readings`. A row that cannot be judged is unknown, never a low risk.
+
+    Args:
+        table: what was to be judged.
+        risks: what `Predictor.predict` says of it.
+    """
+    given = table.column("reason").to_pylist() if "reason" in table.column_names else [None] * table.num_rows
+    missing = np.asarray(np.isnan(risks).any(axis=1)).tolist()
+    return [(why or "no_readings") if unknown else None for unknown, why in zip(missing, given, strict=True)]

@@ -14,7 +14,7 @@ from data.contracts import HORIZON_DAYS
 from data.errors import UsageError
 from features import build
 from models.examples import Ints, doubles
-from models.predictor import OK, UNKNOWN, Predictor
+from models.predictor import OK, UNKNOWN, Predictor, unjudged
 
 if TYPE_CHECKING:
     import duckdb
@@ -77,7 +77,7 @@ def score(
 def judge(
     con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, counts: pa.Table | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the features of all live entities that a connection holds, and their risks without reasons.
+    """Return what a predictor asks of all live entities that a connection holds, and their risks without reasons.
 
     Args:
         con: a connection on a warehouse or its snapshot, or on a part of one.
@@ -91,7 +91,7 @@ def judge(
 def _judged(
     con: "duckdb.DuckDBPyConnection", predictor: Predictor, spine: pa.Table, counts: pa.Table | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    frame = build.frame(con, predictor.component, spine, counts)
+    frame = build.frame(con, predictor.component, spine, counts, predictor.asked)
     return frame, risks(frame, predictor, hosts(con, frame), 0)
 
 
@@ -117,7 +117,7 @@ def asked_day(asof: date | datetime) -> date:
 def risks(frame: pa.Table, predictor: Predictor, host_id: "ArrowArray", top_reasons: int = 1000) -> pa.Table:
     """Return the risk rows of a feature table, same order; unknown rows have null risks and a reason."""
     values = predictor.predict(frame)
-    why = predictor.unjudged(frame)
+    why = unjudged(frame, values)
     columns: dict[str, ArrowArray | pa.ChunkedArray[Any]] = {
         "asof_at": pc.cast(frame["asof_at"], contracts.UTC),
         "entity_key": pc.cast(frame["entity_key"], pa.int32()),

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from drives import START, Reading, histories, put
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data.snapshots import empty
 from features.build import added, feature_names, fleet, frame, labels, spine, statements
@@ -63,7 +64,10 @@ def oracle(readings: list[Reading], asof: datetime) -> dict[str, dict[str, float
 @settings(max_examples=12, deadline=None)
 @given(histories(late=True))
 def test_features_equal_the_oracle_whenever_they_are_asked(readings: list[Reading]) -> None:
-    """Late, vanished and falling readings included, each day's features are those of what had arrived by then."""
+    """Late, vanished and falling readings included, each day's features are those of what had arrived by then.
+
+    The first of them is always told.
+    """
     days = [START + timedelta(days=n) for n in (0, 5, 12, 20, 26)]
     with empty() as con:
         for moment in sorted({r.ingested_at for r in readings}):
@@ -76,6 +80,19 @@ def test_features_equal_the_oracle_whenever_they_are_asked(readings: list[Readin
         assert got.keys() == expected.keys()
         for drive, features in expected.items():
             assert {name: got[drive][name] for name in features} == features
+            assert got[drive][feature_names("disk")[0]] is not None
+
+
+@settings(max_examples=25, deadline=None)
+@given(histories(late=True), st.deferred(lambda: st.sets(st.sampled_from(feature_names("disk")), max_size=12)))
+def test_features_asked_for_by_name_are_those_of_the_whole_frame(readings: list[Reading], names: set[str]) -> None:
+    """Whichever are asked for, they have the values that they have among all, and stand in the same order."""
+    with empty() as con:
+        put(con, readings)
+        rows = spine(con, "disk", [START + timedelta(days=n) for n in (5, 20)])
+        whole = frame(con, "disk", rows)
+        made = frame(con, "disk", rows, names=names)
+    assert made.equals(whole.select([name for name in whole.column_names if name in {*rows.column_names, *names}]))
 
 
 def test_the_failure_rate_of_a_model_is_what_was_known_then() -> None:

@@ -161,3 +161,12 @@ def test_stays_that_are_told_again_change_nothing(warehouse: Warehouse) -> None:
     stay(warehouse, "a", 0, 9)
     held = warehouse.con.execute("select valid_from, valid_until from entity_host").fetchall()
     assert held == [(at(0), at(9))]
+
+
+@pytest.mark.parametrize("component", build.components())
+def test_every_component_makes_the_features_that_are_asked_for(warehouse: Warehouse, component: str) -> None:
+    """Every other one, and a name that is none: those that there are come, in their order."""
+    wanted = build.feature_names(component)[::2]
+    rows = build.spine(warehouse.con, component, [day(3)])
+    made = build.frame(warehouse.con, component, rows, names={*wanted, "no_such_feature"})
+    assert made.column_names == [*rows.column_names, *wanted]

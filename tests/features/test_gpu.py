@@ -112,7 +112,7 @@ def oracle(stays: list[Stay], serial: str, asof: datetime) -> dict[str, float]:
 @settings(max_examples=15, deadline=None)
 @given(histories())
 def test_features_equal_the_oracle_whenever_they_are_asked(stays: list[Stay]) -> None:
-    """Of each GPU that sits in a slot, at several moments, with errors that became known late."""
+    """Of each GPU in a slot, at several moments, with errors that became known late; the first is always told."""
     with empty() as con:
         warehouse = Warehouse.__new__(Warehouse)
         warehouse.con = con
@@ -123,6 +123,7 @@ def test_features_equal_the_oracle_whenever_they_are_asked(stays: list[Stay]) ->
         expected = oracle(stays, row["entity_id"], row["asof_at"])
         found = {name: math.nan if row[name] is None else row[name] for name in expected}
         assert found == pytest.approx(expected, rel=1e-5, nan_ok=True), row["entity_id"]
+        assert row[build.feature_names("gpu")[0]] is not None
 
 
 @settings(max_examples=10, deadline=None)

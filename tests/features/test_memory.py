@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from memory_errors import DAY, START, Ce, day, histories, put
 
 from data.warehouse import Warehouse
@@ -126,7 +127,10 @@ def asked(warehouse: Warehouse, *days: int) -> dict[tuple[str, datetime], dict[s
 @settings(max_examples=25, deadline=None)
 @given(histories())
 def test_features_equal_the_oracle_whenever_they_are_asked(errors: list[Ce]) -> None:
-    """Late errors and untold address parts included, each day's features are those of what had arrived by then."""
+    """Late errors and untold address parts included, each day's features are those of what had arrived by then.
+
+    The first of them is always told.
+    """
     distinct = list({(one.dimm, one.at, one.detail, one.errors): one for one in errors}.values())
     with tempfile.TemporaryDirectory() as folder, Warehouse.open(Path(folder)) as warehouse:
         put(warehouse, distinct, ("a", "b"))
@@ -134,9 +138,22 @@ def test_features_equal_the_oracle_whenever_they_are_asked(errors: list[Ce]) -> 
     assert len(got) == 8
     for (dimm, asof), features in got.items():
         expected = oracle([one for one in distinct if one.dimm == dimm], asof)
+        assert features[build.feature_names("memory")[0]] is not None
         assert numbers({name: features[name] for name in expected}) == pytest.approx(
             numbers(expected), rel=1e-5, nan_ok=True
         )
+
+
+@settings(max_examples=15, deadline=None)
+@given(histories(), st.deferred(lambda: st.sets(st.sampled_from(build.feature_names("memory")), max_size=6)))
+def test_features_asked_for_by_name_are_those_of_the_whole_frame(errors: list[Ce], names: set[str]) -> None:
+    """Whichever are asked for, they have the values that they have among all, and stand in the same order."""
+    with tempfile.TemporaryDirectory() as folder, Warehouse.open(Path(folder)) as warehouse:
+        put(warehouse, errors, ("a", "b"))
+        rows = build.spine(warehouse.con, "memory", [day(7), day(20)])
+        whole = build.frame(warehouse.con, "memory", rows)
+        made = build.frame(warehouse.con, "memory", rows, names=names)
+    assert made.equals(whole.select([name for name in whole.column_names if name in {*rows.column_names, *names}]))
 
 
 @settings(max_examples=15, deadline=None)

@@ -94,7 +94,7 @@ def oracle(outages: list[Outage], node: int, asof: datetime) -> dict[str, float]
 @settings(max_examples=15, deadline=None)
 @given(OUTAGES)
 def test_features_equal_the_oracle_whenever_they_are_asked(outages: list[Outage]) -> None:
-    """Of each node, at several moments, with outages that became known late."""
+    """Of each node, at several moments, with outages that became known late; the first feature is always told."""
     with empty() as con:
         warehouse = Warehouse.__new__(Warehouse)
         warehouse.con = con
@@ -105,6 +105,7 @@ def test_features_equal_the_oracle_whenever_they_are_asked(outages: list[Outage]
         system, number = map(int, row["entity_id"].split("-")[1:])
         expected = oracle(outages, (system - 1) * 6 + number, row["asof_at"])
         assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5), row["entity_id"]
+        assert row[build.feature_names("node")[0]] is not None
         assert (row["days_since_outage"] is None) == ("days_since_outage" not in expected)
 
 

@@ -1,7 +1,9 @@
 """The predictor: unknown is never low, JSON loses nothing, reasons are reasons."""
 
 import json
+from dataclasses import replace
 
+import lightgbm
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -55,6 +57,20 @@ def test_a_row_without_any_reading_is_unknown(trained: Trained, world: World) ->
     assert made["risk_1d"].null_count == 2
 
 
+def test_a_row_of_which_nothing_is_told_but_that_it_is_watched_is_judged(trained: Trained, world: World) -> None:
+    """The first feature is told of every part: without any other it has a risk, whatever the model splits on."""
+    table, one = world[0].slice(0, 2), trained.predictor
+    for name in one.feature_names[1:]:
+        table = _replaced(table, name, pa.nulls(2, pa.float64()))
+    made = score.risks(table, one, pa.nulls(2, pa.string()))
+    assert made["status"].to_pylist() == ["ok", "ok"]
+    rows = lightgbm.Dataset(np.random.default_rng(0).random((90, len(one.feature_names))), np.arange(90) % 2)
+    text = lightgbm.train({"objective": "binary", "min_data_in_leaf": 90, "verbose": -1}, rows, 1).model_to_string()
+    without_splits = replace(one, booster_text=text)
+    assert without_splits.asked == one.feature_names[:1]
+    assert score.risks(table, without_splits, pa.nulls(2, pa.string()))["status"].to_pylist() == ["ok", "ok"]
+
+
 def test_only_the_riskiest_rows_get_reasons(trained: Trained, world: World) -> None:
     """Ten asked for, ten given, and they are the ten highest risks."""
     made = score.risks(world[0], trained.predictor, pa.nulls(4000, pa.string()), top_reasons=10)
@@ -97,6 +113,15 @@ def test_a_table_without_a_feature_is_refused(trained: Trained, world: World) ->
     """A model from other features says which one is missing instead of guessing."""
     with pytest.raises(ModelError, match="smart_197"):
         trained.predictor.predict(world[0].drop_columns(["smart_197"]))
+
+
+def test_features_that_no_tree_splits_on_need_not_be_known(trained: Trained, world: World) -> None:
+    """Risks and reasons are the same, to the bit, of what the predictor asks for alone."""
+    one, table = trained.predictor, world[0]
+    unasked = [name for name in one.feature_names if name not in one.asked]
+    assert unasked
+    fewer, nobody = table.drop_columns(unasked), pa.nulls(table.num_rows, pa.string())
+    assert score.risks(fewer, one, nobody, top_reasons=50).equals(score.risks(table, one, nobody, top_reasons=50))
 
 
 def test_an_empty_fleet_has_an_empty_answer(trained: Trained, world: World) -> None:

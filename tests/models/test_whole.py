@@ -123,6 +123,19 @@ def test_features_made_in_parts_are_the_same(con: duckdb.DuckDBPyConnection, mon
         assert build.frame(con, "disk", rows).equals(whole)
 
 
+def test_scoring_asks_for_no_more_than_the_model_needs(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:
+    """What comes of it is what comes of all features: the same risks and the same reasons."""
+    day = DAY_ZERO + timedelta(days=100)
+    frame, told = score.judge(con, fitted.predictor, day)
+    whole = build.frame(con, "disk", build.spine(con, "disk", [day]))
+    assert 0 < len(fitted.predictor.asked) < len(fitted.predictor.feature_names)
+    assert whole.num_columns - frame.num_columns == len(fitted.predictor.feature_names) - len(fitted.predictor.asked)
+    hosts = score.hosts(con, whole)
+    assert score.risks(whole, fitted.predictor, hosts, 0).equals(told)
+    asked = score.score(con, "disk", fitted.predictor, day, top_reasons=20)
+    assert asked.equals(score.risks(whole, fitted.predictor, hosts, 20))
+
+
 def test_a_young_drive_is_unknown(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:
     """On the fleet's third day nothing has enough history: all unknown, none of them low."""
     made = score.score(con, "disk", fitted.predictor, DAY_ZERO + timedelta(days=2))
