@@ -125,9 +125,9 @@ class _Told:
 def _told(con: duckdb.DuckDBPyConnection, component: str) -> _Told:
     """The changes in `series`, each held one before those that go on from it."""
     stems = catalog(component).counters
-    counted = ", ".join(f"count({stem}_raw)" for stem in stems)
-    (counts,) = con.execute(f"select {counted} from series").fetchall()  # noqa: S608 - names of our own columns
-    filled = tuple(stem for stem, count in zip(stems, counts, strict=True) if count)
+    any_of = ", ".join(f"exists(select 1 from series where {stem}_raw is not null limit 1)" for stem in stems)  # noqa: S608
+    (held_any,) = con.execute(f"select {any_of}").fetchall()  # names of our own columns
+    filled = tuple(stem for stem, any_held in zip(stems, held_any, strict=True) if any_held)
     rows = con.sql(statement("changed", component, filled)).to_arrow_table()
     entity, version, day, held = (numbers(rows[name]) for name in ("entity_key", "version", "day", "held"))
     raw = np.full((len(stems), len(rows)), UNKNOWN, np.int64)
