@@ -163,10 +163,10 @@ def drift(
         msg = f"cannot look for drift on {day}: version {predictor.version} knew everything until {reference}"
         raise UsageError(msg)
     then, now = (_live(con, predictor, each) for each in (reference, day))
-    columns = {name: psi(examples.doubles(then, name), examples.doubles(now, name)) for name in predictor.feature_names}
+    risk = psi(predictor.predict(then)[:, -1], predictor.predict(now)[:, -1])
+    columns = {name: psi(examples.doubles(then, name), examples.doubles(now, name)) for name in predictor.asked}
     shifts = dict(sorted(columns.items(), key=lambda pair: -pair[1]))
     mix = psi_of_kinds(*(hardware_models(con, examples.keys(each)).tolist() for each in (then, now)))
-    risk = psi(predictor.predict(then)[:, -1], predictor.predict(now)[:, -1])
     matured = _matured(con, predictor, day)
     return Drift(
         component=predictor.component,

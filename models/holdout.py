@@ -154,7 +154,7 @@ def _held(con: "duckdb.DuckDBPyConnection", batch: Batch, draft: Predictor, riva
 
 
 def _scores(predictor: Predictor, batch: Batch, rows: Ints) -> Floats:
-    values = examples.matrix(batch.frame, predictor.feature_names)[rows]
+    values = examples.matrix(batch.frame, predictor.feature_names, predictor.asked)[rows]
     return predictor.scores(values) if rows.size else np.empty(0)
 
 

@@ -1,6 +1,7 @@
 """What a trained model is when it is used: the booster's text, its calibration, and nothing that needs pickle."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "unknown"
 OK: Final = "ok"
 FORMAT: Final = 3
+_SPLITS: Final = re.compile(r"^split_feature=(.*)$", re.MULTILINE)
+"""The features that a tree of a booster's text splits on, by position: those without gain, too."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Predictor:
         The first of all is among them. It is told of whatever is watched, so a part of which the model's own features
         say nothing, such as one that never had an error, is judged all the same.
         """
-        used = {n for n, splits in zip(self.feature_names, self.booster.feature_importance(), strict=True) if splits}
+        splits = {int(position) for tree in _SPLITS.findall(self.booster_text) for position in tree.split()}
+        used = {name for position, name in enumerate(self.feature_names) if position in splits}
         needed = {*self.feature_names[:1], *used, *(summary(evidence(name)) for name in used)}
         return tuple(name for name in self.feature_names if name in needed)
 

@@ -135,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(_hush)  # first in, so last out
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
-    gc.set_threshold(_OBJECTS_AT_ONCE)
+    if tokens[:1] and tokens[0] not in SERVES:
+        gc.set_threshold(_OBJECTS_AT_ONCE)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads cost more than they save beside a server
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:

@@ -1,6 +1,7 @@
 """The predictor: unknown is never low, JSON loses nothing, reasons are reasons."""
 
 import json
+import re
 from dataclasses import replace
 
 import lightgbm
@@ -122,6 +123,26 @@ def test_features_that_no_tree_splits_on_need_not_be_known(trained: Trained, wor
     assert unasked
     fewer, nobody = table.drop_columns(unasked), pa.nulls(table.num_rows, pa.string())
     assert score.risks(fewer, one, nobody, top_reasons=50).equals(score.risks(table, one, nobody, top_reasons=50))
+
+
+def test_a_feature_that_is_no_longer_made_is_not_missed_where_no_tree_splits_on_it(
+    trained: Trained, world: World
+) -> None:
+    """The model judges as before without it; one that splits on it says that it is missing."""
+    one, table = trained.predictor, world[0]
+    text = re.sub(
+        r"^max_feature_idx=(\d+)$", lambda at: f"max_feature_idx={int(at[1]) + 1}", one.booster_text, flags=re.M
+    )
+    text = re.sub(r"^feature_names=(.*)$", r"feature_names=\1 gone", text, flags=re.M)
+    text = re.sub(r"^feature_infos=(.*)$", r"feature_infos=\1 none", text, flags=re.M)
+    wider = replace(one, feature_names=(*one.feature_names, "gone"), booster_text=text)
+    assert wider.asked == one.asked
+    np.testing.assert_array_equal(wider.predict(table), one.predict(table))
+    renamed = replace(
+        one, feature_names=tuple(f"{name}_gone" if name == "smart_197" else name for name in one.feature_names)
+    )
+    with pytest.raises(ModelError, match="smart_197_gone"):
+        renamed.predict(table)
 
 
 def test_an_empty_fleet_has_an_empty_answer(trained: Trained, world: World) -> None:
