@@ -32,6 +32,8 @@ WAITING: Final = {libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED
 POLL_SECONDS: Final = 0.1
 ABORT_SECONDS: Final = 60.0
 """An aborted migration must have ended after so long."""
+REMOVED_SECONDS: Final = 10.0
+"""A daemon must have removed what an aborted migration left there after so long."""
 
 
 def named(con: Any, vm_id: str) -> Any | None:
@@ -97,6 +99,22 @@ def discard_arrival(domain: Any) -> None:
     with suppress(libvirt.libvirtError):
         if arrives(domain):
             domain.destroy()
+
+
+def define(con: Any, xml: str) -> Any:
+    """The domain of that definition, not started.
+
+    A daemon that is still removing what an interrupted migration left there knows no such domain, and says only that
+    the operation failed: it is asked again for as long as removing may take.
+    """
+    end = time.monotonic() + REMOVED_SECONDS
+    while True:
+        try:
+            return con.defineXML(xml)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_FAILED or time.monotonic() > end:
+                raise
+        time.sleep(POLL_SECONDS)
 
 
 def end_leaving(domain: Any) -> None:

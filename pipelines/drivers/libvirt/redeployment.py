@@ -170,7 +170,7 @@ class Redeployment:
                 left = domains.named(con, vm_id)
                 if left is not None:
                     domains.discard_arrival(left)
-                return con.defineXML(xml)
+                return domains.define(con, xml)
         except Silent as error:
             raise Impossible(str(error)) from error
 

@@ -22,6 +22,8 @@ from pipelines.executors.jobs import Jobs
 from pipelines.settings import DriveSettings, LibvirtSettings, Settings
 
 machines = pytest.importorskip("tests.pipelines.drivers.machines", reason="libvirt-python is not installed")
+libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
+domains = pytest.importorskip("pipelines.drivers.libvirt.domains", reason="libvirt-python is not installed")
 driver = pytest.importorskip("pipelines.drivers.libvirt", reason="libvirt-python is not installed")
 
 pytestmark = [pytest.mark.hypervisor, pytest.mark.timeout(180)]
@@ -90,6 +92,26 @@ def test_several_guests_move_at_once(site: Site) -> None:
     assert moving.vms_on(site.b.name) == ["vm-0", "vm-1", "vm-2"]
     for one in guests:
         site.counts_once(one, site.b)
+
+
+def test_a_daemon_that_is_still_removing_an_arrival_is_asked_again(site: Site) -> None:
+    """It says that the operation failed, twice, before it takes the definition; any other refusal is told at once."""
+    xml, daemon, refusals = site.guest().definition, libvirt.open(site.b.uri), [libvirt.VIR_ERR_OPERATION_FAILED] * 2
+
+    def define(definition: str) -> object:
+        if refusals:
+            refused = libvirt.libvirtError("domain is already being removed")
+            refused.err = (refusals.pop(), libvirt.VIR_FROM_DOMAIN, *[""] * 7)
+            raise refused
+        return daemon.defineXML(definition)
+
+    assert domains.define(SimpleNamespace(defineXML=define), xml).name() == "vm-1"
+    refusals.append(libvirt.VIR_ERR_XML_ERROR)
+    with pytest.raises(libvirt.libvirtError):
+        domains.define(SimpleNamespace(defineXML=define), xml)
+    assert not refusals
+    daemon.lookupByName("vm-1").undefine()
+    daemon.close()
 
 
 def test_a_move_called_back_leaves_the_guest_where_it_was(site: Site) -> None:
