@@ -104,7 +104,7 @@ class Predictor:
         values = matrix(table, self.feature_names, self.asked)
         raw = self.booster.predict(values, pred_contrib=True, num_threads=self.spec.threads)
         contributions = np.asarray(raw, dtype=np.float64)[:, : len(self.feature_names)]
-        pieces = {self.feature_names.index(name): evidence(name) for name in self.asked}
+        pieces = {i: evidence(name) for i, name in enumerate(self.feature_names) if name in self.asked}
         members = [[i for i, piece in pieces.items() if piece == each] for each in dict.fromkeys(pieces.values())]
         added = np.stack([contributions[:, each].sum(axis=1) for each in members], axis=1)
         speaker = np.stack([self._speaker(each, contributions, values) for each in members], axis=1)
