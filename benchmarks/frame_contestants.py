@@ -1,6 +1,6 @@
-"""Who makes the training frame: ours in three ways, the scan that is the yardstick, and peers from the daily rows.
+"""Who makes the training frame: ours in three ways, and the scan that is the yardstick; peers are in `frame_peers`.
 
-All answer with the digest of the same float32 columns: in the order of `compared`, rows by moment and drive.
+All answer with the digest of the same float32 columns, those of `compared` or `growth`; rows by moment and drive.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ from datetime import date
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -45,6 +44,11 @@ def compared(counters: Sequence[str]) -> list[str]:
         names += [f"{stem}_changes_{days}d" for days in LONG]
         names += [f"{stem}_days_since_change", f"{stem}_days_since_nonzero", f"{stem}_max_rise"]
     return names
+
+
+def growth(counters: Sequence[str]) -> list[str]:
+    """The features that lags make: each counter as it stands, and its growth over the windows."""
+    return [name for stem in counters for name in (stem, *(f"{stem}_rise_{days}d" for days in WINDOW_DAYS))]
 
 
 def digest(columns: Sequence[npt.NDArray[np.float32]]) -> Callable[[], Answer]:
@@ -104,7 +108,16 @@ def whole_raw(folder: str) -> Job:
 
 def log(folder: str) -> Job:
     """Ours, from the kept log: features of given pairs."""
-    names, con = compared(filled(Path(folder))), opened(folder)
+    return _log(folder, compared)
+
+
+def log_growth(folder: str) -> Job:
+    """Ours, from the kept log: growth alone."""
+    return _log(folder, growth)
+
+
+def _log(folder: str, wanted: Callable[[Sequence[str]], list[str]]) -> Job:
+    names, con = wanted(filled(Path(folder))), opened(folder)
     build.feature_names("disk")
 
     def job() -> Callable[[], Answer]:
@@ -116,7 +129,16 @@ def log(folder: str) -> Job:
 
 def raw(folder: str) -> Job:
     """Ours, from daily rows: features of given pairs."""
-    names, con = compared(filled(Path(folder))), _raw_connection(folder)
+    return _raw(folder, compared)
+
+
+def raw_growth(folder: str) -> Job:
+    """Ours, from daily rows: growth alone."""
+    return _raw(folder, growth)
+
+
+def _raw(folder: str, wanted: Callable[[Sequence[str]], list[str]]) -> Job:
+    names, con = wanted(filled(Path(folder))), _raw_connection(folder)
 
     def job() -> Callable[[], Answer]:
         changes.put(con, "disk")
@@ -148,169 +170,6 @@ def _raw_connection(folder: str) -> duckdb.DuckDBPyConnection:
         f"create view series as select entity_key, 0 as version, day, false as held, {counters} from plain.by_drive"  # noqa: S608
     ).fetchall()
     return con
-
-
-def with_pandas(folder: str) -> Job:
-    """pandas, from daily rows in order of drive and day: cumulated by drive, looked up with `merge_asof`."""
-    import pandas as pd
-
-    counters = filled(Path(folder))
-
-    def job() -> Callable[[], Answer]:
-        days = pd.read_parquet(Path(folder) / "daily.parquet")
-        asked = pd.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "asof_at", "last_day"])
-        drive = days["entity_key"]
-        number = (pd.to_datetime(days["day"]) - pd.Timestamp(EPOCH)).dt.days
-        held = pd.DataFrame({"entity_key": drive, "day": number, "row": np.arange(len(days))}).sort_values(
-            "day", kind="stable"
-        )
-        at_day = (pd.to_datetime(asked["last_day"]) - pd.Timestamp(EPOCH)).dt.days
-        asked = asked.assign(at=at_day, place=np.arange(len(asked))).sort_values("at")
-
-        def rows(back: int) -> npt.NDArray[np.float64]:
-            moved = asked[["entity_key", "place"]].assign(at=asked["at"] - back)
-            found = pd.merge_asof(moved, held, left_on="at", right_on="day", by="entity_key")
-            return np.asarray(found.sort_values("place")["row"].to_numpy(dtype=np.float64))
-
-        def at(values: "pd.Series[Any]", where: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            taken = values.to_numpy(dtype=np.float64)[np.nan_to_num(where).astype(np.int64)]
-            return np.where(np.isnan(where), np.nan, taken)
-
-        now, before = rows(0), {days_back: rows(days_back) for days_back in WINDOW_DAYS}
-        today = at(number, now)
-        columns = [today - at(number.groupby(drive).transform("first"), now) + 1, at(days["smart_9_raw"], now) / 24.0]
-        for stem in counters:
-            values = days[f"{stem}_raw"].astype("float64")
-            rise = values.groupby(drive).diff()
-            moved = rise.fillna(0).ne(0)
-            changes = moved.groupby(drive).cumsum()
-            changed_on = number.where(moved).groupby(drive).ffill()
-            nonzero_on = number.where(values > 0).groupby(drive).transform("cummin").groupby(drive).ffill()
-            highest = rise.clip(lower=0).fillna(0).groupby(drive).cummax()
-            columns.append(at(values, now))
-            columns += [columns[-1] - at(values, before[back]) for back in WINDOW_DAYS]
-            columns += [at(changes, now) - at(changes, before[back]) for back in LONG]
-            columns += [today - at(changed_on, now), today - at(nonzero_on, now), at(highest, now)]
-        return digest([column.astype(np.float32) for column in columns])
-
-    return job
-
-
-def with_polars(folder: str) -> Job:
-    """polars, from daily rows in order of drive and day: cumulated over drives, looked up with `join_asof`."""
-    import polars as pl
-
-    counters = filled(Path(folder))
-
-    def job() -> Callable[[], Answer]:
-        raws = [f"{stem}_raw" for stem in counters]
-        days = pl.read_parquet(Path(folder) / "daily.parquet", columns=["entity_key", "day", "smart_9_raw", *raws])
-        asked = pl.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "last_day"]).with_row_index(
-            "place"
-        )
-        days = days.with_columns(pl.col("day").cast(pl.Int32)).with_row_index("row")
-        asked = asked.with_columns(pl.col("last_day").cast(pl.Int32))
-        drive = "entity_key"
-        days = days.with_columns(
-            pl.col("day").first().over(drive).alias("first_day"),
-            *[pl.col(raw).diff().over(drive).alias(f"{stem}_step") for stem, raw in zip(counters, raws, strict=True)],
-        )
-        days = days.with_columns(
-            *[
-                (pl.col(f"{stem}_step").fill_null(0) != 0).cum_sum().over(drive).alias(f"{stem}_changes")
-                for stem in counters
-            ],
-            *[
-                pl.when(pl.col(f"{stem}_step") != 0)
-                .then(pl.col("day"))
-                .forward_fill()
-                .over(drive)
-                .alias(f"{stem}_changed_on")
-                for stem in counters
-            ],
-            *[
-                pl.when(pl.col(f"{stem}_raw") > 0).then(pl.col("day")).min().over(drive).alias(f"{stem}_ever")
-                for stem in counters
-            ],
-            *[
-                pl.col(f"{stem}_step").clip(lower_bound=0).fill_null(0).cum_max().over(drive).alias(f"{stem}_max_rise")
-                for stem in counters
-            ],
-        )
-        held = days.select(drive, "day", "row").sort("day")
-
-        def rows(back: int) -> "pl.Series":
-            moved = asked.select(drive, "place", at=pl.col("last_day") - back).sort("at")
-            return moved.join_asof(held, left_on="at", right_on="day", by=drive, check_sortedness=False).sort("place")[
-                "row"
-            ]
-
-        def at(name: str, where: "pl.Series") -> npt.NDArray[np.float64]:
-            return np.asarray(days[name].gather(where).cast(pl.Float64).to_numpy())
-
-        now, before = rows(0), {back: rows(back) for back in WINDOW_DAYS}
-        today = at("day", now)
-        columns = [today - at("first_day", now) + 1, at("smart_9_raw", now) / 24.0]
-        for stem in counters:
-            value, changes = at(f"{stem}_raw", now), at(f"{stem}_changes", now)
-            columns.append(value)
-            columns += [value - at(f"{stem}_raw", before[back]) for back in WINDOW_DAYS]
-            columns += [changes - at(f"{stem}_changes", before[back]) for back in LONG]
-            ever = at(f"{stem}_ever", now)
-            columns += [
-                today - at(f"{stem}_changed_on", now),
-                np.where(ever <= today, today - ever, np.nan),
-                at(f"{stem}_max_rise", now),
-            ]
-        return digest([column.astype(np.float32) for column in columns])
-
-    return job
-
-
-def with_windows(folder: str) -> Job:
-    """DuckDB's window functions over the daily rows, kept for the pairs asked."""
-    counters = filled(Path(folder))
-    frames = ", ".join(
-        f"w{back} as (partition by entity_key order by day "
-        f"range between unbounded preceding and interval {back} days preceding)"
-        for back in WINDOW_DAYS
-    )
-    steps = ", ".join(f"{c}_raw, {c}_raw - lag({c}_raw) over so_far as {c}_step" for c in counters)
-    made = []
-    for c in counters:
-        made += [f"last_value({c}_raw) over w{back} as {c}_before_{back}d" for back in WINDOW_DAYS]
-        made += [f"count(*) filter ({c}_step <> 0) over w{back} as {c}_counted_{back}d" for back in LONG]
-        made += [
-            f"{c}_raw", f"count(*) filter ({c}_step <> 0) over so_far as {c}_changes",
-            f"max(day) filter ({c}_step <> 0) over so_far as {c}_changed_on",
-            f"min(day) filter ({c}_raw > 0) over so_far as {c}_nonzero_on",
-            f"coalesce(greatest(max({c}_step) over so_far, 0), 0) as {c}_max_rise",
-        ]  # fmt: skip
-    told = []
-    for c in counters:
-        told += [f"{c}_raw::float", *(f"({c}_raw - {c}_before_{back}d)::float" for back in WINDOW_DAYS)]
-        told += [f"if(first_day <= day - {back}, {c}_changes - {c}_counted_{back}d, null)::float" for back in LONG]
-        told += [f"(day - {c}_changed_on)::float", f"(day - {c}_nonzero_on)::float", f"{c}_max_rise::float"]
-    query = (
-        f"with stepped as (select entity_key, day, smart_9_raw, first_value(day) over so_far as first_day, {steps} "  # noqa: S608
-        "from read_parquet($daily) window so_far as (partition by entity_key order by day)), "
-        f"made as (select entity_key, day, first_day, smart_9_raw, {', '.join(made)} from stepped "
-        f"window so_far as (partition by entity_key order by day), {frames}) "
-        f"select (day - first_day + 1)::float, (smart_9_raw / 24.0)::float, {', '.join(told)} "
-        "from read_parquet($spine) asked "
-        "join made on made.entity_key = asked.entity_key and made.day = asked.last_day "
-        "order by asked.asof_at, asked.entity_key"
-    )
-    con = duckdb.connect()
-    con.execute("set time zone 'UTC'; set memory_limit = '6GB'").fetchall()
-    con.execute(f"set temp_directory = '{Path(folder) / 'spilt'}'").fetchall()
-
-    def job() -> Callable[[], Answer]:
-        paths = {"daily": str(Path(folder) / "daily.parquet"), "spine": str(Path(folder) / "spine.parquet")}
-        table = con.sql(query, params=paths).to_arrow_table()
-        return digest([column.to_numpy() for column in table.columns])
-
-    return job
 
 
 def dense(folder: str) -> Job:

@@ -26,7 +26,8 @@ def test_both_jobs_run_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     beside = {f"{kind}_vs_{peer}" for kind in ("training_frame", "training_frame_raw", "published_days")
               for peer in ("polars", "pandas", "windows")}  # fmt: skip
     to_scan = {f"training_frame{way}_vs_scan" for way in ("", "_raw", "_dense")}
-    assert frame.ratios.keys() >= beside | to_scan
+    growth = {f"training_frame_growth{way}_vs_mlforecast" for way in ("", "_raw")}
+    assert frame.ratios.keys() >= beside | to_scan | growth
     assert scoring.ratios.keys() == {"scoring_history_growth", "scoring_features_seconds", "scoring_all_seconds"}
     assert "histories are simulated" in section(frame)
 
@@ -39,7 +40,9 @@ def test_a_contestant_with_other_features_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(contest, "alone", lambda *_: Spent(1.0, 1.0, 1, next(answers)))
     history = drive_history.History(tmp_path, 1, 1, 1)
     with pytest.raises(BenchmarkError, match="neither time counts"):
-        training_frame._beside_peers(history, 1, {"polars": "with_polars"})
+        training_frame._beside_peers(
+            history, 1, training_frame._KEPT | {"polars": "benchmarks.frame_peers:with_polars"}
+        )
 
 
 def test_the_pass_over_days_is_what_looking_back_says() -> None:
