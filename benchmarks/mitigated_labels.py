@@ -135,7 +135,7 @@ class Judged:
         totals = (held, float(weight[ranking.hit_rows].sum()))
         cells = metrics.confusion(desk, metrics.reach(desk, done.failed, weight), totals, BUDGET)
         ratios = [float(each @ done.failed) / float(each @ risk) for each in (weight, weight * alerted)]
-        return [metrics.average_precision(ranking, weight), cells.precision, cells.recall, *ratios]
+        return [metrics.average_precision(metrics.weigh(ranking, weight)), cells.precision, cells.recall, *ratios]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ say next to nothing: there the exact binomial interval over distinct entities is
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -17,6 +17,10 @@ import numpy.typing as npt
 from models import metrics
 from models.calibrate import clopper_pearson
 from models.metrics import Bools, Confusion, Floats, Ints
+from models.replicates import Groups
+
+Weights = npt.NDArray[np.uint8]
+"""Of entities, in each replicate; shape (replicates, entities)."""
 
 BUDGETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.02, 0.05)
 
@@ -60,6 +64,20 @@ class Outcomes:
         """How many days were asked about."""
         return int(self.day.max()) + 1 if self.day.size else 0
 
+    @property
+    def entities(self) -> int:
+        """How many entities were asked about."""
+        return int(self.entity.max()) + 1 if self.entity.size else 0
+
+    @property
+    def once(self) -> "Weights":
+        """Weights in which every entity counts once; shape (1, entities)."""
+        return np.ones((1, self.entities), np.uint8)
+
+    def grouped(self, rows: Ints, group: Ints, groups: int) -> Groups:
+        """How many of those rows of each entity are in each group."""
+        return Groups.of(self.entity[rows], group, groups, self.entities)
+
     def part(self, rows: Bools) -> "Outcomes":
         """Return the rows chosen, with entities and days numbered anew."""
         _, entity = np.unique(self.entity[rows], return_inverse=True)
@@ -102,13 +120,13 @@ class Figures:
     """Null for a model whose score is not a probability."""
 
 
-def entity_weights(entities: int, settings: Settings) -> npt.NDArray[np.uint8]:
+def entity_weights(entities: int, settings: Settings) -> Weights:
     """Return how often each entity counts in each bootstrap replicate, to read only; shape (replicates, entities)."""
     return _weights(entities, settings.replicates, settings.seed)
 
 
 @lru_cache(maxsize=2)
-def _weights(entities: int, replicates: int, seed: int) -> npt.NDArray[np.uint8]:
+def _weights(entities: int, replicates: int, seed: int) -> Weights:
     """Kept, as one figure after the other is asked of the same entities."""
     drawn = np.random.default_rng(seed).poisson(1.0, (replicates, entities)).astype(np.uint8)
     drawn.flags.writeable = False
@@ -124,13 +142,12 @@ def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probabilit
         settings: budgets, the operating point, replicates.
         probability: the score is a probability of failure within the horizon, so calibration makes sense.
     """
-    ask = _question(outcomes, score, settings)
-    point = ask(np.ones(outcomes.entity.size))
-    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
-    draws = np.stack([ask(row[outcomes.entity].astype(np.float64)) for row in weights])
+    reachable = _reachable(outcomes, score, settings)
+    ask = _question(outcomes, score, reachable, settings)
+    (point,), draws = ask(outcomes.once), ask(entity_weights(outcomes.entities, settings))
     figures = [
         _doubted(measured(value, draw, settings), entities, settings)
-        for value, draw, entities in zip(point, draws.T, _over(outcomes, score, settings), strict=True)
+        for value, draw, entities in zip(point, draws.T, _over(outcomes, reachable, settings), strict=True)
     ]
     count = len(settings.budgets)
     names = [f"{budget:g}" for budget in settings.budgets]
@@ -150,22 +167,18 @@ def measure(outcomes: Outcomes, score: Floats, settings: Settings, *, probabilit
 
 def average_precision(outcomes: Outcomes, score: Floats, settings: Settings) -> Measured:
     """Return the average precision of one score alone; rows at least one."""
-    ranking = metrics.rank(outcomes.failed, score)
-    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
-    draws = [metrics.average_precision(ranking, row[outcomes.entity].astype(np.float64)) for row in weights]
-    return measured(metrics.average_precision(ranking, np.ones(outcomes.entity.size)), np.array(draws), settings)
+    ask = _precision(outcomes, score)
+    (point,), draws = ask(outcomes.once), ask(entity_weights(outcomes.entities, settings))
+    return measured(float(point), draws, settings)
 
 
 def paired_difference(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> Measured:
     """Return average precision of `one` minus that of `other`, both under the same replicates."""
-    first, second = metrics.rank(outcomes.failed, one), metrics.rank(outcomes.failed, other)
-
-    def gap(weight: Floats) -> float:
-        return metrics.average_precision(first, weight) - metrics.average_precision(second, weight)
-
-    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
-    draws = np.array([gap(row[outcomes.entity].astype(np.float64)) for row in weights])
-    return measured(gap(np.ones(outcomes.entity.size)), draws, settings)
+    first, second = _precision(outcomes, one), _precision(outcomes, other)
+    (point,), draws = (
+        first(each) - second(each) for each in (outcomes.once, entity_weights(outcomes.entities, settings))
+    )
+    return measured(float(point), draws, settings)
 
 
 def paired_differences(outcomes: Outcomes, one: Floats, other: Floats, settings: Settings) -> dict[str, Measured]:
@@ -173,46 +186,80 @@ def paired_differences(outcomes: Outcomes, one: Floats, other: Floats, settings:
 
     Names: `average_precision`, `roc_auc`, and `precision_at_B` and `recall_at_B` for each alert budget B.
     """
-    first, second = _question(outcomes, one, settings), _question(outcomes, other, settings)
+    first, second = (
+        _question(outcomes, score, _reachable(outcomes, score, settings), settings) for score in (one, other)
+    )
     at = [f"{name}_at_{budget:g}" for name in ("precision", "recall") for budget in settings.budgets]
     names = ["average_precision", "roc_auc", *at]
-    whole = np.ones(outcomes.entity.size)
-    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
-    rows = (row[outcomes.entity].astype(np.float64) for row in weights)
-    draws = np.stack([(first(row) - second(row))[: len(names)] for row in rows])
-    point = (first(whole) - second(whole))[: len(names)]
+    (point,), draws = (
+        (first(each) - second(each))[:, : len(names)]
+        for each in (outcomes.once, entity_weights(outcomes.entities, settings))
+    )
     return {name: measured(value, draw, settings) for name, value, draw in zip(names, point, draws.T, strict=True)}
 
 
-Ask = Callable[[Floats], Floats]
+Ask = Callable[[Weights], Floats]
+"""From weights to figures, a row for each replicate."""
 
 
-def _question(outcomes: Outcomes, score: Floats, settings: Settings) -> Ask:
-    """A function from row weights to all figures in a row, with everything sorted beforehand."""
-    ranking = metrics.rank(outcomes.failed, score)
-    reachable = metrics.desk(outcomes.day, score, max((*settings.budgets, settings.operating_budget)))
-    leads = _leads(outcomes, reachable, settings)
+def _blocks(outcomes: Outcomes, ranking: metrics.Ranking) -> Callable[[Weights], list[metrics.Blocks]]:
+    """A function from entity weights to what the ranking's blocks weigh, in each replicate."""
+    lengths = np.diff(np.append(ranking.cuts, ranking.order.size))
+    piece = np.repeat(np.arange(lengths.size), lengths)
+    pieces = outcomes.grouped(ranking.order, piece, lengths.size)
+    hit_lengths = np.diff(np.append(ranking.hit_blocks, ranking.hit_rows.size))
+    failing = outcomes.grouped(ranking.hit_rows, np.repeat(np.arange(hit_lengths.size), hit_lengths), hit_lengths.size)
+    return lambda weights: [
+        metrics.Blocks.between(*each) for each in zip(pieces.sums(weights), failing.sums(weights), strict=True)
+    ]
 
-    def ask(weight: Floats) -> Floats:
-        day_weight = np.bincount(outcomes.day, weights=weight, minlength=outcomes.days)
-        totals = (np.asarray(day_weight, dtype=np.float64), float(weight[ranking.hit_rows].sum()))
-        held = metrics.reach(reachable, outcomes.failed, weight)
-        cells = [metrics.confusion(reachable, held, totals, budget) for budget in settings.budgets]
-        working = metrics.confusion(reachable, held, totals, settings.operating_budget)
-        values = [metrics.average_precision(ranking, weight), metrics.roc_auc(ranking, weight)]
-        values += [cell.precision for cell in cells] + [cell.recall for cell in cells]
-        return np.array([*values, *_working_point(working, settings), *leads(weight)])
+
+def _precision(outcomes: Outcomes, score: Floats) -> Ask:
+    """Average precision alone; a figure for each replicate."""
+    blocks = _blocks(outcomes, metrics.rank(outcomes.failed, score))
+    return lambda weights: np.array([metrics.average_precision(each) for each in blocks(weights)])
+
+
+def _reachable(outcomes: Outcomes, score: Floats, settings: Settings) -> metrics.Desk:
+    """The rows that any of the budgets can reach."""
+    return metrics.desk(outcomes.day, score, max((*settings.budgets, settings.operating_budget)))
+
+
+def _question(outcomes: Outcomes, score: Floats, reachable: metrics.Desk, settings: Settings) -> Ask:
+    """All figures, in a row for each replicate, with everything sorted beforehand."""
+    blocks, leads = _blocks(outcomes, metrics.rank(outcomes.failed, score)), _leads(outcomes, reachable, settings)
+    by_day = outcomes.grouped(np.arange(outcomes.entity.size), outcomes.day, outcomes.days)
+    inside = outcomes.grouped(reachable.rows, reachable.block, reachable.starts.size)
+    hits = outcomes.failed[reachable.rows]
+    failing = outcomes.grouped(reachable.rows[hits], reachable.block[hits], reachable.starts.size)
+
+    def ask(weights: Weights) -> Floats:
+        sums = zip(by_day.sums(weights), inside.sums(weights), failing.sums(weights), strict=True)
+        parts = zip(blocks(weights), sums, leads(weights), strict=True)
+        return np.stack([_row(ranked, reachable, *held, lead, settings) for ranked, held, lead in parts])
 
     return ask
+
+
+def _row(
+    ranked: metrics.Blocks, reachable: metrics.Desk, by_day: Floats, inside: Floats, failing: Floats,
+    leads: Sequence[float], settings: Settings,
+) -> Floats:  # fmt: skip
+    """All figures of one replicate, from what days, the ranking's blocks and the desk's weigh in it."""
+    held, totals = metrics.reached(reachable, inside, failing), (by_day, float(ranked.failing.sum()))
+    cells = [metrics.confusion(reachable, held, totals, budget) for budget in settings.budgets]
+    working = metrics.confusion(reachable, held, totals, settings.operating_budget)
+    values = [metrics.average_precision(ranked), metrics.roc_auc(ranked)]
+    values += [cell.precision for cell in cells] + [cell.recall for cell in cells]
+    return np.array([*values, *_working_point(working, settings), *leads])
 
 
 def _working_point(cells: Confusion, settings: Settings) -> list[float]:
     return [1 - cells.precision, cells.false_positive_rate, cells.virr(settings.interrupted_share)]
 
 
-def _over(outcomes: Outcomes, score: Floats, settings: Settings) -> list[int]:
+def _over(outcomes: Outcomes, reachable: metrics.Desk, settings: Settings) -> list[int]:
     """Over how many distinct entities each figure is a share, in the order of `_question`; 0 where it is none."""
-    reachable = metrics.desk(outcomes.day, score, max((*settings.budgets, settings.operating_budget)))
 
     def distinct(rows: Bools) -> int:
         return int(np.unique(outcomes.entity[rows]).size)
@@ -238,7 +285,7 @@ def _alerted(outcomes: Outcomes, reachable: metrics.Desk, budget: float) -> Floa
     held = metrics.reach(reachable, outcomes.failed, np.ones(outcomes.entity.size))
     share = metrics.alerted_share(reachable, held, np.bincount(outcomes.day).astype(np.float64), budget)
     alerted = np.zeros(outcomes.entity.size)
-    alerted[reachable.rows] = np.repeat(share, np.diff(np.append(reachable.starts, reachable.rows.size)))
+    alerted[reachable.rows] = share[reachable.block]
     return alerted
 
 
@@ -262,25 +309,25 @@ def first_alerts(outcomes: Outcomes, reachable: metrics.Desk, budget: float) -> 
     return first, outcomes.failed_in_days[first], row_share[first]
 
 
-def _leads(outcomes: Outcomes, reachable: metrics.Desk, settings: Settings) -> Callable[[Floats], list[float]]:
-    """A function from row weights to lead time in days (median, 10th percentile) and the share over the drain time."""
+def _leads(outcomes: Outcomes, reachable: metrics.Desk, settings: Settings) -> Callable[[Weights], list[list[float]]]:
+    """Lead times in days (median, 10th percentile) and the share over the drain time, for each replicate."""
     first, days, share = first_alerts(outcomes, reachable, settings.operating_budget)
     in_time = days > settings.drain_days
 
-    def leads(weight: Floats) -> list[float]:
-        held = weight[first] * share
+    def lead(weight: Floats) -> list[float]:
+        held = weight * share
         running = np.cumsum(held)
         if not running.size or running[-1] <= 0:
             return [math.nan, math.nan, math.nan]
         quantiles = [float(days[np.searchsorted(running, part * running[-1])]) for part in (0.5, 0.1)]
         return [*quantiles, float(held[in_time].sum() / running[-1])]
 
-    return leads
+    return lambda weights: [lead(each) for each in weights[:, outcomes.entity[first]]]
 
 
 def observed_over_predicted(outcomes: Outcomes, risk: Floats, settings: Settings) -> Measured:
     """Return failing rows over the sum of predicted risks, 1 where risks are right on the whole; rows at least one."""
-    entities = int(outcomes.entity.max()) + 1
+    entities = outcomes.entities
     sums = np.stack([np.bincount(outcomes.entity, each, entities) for each in (outcomes.failed, risk)], axis=1)
     above, below = (entity_weights(entities, settings) @ sums).T
     draws = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
@@ -293,7 +340,7 @@ def tenths(outcomes: Outcomes, score: Floats, settings: Settings, parts: int = 1
 
     Where nothing failed, replicates cannot differ: there the exact binomial interval over distinct entities stands in.
     """
-    weights = entity_weights(int(outcomes.entity.max()) + 1, settings)
+    weights = entity_weights(outcomes.entities, settings)
     judged = np.flatnonzero(~np.isnan(score))
     rows = judged[np.argsort(score[judged], kind="stable")]
     found = []

@@ -1,8 +1,8 @@
 """How good a ranking of entities is, with ties counted at their expectation under a random order.
 
 Definitions: precision = TP/(TP+FP), recall = TP/(TP+FN), FDR = 1 - precision,
-FPR = FP/(FP+TN), VIRR = recall x (1 - y/precision). The unit is the entity-day (one row). Every function takes row
-weights, so that a bootstrap replicate is one more call, and a presorted `Ranking`, so that it is a cheap one.
+FPR = FP/(FP+TN), VIRR = recall x (1 - y/precision). The unit is the entity-day (one row). Figures are made of what the
+blocks of a presorted ranking weigh, so that a bootstrap replicate is one more call, and a cheap one.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,11 @@ class Ranking:
     ends: Ints
     """One past where it ends; shape (b,)."""
 
+    @property
+    def cuts(self) -> Ints:
+        """Where in `order` blocks with a failure, and what stands between them, begin; shape (2 b + 1,)."""
+        return np.concatenate(([0], np.stack([self.begins, self.ends], axis=1).ravel()))
+
 
 def rank(failed: Bools, score: Floats) -> Ranking:
     """Return the ranking of rows by score; NaN scores (unknown) come last, tied with each other."""
@@ -45,25 +50,43 @@ def rank(failed: Bools, score: Floats) -> Ranking:
     return Ranking(order, order[hits], hit_blocks, starts[blocks], ends[blocks + 1])
 
 
-def _block_weights(ranking: Ranking, weight: Floats) -> tuple[Floats, Floats, Floats, float]:
-    """Per block with a failure: weight above it, weight in it, failing weight in it; and the weight of all rows."""
+@dataclass(frozen=True)
+class Blocks:
+    """What the blocks with a failure of one ranking weigh."""
+
+    above: Floats
+    """Weight of the rows above each; shape (b,)."""
+    inside: Floats
+    """Weight of the rows in it."""
+    failing: Floats
+    """Weight of the failing rows in it."""
+    total: float
+    """Weight of all rows."""
+
+    @classmethod
+    def between(cls, pieces: Floats, failing: Floats) -> "Blocks":
+        """The blocks, from the weights of what stands between the `cuts` of a ranking; shape (2 b + 1,)."""
+        running = np.cumsum(pieces)
+        return cls(running[0:-1:2], pieces[1::2], failing, float(running[-1]))
+
+
+def weigh(ranking: Ranking, weight: Floats) -> Blocks:
+    """Return what the blocks of a ranking weigh where rows weigh as given; shape (n,)."""
     running = np.concatenate(([0.0], np.cumsum(weight[ranking.order])))
-    above = running[ranking.begins]
-    inside = running[ranking.ends] - above
+    pieces = np.diff(np.append(running[ranking.cuts], running[-1]))
     failing = np.add.reduceat(weight[ranking.hit_rows], ranking.hit_blocks) if ranking.hit_rows.size else np.empty(0)
-    return above, inside, failing, float(running[-1])
+    return Blocks.between(pieces, failing)
 
 
-def average_precision(ranking: Ranking, weight: Floats) -> float:
+def average_precision(blocks: Blocks) -> float:
     """Return the expected average precision over random orders of tied rows, or NaN without a failure.
 
     McSherry and Najork, "Computing information retrieval performance measures efficiently in the presence of tied
     scores" (ECIR 2008), their sum over a block's positions written with the digamma function so that integer weights
     act as copies of a row.
     """
-    above, inside, failing, _ = _block_weights(ranking, weight)
-    seen = failing > 0
-    above, inside, failing = above[seen], inside[seen], failing[seen]
+    seen = blocks.failing > 0
+    above, inside, failing = blocks.above[seen], blocks.inside[seen], blocks.failing[seen]
     if not failing.size:
         return float("nan")
     failing_above = np.cumsum(failing) - failing
@@ -74,11 +97,11 @@ def average_precision(ranking: Ranking, weight: Floats) -> float:
     return float(np.sum(failing / inside * summed) / np.sum(failing))
 
 
-def roc_auc(ranking: Ranking, weight: Floats) -> float:
+def roc_auc(blocks: Blocks) -> float:
     """Return the area under the ROC curve, ties counting one half, or NaN without both classes."""
-    above, inside, failing, total = _block_weights(ranking, weight)
+    above, inside, failing = blocks.above, blocks.inside, blocks.failing
     positives = float(np.sum(failing))
-    negatives = total - positives
+    negatives = blocks.total - positives
     if positives <= 0 or negatives <= 0:
         return float("nan")
     healthy_above = above - (np.cumsum(failing) - failing)
@@ -100,6 +123,11 @@ class Desk:
     first_block: Ints
     """Number of the first block of each block's day; shape (b,)."""
 
+    @property
+    def block(self) -> Ints:
+        """Number of each row's block; shape (m,)."""
+        return np.repeat(np.arange(self.starts.size), np.diff(np.append(self.starts, self.rows.size)))
+
 
 def desk(day: Ints, score: Floats, largest_budget: float) -> Desk:
     """Return the rows that budgets up to `largest_budget` (a share of each day's rows) can reach.
@@ -113,7 +141,7 @@ def desk(day: Ints, score: Floats, largest_budget: float) -> Desk:
     starts = np.flatnonzero(new_day | np.r_[True, scores[1:] != scores[:-1]])
     ends = np.append(starts[1:], order.size)
     counts = np.bincount(days)
-    begin_of_day = np.flatnonzero(new_day)[np.searchsorted(np.unique(days), days[starts])]
+    begin_of_day = np.flatnonzero(new_day)[np.cumsum(new_day)[starts] - 1]
     reach = np.maximum(3 * largest_budget * counts[days[starts]], 50)
     kept = np.flatnonzero(starts - begin_of_day < reach)
     sizes = ends[kept] - starts[kept]
@@ -138,7 +166,11 @@ def reach(table: Desk, failed: Bools, weight: Floats) -> Reached:
     """Return the weight in, above (the same day) and failing in each block of the desk."""
     held = weight[table.rows]
     inside = np.add.reduceat(held, table.starts)
-    failing = np.add.reduceat(held * failed[table.rows], table.starts)
+    return reached(table, inside, np.add.reduceat(held * failed[table.rows], table.starts))
+
+
+def reached(table: Desk, inside: Floats, failing: Floats) -> Reached:
+    """Return the same from the weight in, and failing in, each block of the desk."""
     running = np.cumsum(inside) - inside
     return Reached(inside, running - running[table.first_block], failing)
 
@@ -146,8 +178,8 @@ def reach(table: Desk, failed: Bools, weight: Floats) -> Reached:
 def alerted_share(table: Desk, reached: Reached, day_weight: Floats, budget: float) -> Floats:
     """Return the share of each block that is alerted when each day alerts `budget` of its rows; shape (b,)."""
     room = budget * day_weight[table.day_of_block] - reached.above
-    share = np.divide(room, reached.inside, out=np.zeros_like(room), where=reached.inside > 0)
-    return np.asarray(np.clip(share, 0.0, 1.0))
+    room /= np.where(reached.inside > 0, reached.inside, np.inf)
+    return np.clip(room, 0.0, 1.0, out=room)
 
 
 @dataclass(frozen=True)

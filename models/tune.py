@@ -213,7 +213,8 @@ def _score(spec: Spec, arena: _Arena) -> Floats:
 
 
 def _precision(outcomes: Outcomes, score: Floats) -> float:
-    return metrics.average_precision(metrics.rank(outcomes.failed, score), np.ones(outcomes.failed.size))
+    ranking = metrics.rank(outcomes.failed, score)
+    return metrics.average_precision(metrics.weigh(ranking, np.ones(outcomes.failed.size)))
 
 
 def _objective(trial: "Trial", spec: Spec, arena: Sequence[_Arena]) -> float:

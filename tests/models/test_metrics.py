@@ -31,7 +31,7 @@ def test_average_precision_is_the_mean_over_all_orders_of_tied_rows(rows: list[t
     orders = (np.array(order) for order in itertools.permutations(range(len(rows))))
     allowed = [order for order in orders if np.all(np.diff(score[order]) <= 0)]
     expected = np.mean([_plain_average_precision(failed[order]) for order in allowed])
-    found = metrics.average_precision(metrics.rank(failed, score), np.ones(len(rows)))
+    found = metrics.average_precision(metrics.weigh(metrics.rank(failed, score), np.ones(len(rows))))
     assert found == pytest.approx(expected)
 
 
@@ -44,23 +44,23 @@ def test_a_weight_acts_as_that_many_copies(rows: list[tuple[bool, int]], data: s
     ranking = metrics.rank(failed, score)
     copied = metrics.rank(failed[copies], score[copies])
     for figure in (metrics.average_precision, metrics.roc_auc):
-        found = figure(ranking, weight.astype(float))
-        assert found == pytest.approx(figure(copied, np.ones(copies.size)), nan_ok=True)
+        found = figure(metrics.weigh(ranking, weight.astype(float)))
+        assert found == pytest.approx(figure(metrics.weigh(copied, np.ones(copies.size))), nan_ok=True)
 
 
 def test_without_ties_the_figures_are_scikit_learns() -> None:
     """On distinct scores nothing but the usual definition remains."""
     random = np.random.default_rng(0)
     failed, score = random.random(500) < 0.1, random.permutation(500).astype(float)
-    ranking, ones = metrics.rank(failed, score), np.ones(500)
-    assert metrics.average_precision(ranking, ones) == pytest.approx(average_precision_score(failed, score))
-    assert metrics.roc_auc(ranking, ones) == pytest.approx(roc_auc_score(failed, score))
+    blocks = metrics.weigh(metrics.rank(failed, score), np.ones(500))
+    assert metrics.average_precision(blocks) == pytest.approx(average_precision_score(failed, score))
+    assert metrics.roc_auc(blocks) == pytest.approx(roc_auc_score(failed, score))
 
 
 def test_unknown_rows_rank_last() -> None:
     """NaN is not a high score: a failure among the unknown is the last one found."""
     ranking = metrics.rank(np.array([True, False, False]), np.array([np.nan, 0.1, 0.2]))
-    assert metrics.average_precision(ranking, np.ones(3)) == pytest.approx(1 / 3)
+    assert metrics.average_precision(metrics.weigh(ranking, np.ones(3))) == pytest.approx(1 / 3)
 
 
 def _cells(day: list[int], score: list[float], failed: list[bool], budget: float) -> metrics.Confusion:
