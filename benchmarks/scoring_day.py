@@ -56,7 +56,8 @@ def features(folder: str, model: str) -> Job:
     build.feature_names("disk")
 
     def job() -> Answer:
-        frame = build.frame(con, "disk", build.spine(con, "disk", [day]), names=asked)
+        with build.sparing(con):
+            frame = build.frame(con, "disk", build.spine(con, "disk", [day]), names=asked)
         return {"drives": frame.num_rows, "features": len(asked)}
 
     return job

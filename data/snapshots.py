@@ -183,9 +183,13 @@ def shown(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
 def one_thread(con: duckdb.DuckDBPyConnection) -> Iterator[int]:
     """Let statements run on one thread: small ones cost less than sharing them out does. Yields how many there were.
 
-    It holds for all that is asked of the same file in this process, so one at a time may ask for it.
+    It holds for all that is asked of the same file in this process, so one at a time may ask for it. Whenever the
+    number changes DuckDB gives its free memory back, so it is asked for once, around all that it shall hold for.
     """
     ((usual,),) = con.execute("select current_setting('threads')").fetchall()
+    if usual == 1:
+        yield usual
+        return
     con.execute("set threads = 1")
     try:
         yield usual

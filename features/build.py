@@ -165,10 +165,15 @@ def spine(
         "known_until": known_until or datetime.max.replace(tzinfo=UTC, year=9000),
         "seed": seed,
     }
-    ((entities,),) = con.execute("select count(*) from entity").fetchall()
-    with in_shape(), _threads(con, entities * len(asof_days)):
+    with in_shape(), sparing(con, len(asof_days)):
         rows = _answer(con, sql(component, "spine"), values)
     return _in_order(rows, numbered(rows))
+
+
+def sparing(con: duckdb.DuckDBPyConnection, moments: int = 1) -> AbstractContextManager[object]:
+    """Let all that is asked of the whole fleet at so many moments run on one thread, if that is little."""
+    ((entities,),) = con.execute("select count(*) from entity").fetchall()
+    return _threads(con, entities * moments)
 
 
 def _threads(con: duckdb.DuckDBPyConnection, rows: int) -> AbstractContextManager[object]:

@@ -153,7 +153,8 @@ def live(
     con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date, counts: pa.Table | None = None
 ) -> Judgeable:
     """Return the features of all that a connection holds and the predictor can judge at the end of a day."""
-    frame = build.frame(con, predictor.component, build.spine(con, predictor.component, [day]), counts)
+    with build.sparing(con):
+        frame = build.frame(con, predictor.component, build.spine(con, predictor.component, [day]), counts)
     values = examples.matrix(frame, predictor.feature_names)
     rows = judgeable(frame, values)
     return Judgeable(examples.keys(frame)[rows], values[rows])

@@ -59,14 +59,15 @@ def score(
     if predictor.component != component:
         msg = f"cannot score {component} with a model for {predictor.component}; load a {component} model"
         raise UsageError(msg)
-    spine = build.spine(con, component, [asked_day(asof)])
-    parts, numbers, frames = [], [], []
-    for first in range(0, max(1, spine.num_rows), AT_ONCE):
-        frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE))
-        best = riskiest(told, top_reasons)
-        parts.append(told)
-        numbers.append(first + best)
-        frames.append(frame.take(best))
+    with build.sparing(con):
+        spine = build.spine(con, component, [asked_day(asof)])
+        parts, numbers, frames = [], [], []
+        for first in range(0, max(1, spine.num_rows), AT_ONCE):
+            frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE))
+            best = riskiest(told, top_reasons)
+            parts.append(told)
+            numbers.append(first + best)
+            frames.append(frame.take(best))
     told, held = pa.concat_tables(parts), np.concatenate(numbers)
     rows = riskiest(told, top_reasons)
     order = np.argsort(held)
@@ -85,7 +86,8 @@ def judge(
         day: asked at its end.
         counts: what `features.build.fleet` says of the whole fleet on that day; by default it is asked of `con`.
     """
-    return _judged(con, predictor, build.spine(con, predictor.component, [day]), counts)
+    with build.sparing(con):
+        return _judged(con, predictor, build.spine(con, predictor.component, [day]), counts)
 
 
 def _judged(

@@ -100,8 +100,9 @@ def digest(text: str) -> str:
 def _told(con: "duckdb.DuckDBPyConnection", judge: Predictor, day: date) -> pa.Table:
     from models.score import risks
 
-    spine = build.spine(con, judge.component, [day])
-    frame = build.frame(con, judge.component, spine, names={*judge.asked, *judge.spec.rule})
+    with build.sparing(con):
+        spine = build.spine(con, judge.component, [day])
+        frame = build.frame(con, judge.component, spine, names={*judge.asked, *judge.spec.rule})
     told = risks(frame, judge, pa.nulls(frame.num_rows, pa.string()), top_reasons=0).select(list(KEPT))
     over = np.zeros(frame.num_rows, dtype=np.int32)
     for name in judge.spec.rule:
