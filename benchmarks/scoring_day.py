@@ -52,13 +52,14 @@ def run(places: Places, sizes: Sizes = SIZES) -> Finding:
 def features(folder: str, model: str) -> Job:
     """Who is asked about on the last day, and those of their features that the model asks for."""
     con, day = opened(folder), last_day(folder)
-    asked = _judge(model).asked
+    judge = _judge(model)
     build.feature_names("disk")
 
     def job() -> Answer:
         with build.sparing(con):
-            frame = build.frame(con, "disk", build.spine(con, "disk", [day]), names=asked)
-        return {"drives": frame.num_rows, "features": len(asked)}
+            spine, counts = build.spine(con, "disk", [day]), score.fleet(con, judge, day)
+            frame = build.frame(con, "disk", spine, counts, judge.asked)
+        return {"drives": frame.num_rows, "features": len(judge.asked)}
 
     return job
 

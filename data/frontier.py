@@ -21,7 +21,7 @@ from data.arrays import Column, Numbers, arrow, number, numbers, whole
 from data.catalog import catalog
 from data.changes import KINDS, NEVER, UNKNOWN, columns_of, record, told, totals
 from data.held import Held
-from data.readings import GRACE_HOURS, Absorbed
+from data.readings import EARLIEST, GRACE_HOURS, Absorbed
 from data.snapshots import shown
 from data.sql import statement
 
@@ -65,7 +65,7 @@ class Frontier:
         """
         last_day = self._last_day if self._last_day is not None and batch.day <= self._last_day else None
         in_turn = last_day is not None or self._follows(batch)
-        if not (in_turn and batch.day <= today and _sound(batch.readings, self._component)):
+        if not (in_turn and EARLIEST <= batch.day <= today and _sound(batch.readings, self._component)):
             raise NotPlain
         known, count = self._known or _Known(self._con, self._component), len(batch.readings)
         if last_day is not None:

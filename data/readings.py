@@ -16,6 +16,8 @@ from data.catalog import catalog
 from data.snapshots import shown
 from data.sql import statement
 
+EARLIEST = date(2000, 1, 1)
+"""Readings of an earlier day were taken by a clock that had not been set."""
 GRACE_HOURS = 12
 """A reading that reaches us this soon after its day's end counts as known at that end."""
 _TEMPORARY = (
@@ -100,20 +102,22 @@ def absorb(
 
 
 def _reject_impossible(con: duckdb.DuckDBPyConnection, component: str, today: date) -> None:
-    readings = ", ".join(catalog(component).columns)
+    readings, days = ", ".join(catalog(component).columns), {"today": today, "earliest": EARLIEST}
     reason = (
         "case when coalesce(trim(entity_id), '') = '' then 'no_serial_number' when day is null then 'no_date' "
-        "when day > $today then 'future_date' when failure not in (0, 1) then 'bad_failure_flag' "
+        "when day > $today then 'future_date' when day < $earliest then 'bad_time' "
+        "when failure not in (0, 1) then 'bad_failure_flag' "
         f"when least({readings}) < 0 then 'bad_value' end"
     )
     con.execute(
         f"insert into staged_reject select null, {reason} as found, case found "  # noqa: S608
-        "when 'future_date' then 'the day is ' || day when 'bad_value' then 'a raw value is below zero' "
-        "when 'bad_failure_flag' then 'failure is ' || failure else 'the field is empty' end, "
+        "when 'future_date' then 'the day is ' || day when 'bad_time' then 'the day is ' || day "
+        "when 'bad_value' then 'a raw value is below zero' when 'bad_failure_flag' then 'failure is ' || failure "
+        "else 'the field is empty' end, "
         f"{_RAW} from staged where {reason} is not null",
-        {"today": today},
+        days,
     )
-    con.execute(f"delete from staged where {reason} is not null", {"today": today})  # noqa: S608
+    con.execute(f"delete from staged where {reason} is not null", days)  # noqa: S608
 
 
 def _reject_restated(con: duckdb.DuckDBPyConnection, component: str, days: dict[str, date]) -> int:

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -188,6 +188,29 @@ def fleet(con: duckdb.DuckDBPyConnection, component: str, asof_days: Sequence[da
     has them: the others' statements look at a part's neighbours themselves.
     """
     return _answer(con, sql(component, "fleet"), {"days": list(asof_days), "grace_hours": GRACE_HOURS})
+
+
+def fleet_lately(ask: Callable[[Sequence[date]], pa.Table], day: date) -> pa.Table:
+    """What rows of a day that may have come in part need to know of the whole fleet.
+
+    That is what `ask` (`fleet`, of one connection or of all) says of the newest day, of those on which a reading is not
+    yet stale, that has at least half the readings of the fullest: each drive model would fail many times as often as it
+    does, were it counted on a day of which most is still to come.
+    """
+    days = [day - timedelta(days=back) for back in range(STALE_DAYS + 1)]
+    counts = ask(days)
+    of_day = [
+        counts.filter(pc.equal(counts["asof_at"], pa.scalar(_end(one), counts.schema.field("asof_at").type)))
+        for one in days
+    ]
+    read = [pc.sum(one["entities"]).as_py() or 0 for one in of_day]
+    whole = next(one for one, size in zip(of_day, read, strict=True) if 2 * size >= max(read))
+    asked = pa.array([_end(day)] * whole.num_rows, whole.schema.field("asof_at").type)
+    return whole.set_column(0, "asof_at", asked)
+
+
+def _end(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def added(counts: Sequence[pa.Table]) -> pa.Table:

@@ -24,6 +24,7 @@ from models.asking import batches
 from models.examples import Floats
 from models.measure import Measured, Outcomes, Settings, measure, observed_over_predicted, plain
 from models.predictor import Predictor
+from models.score import fleet
 from models.slices import hardware_models
 from models.spec import DriftLimits
 from models.windows import end_of
@@ -164,7 +165,8 @@ def drift(
         raise UsageError(msg)
     then, now = (_live(con, predictor, each) for each in (reference, day))
     risk = psi(predictor.predict(then)[:, -1], predictor.predict(now)[:, -1])
-    columns = {name: psi(examples.doubles(then, name), examples.doubles(now, name)) for name in predictor.asked}
+    made = [name for name in predictor.feature_names if name in now.column_names]
+    columns = {name: psi(examples.doubles(then, name), examples.doubles(now, name)) for name in made}
     shifts = dict(sorted(columns.items(), key=lambda pair: -pair[1]))
     mix = psi_of_kinds(*(hardware_models(con, examples.keys(each)).tolist() for each in (then, now)))
     matured = _matured(con, predictor, day)
@@ -189,7 +191,7 @@ def _live(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) -> 
     if not spine.num_rows:
         msg = f"cannot look for drift: no {predictor.component} was live on {day}; ingest that day"
         raise ModelError(msg)
-    return build.frame(con, predictor.component, spine)
+    return build.frame(con, predictor.component, spine, fleet(con, predictor, day))
 
 
 def _matured(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) -> Matured | None:
@@ -203,16 +205,17 @@ def _matured(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) 
     risk = np.concatenate([predictor.predict(part.frame)[:, -1] for part in parts])
     fate = examples.joined([part.fate for part in parts])
     failed, counted = fate.within(predictor.spec.longest_days, predictor.spec.minimum_lead_days)
-    rows = counted & ~np.isnan(risk)
+    asked = np.concatenate([part.day for part in parts])
+    rows = counted & ~np.isnan(risk) & examples.on_whole_days(asked, fate, predictor.spec.longest_days)
     if not failed[rows].any():
         return None
     _, entity = np.unique(np.concatenate([examples.keys(part.frame) for part in parts])[rows], return_inverse=True)
-    _, number = np.unique(np.concatenate([part.day for part in parts])[rows], return_inverse=True)
+    seen, number = np.unique(asked[rows], return_inverse=True)
     outcomes, settings = Outcomes(entity, number, failed[rows], fate.failed_in_days[rows]), Settings()
     figures = measure(outcomes, risk[rows], settings, probability=False)
     budget = f"{settings.operating_budget:g}"
     return Matured(
-        days=days,
+        days=tuple(days[each] for each in seen),
         rows=int(rows.sum()),
         failing_entities=int(np.unique(entity[outcomes.failed]).size),
         precision=figures.precision_at[budget],

@@ -176,9 +176,9 @@ def _gather(
     peers = _peers(con, next(iter(predictors.values())))
     known = end_of(days[-1] + timedelta(days=2 * spec.longest_days))
     parts = [_part(batch, predictors, peers) for batch in batches(con, component, days, known)]
+    day, fate = np.concatenate([part.day for part in parts]), examples.joined([part.fate for part in parts])
     whole = np.zeros(len(days), dtype=bool)
-    for part in parts:
-        whole[part.day[part.fate.observed_days >= spec.longest_days]] = True
+    whole[day[examples.on_whole_days(day, fate, spec.longest_days)]] = True
     if not whole.any():
         msg = (
             f"cannot evaluate {component}: no day from {days[0]} to {days[-1]} has been seen for {spec.longest_days} "

@@ -107,16 +107,20 @@ class Fate:
 
 
 def on_whole_days(moment: Ints, fate: Fate, horizon_days: float) -> Bools:
-    """Return whether each row was asked at a moment after which someone was seen for the whole horizon.
+    """Return whether each row was asked at a moment after which most were seen for the whole horizon.
 
-    Where the news ends sooner, nobody is known to have lived for so long: those that failed alone would count.
+    That is at least half of those that did not fail within it. Where the news ends sooner, or has come in part, hardly
+    anybody is known to have lived for so long: those that failed alone would count.
 
     Args:
         moment: what rows asked together share, a number; shape (rows,).
         fate: what became of each row.
         horizon_days: how long.
     """
-    return np.isin(moment, np.unique(moment[fate.observed_days >= horizon_days]))
+    moments, place = np.unique(moment, return_inverse=True)
+    lived = ~(fate.failed_in_days <= horizon_days)
+    seen = np.bincount(place[lived & (fate.observed_days >= horizon_days)], minlength=moments.size)
+    return np.asarray((seen > 0) & (2 * seen >= np.bincount(place[lived], minlength=moments.size)))[place]
 
 
 def joined(parts: Sequence[Fate]) -> Fate:

@@ -154,6 +154,7 @@ def live(
 ) -> Judgeable:
     """Return the features of all that a connection holds and the predictor can judge at the end of a day."""
     with build.sparing(con):
+        counts = score.fleet(con, predictor, day) if counts is None else counts
         frame = build.frame(con, predictor.component, build.spine(con, predictor.component, [day]), counts)
     values = examples.matrix(frame, predictor.feature_names)
     rows = judgeable(frame, values)

@@ -22,6 +22,7 @@ from models.replicates import Groups
 Weights = npt.NDArray[np.uint8]
 """Of entities, in each replicate; shape (replicates, entities)."""
 
+_NUMBERS_AT_ONCE: Final = 1 << 22
 BUDGETS: Final = (0.0005, 0.001, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -202,6 +203,17 @@ Ask = Callable[[Weights], Floats]
 """From weights to figures, a row for each replicate."""
 
 
+def _in_turn(ask: Ask, sums: int) -> Ask:
+    """The same, of few replicates at once: each takes as much memory as there are sums, or entities."""
+
+    def asked(weights: Weights) -> Floats:
+        replicates, entities = weights.shape
+        step = max(1, _NUMBERS_AT_ONCE // max(1, entities, sums))
+        return np.concatenate([ask(weights[begin : begin + step]) for begin in range(0, replicates, step)])
+
+    return asked
+
+
 def _blocks(outcomes: Outcomes, ranking: metrics.Ranking) -> Callable[[Weights], list[metrics.Blocks]]:
     """A function from entity weights to what the ranking's blocks weigh, in each replicate."""
     lengths = np.diff(np.append(ranking.cuts, ranking.order.size))
@@ -216,8 +228,11 @@ def _blocks(outcomes: Outcomes, ranking: metrics.Ranking) -> Callable[[Weights],
 
 def _precision(outcomes: Outcomes, score: Floats) -> Ask:
     """Average precision alone; a figure for each replicate."""
-    blocks = _blocks(outcomes, metrics.rank(outcomes.failed, score))
-    return lambda weights: np.array([metrics.average_precision(each) for each in blocks(weights)])
+    ranking = metrics.rank(outcomes.failed, score)
+    blocks = _blocks(outcomes, ranking)
+    return _in_turn(
+        lambda weights: np.array([metrics.average_precision(each) for each in blocks(weights)]), ranking.cuts.size
+    )
 
 
 def _reachable(outcomes: Outcomes, score: Floats, settings: Settings) -> metrics.Desk:
@@ -227,7 +242,8 @@ def _reachable(outcomes: Outcomes, score: Floats, settings: Settings) -> metrics
 
 def _question(outcomes: Outcomes, score: Floats, reachable: metrics.Desk, settings: Settings) -> Ask:
     """All figures, in a row for each replicate, with everything sorted beforehand."""
-    blocks, leads = _blocks(outcomes, metrics.rank(outcomes.failed, score)), _leads(outcomes, reachable, settings)
+    ranking = metrics.rank(outcomes.failed, score)
+    blocks, leads = _blocks(outcomes, ranking), _leads(outcomes, reachable, settings)
     by_day = outcomes.grouped(np.arange(outcomes.entity.size), outcomes.day, outcomes.days)
     inside = outcomes.grouped(reachable.rows, reachable.block, reachable.starts.size)
     hits = outcomes.failed[reachable.rows]
@@ -238,7 +254,7 @@ def _question(outcomes: Outcomes, score: Floats, reachable: metrics.Desk, settin
         parts = zip(blocks(weights), sums, leads(weights), strict=True)
         return np.stack([_row(ranked, reachable, *held, lead, settings) for ranked, held, lead in parts])
 
-    return ask
+    return _in_turn(ask, max(reachable.starts.size, ranking.cuts.size, outcomes.days))
 
 
 def _row(

@@ -6,7 +6,7 @@ weights gives all sums; as all are whole numbers, they are those that adding up 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,6 @@ from scipy import sparse
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-_WEIGHTS_AT_ONCE: Final = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Groups:
             groups: how many there are.
             entities: how many there are.
         """
-        ones = np.ones(entity.size)
-        return cls(sparse.coo_array((ones, (group, entity)), shape=(groups, entities)).tocsr())
+        places = (group.astype(np.int32), entity.astype(np.int32))
+        return cls(sparse.coo_array((np.ones(entity.size), places), shape=(groups, entities)).tocsr())
 
     def sums(self, weights: npt.NDArray[Any]) -> Floats:
         """Return the weight of each group's rows in each replicate; shape (replicates, groups).
@@ -44,10 +42,4 @@ class Groups:
         Args:
             weights: of the entities, whole numbers; shape (replicates, entities).
         """
-        replicates, entities = weights.shape
-        found = np.empty((replicates, self.counts.shape[0]))
-        step = max(1, _WEIGHTS_AT_ONCE // max(1, entities))
-        for begin in range(0, replicates, step):
-            some = np.ascontiguousarray(weights[begin : begin + step].T, np.float64)
-            found[begin : begin + step] = (self.counts @ some).T
-        return found
+        return np.ascontiguousarray((self.counts @ np.ascontiguousarray(weights.T, np.float64)).T)

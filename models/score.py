@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data import contracts
+from data.catalog import has_readings
 from data.contracts import HORIZON_DAYS
 from data.errors import UsageError
 from features import build
@@ -60,10 +61,11 @@ def score(
         msg = f"cannot score {component} with a model for {predictor.component}; load a {component} model"
         raise UsageError(msg)
     with build.sparing(con):
-        spine = build.spine(con, component, [asked_day(asof)])
+        day = asked_day(asof)
+        spine, counts = build.spine(con, component, [day]), fleet(con, predictor, day)
         parts, numbers, frames = [], [], []
         for first in range(0, max(1, spine.num_rows), AT_ONCE):
-            frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE))
+            frame, told = _judged(con, predictor, spine.slice(first, AT_ONCE), counts)
             best = riskiest(told, top_reasons)
             parts.append(told)
             numbers.append(first + best)
@@ -84,14 +86,22 @@ def judge(
         con: a connection on a warehouse or its snapshot, or on a part of one.
         predictor: who judges.
         day: asked at its end.
-        counts: what `features.build.fleet` says of the whole fleet on that day; by default it is asked of `con`.
+        counts: what `features.build.fleet_lately` says of the whole fleet; by default it is asked of `con`.
     """
     with build.sparing(con):
-        return _judged(con, predictor, build.spine(con, predictor.component, [day]), counts)
+        spine = build.spine(con, predictor.component, [day])
+        return _judged(con, predictor, spine, fleet(con, predictor, day) if counts is None else counts)
+
+
+def fleet(con: "duckdb.DuckDBPyConnection", predictor: Predictor, day: date) -> pa.Table | None:
+    """Return what a day's rows need to know of the whole fleet; None where nothing is counted of it."""
+    if not has_readings(predictor.component):
+        return None
+    return build.fleet_lately(lambda days: build.fleet(con, predictor.component, days), day)
 
 
 def _judged(
-    con: "duckdb.DuckDBPyConnection", predictor: Predictor, spine: pa.Table, counts: pa.Table | None = None
+    con: "duckdb.DuckDBPyConnection", predictor: Predictor, spine: pa.Table, counts: pa.Table | None
 ) -> tuple[pa.Table, pa.Table]:
     frame = build.frame(con, predictor.component, spine, counts, predictor.asked)
     return frame, risks(frame, predictor, hosts(con, frame), 0)

@@ -91,7 +91,7 @@ class Cluster:
 
     def live(self, predictor: Predictor, day: date) -> "LiveThere":
         """See `models.facts.Facts`."""
-        counts = self._counts(predictor.component, [day])
+        counts = self._lately(predictor.component, day)
         there = self._each(facts.live, _on_one_thread(predictor), day, counts=counts)
         keys: list[Ints] = self.client.gather(self.of(there, _keys))
         return LiveThere(self, tuple(there), ordered([len(one) for one in keys], np.concatenate(keys)))
@@ -99,7 +99,7 @@ class Cluster:
     def score(self, predictor: Predictor, day: date, top_reasons: int) -> pa.Table:
         """See `models.facts.Facts`; the risks come back as Parquet files of the store."""
         judge = _on_one_thread(predictor)
-        judged = self._each(score.judge, judge, day, counts=self._counts(predictor.component, [day]))
+        judged = self._each(score.judge, judge, day, counts=self._lately(predictor.component, day))
         parts: list[pa.Table] = self.client.gather(self.of(judged, _brief))
         every = pa.concat_tables(parts)
         order = ordered([one.num_rows for one in parts], examples.keys(every))
@@ -128,6 +128,10 @@ class Cluster:
     def _counts(self, component: str, days: Sequence[date]) -> pa.Table:
         """What rows of those days need to know of the whole fleet."""
         return build.added(self.client.gather(self._each(build.fleet, component, list(days))))
+
+    def _lately(self, component: str, day: date) -> pa.Table:
+        """The same of a day that may have come in part."""
+        return build.fleet_lately(lambda days: self._counts(component, days), day)
 
     def _each(self, task: Callable[..., T], *args: Any, **kwargs: Any) -> list[Future[T]]:
         """What the task makes of each part, on the worker that learns from it."""

@@ -98,11 +98,12 @@ def digest(text: str) -> str:
 
 
 def _told(con: "duckdb.DuckDBPyConnection", judge: Predictor, day: date) -> pa.Table:
-    from models.score import risks
+    from models.score import fleet, risks
 
     with build.sparing(con):
         spine = build.spine(con, judge.component, [day])
-        frame = build.frame(con, judge.component, spine, names={*judge.asked, *judge.spec.rule})
+        counts = fleet(con, judge, day)
+        frame = build.frame(con, judge.component, spine, counts, names={*judge.asked, *judge.spec.rule})
     told = risks(frame, judge, pa.nulls(frame.num_rows, pa.string()), top_reasons=0).select(list(KEPT))
     over = np.zeros(frame.num_rows, dtype=np.int32)
     for name in judge.spec.rule:

@@ -64,6 +64,7 @@ def test_a_damaged_archive_gives_up_only_its_damage(home: Path, tmp_path: Path) 
                     "2013-04-10,B,M,1000,0,1",
                     "2013-04-10,C,M,1000,0,1,oops,10,25,0",
                     "2099-04-10,D,M,1000,0,1,0,10,25,0",
+                    "0015-03-31,D,M,1000,0,1,0,10,25,0",
                     good.format("E") + ",7",
                     good.format(""),
                     good.format("F"),
@@ -84,13 +85,14 @@ def test_a_damaged_archive_gives_up_only_its_damage(home: Path, tmp_path: Path) 
         "truncated_line": 1,
         "bad_value": 1,
         "future_date": 1,
+        "bad_time": 1,
         "too_many_columns": 1,
         "no_serial_number": 1,
         "empty_file": 1,
         "missing_required_column": 1,
         "missing_column": 1,
     }
-    assert rows == Absorbed(rows_read=11, rows_loaded=3, rows_duplicate=1, rows_quarantined=7)
+    assert rows == Absorbed(rows_read=12, rows_loaded=3, rows_duplicate=1, rows_quarantined=8)
     assert ask(home, "select line, raw from quarantine where reason = 'bad_value'") == [
         (5, "2013-04-10,C,M,1000,0,1,oops,10,25,0")
     ]

@@ -71,3 +71,17 @@ def test_totals_count_what_happened() -> None:
             "from disk_change order by from_day desc limit 1"
         ).fetchone()
     assert newest == (10, 3, days[5].day, days[2].day, 8, days[0].day)
+
+
+def test_a_day_of_a_clock_that_was_not_set_is_set_aside() -> None:
+    """Of readings from before any drive told of itself nothing is held; what comes beside them is."""
+    with empty() as con:
+        put(
+            con,
+            [Reading("A", date(15, 3, 31), 0, 0), Reading("A", START, 0, 0), Reading("B", date(1999, 12, 31), 0, 0)],
+        )
+        assert con.execute("select entity_id, day from disk_day join entity using (entity_key)").fetchall() == [
+            ("A", START)
+        ]
+        said = con.execute("select reason, detail from quarantine order by detail").fetchall()
+    assert said == [("bad_time", "the day is 0015-03-31"), ("bad_time", "the day is 1999-12-31")]

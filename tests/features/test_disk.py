@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.snapshots import empty
-from features.build import added, feature_names, fleet, frame, labels, spine, statements
+from features.build import added, feature_names, fleet, fleet_lately, frame, labels, spine, statements
 from features.history import WINDOW_DAYS
 
 GRACE = timedelta(hours=12)
@@ -115,6 +115,25 @@ def test_the_failure_rate_of_a_model_is_what_was_known_then() -> None:
     assert [row["model_failure_rate_90d"] for row in rows] == pytest.approx([rate(n, 90) for n in (0, 1, 2, 2)])
 
 
+def test_a_day_that_has_come_in_part_is_counted_on_the_day_before() -> None:
+    """How many drives a model has is told by the newest day that has half the readings of the fullest."""
+    fleet_of_20 = [Reading(f"D{n}", START + timedelta(days=day), 0, 0) for n in range(20) for day in range(30)]
+    first = [Reading("D3", START + timedelta(days=30), 0, 0)]
+    with empty() as con:
+        put(con, fleet_of_20)
+        put(con, first)
+
+        def drives(day: int, *, at_night: bool) -> set[float | None]:
+            asked = START + timedelta(days=day)
+            counts = fleet_lately(lambda days: fleet(con, "disk", days), asked) if at_night else None
+            rows = frame(con, "disk", spine(con, "disk", [asked]), counts)
+            return set(rows["model_drives"].to_pylist())
+
+        assert drives(30, at_night=False) == {1}
+        assert drives(31, at_night=False) == {None}
+        assert [drives(day, at_night=True) for day in (0, 29, 30, 31)] == [{20}] * 4
+
+
 def test_windows_end_where_they_say_however_long_the_history() -> None:
     """Of half a year of changes, one 90 days and one 91 days before, days asked at both ends and gaps between."""
     moved = {"A": (1, 30, 79, 80, 81, 169), "B": (80,), "C": (78, 79), "D": (170,), "E": ()}
@@ -190,15 +209,15 @@ def test_a_published_day_joins_every_belief() -> None:
     assert [row["smart_5_max_rise"] for row in rows] == [0, 0, 6, 4]
 
 
-def test_a_day_before_1970_is_a_day() -> None:
-    """A drive whose first reading is of a clock that stood wrong is told of as any other, and so are its neighbours."""
+def test_a_reading_of_a_clock_that_stood_wrong_is_no_history() -> None:
+    """A drive whose first reading is of long ago is told of from its next one on, and its neighbours as ever."""
     long_ago = date(1960, 5, 1)
     with empty() as con:
         put(con, [Reading("A", START, 2, 0), Reading("B", long_ago, 3, 0)])
         put(con, [Reading("B", START, 3, 0), Reading("C", START, 4, 0)])
         rows = frame(con, "disk", spine(con, "disk", [START])).to_pylist()
     told = {row["entity_id"]: (row["smart_5"], row["smart_5_rise_90d"], row["observed_days"]) for row in rows}
-    assert told == {"A": (2, None, 1), "B": (3, 0, (START - long_ago).days + 1), "C": (4, None, 1)}
+    assert told == {"A": (2, None, 1), "B": (3, None, 1), "C": (4, None, 1)}
 
 
 def test_a_failure_reported_later_is_not_known_before() -> None:

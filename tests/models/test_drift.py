@@ -85,7 +85,7 @@ def test_each_measure_is_kept_with_its_threshold(con: duckdb.DuckDBPyConnection,
     """One row a feature and one a measure, each with value, threshold and, beyond it, the alarm."""
     seen = drift(con, predictor, UNTIL + timedelta(days=55), shown_precision=0.5)
     rows = {(row["measure"], row["part"]): row for row in seen.as_table().to_pylist()}
-    assert sum(measure == "feature_psi" for measure, _ in rows) == len(predictor.asked)
+    assert sum(measure == "feature_psi" for measure, _ in rows) == len(predictor.feature_names)
     assert rows["precision", ""]["threshold"] == 0.5 * load("disk").drift.least_precision_share
     assert rows["model_mix_psi", ""]["value"] == seen.model_mix
     assert {row["alarm"] for row in rows.values() if row["alarm"]} == set(seen.alarms)

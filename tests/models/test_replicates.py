@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import measure, metrics, replicates
+from models import measure, metrics
 from models.replicates import Groups
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.booleans(), st.integers(0, 3)), max_size=30)
@@ -21,14 +21,16 @@ def test_sums_are_those_of_the_rows(rows: list[tuple[int, int, bool, int]], seed
     assert Groups.of(entity, group, 4, 5).sums(weights).tolist() == np.array(expected).tolist()
 
 
-def test_weights_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few weights are turned into numbers at once, the sums are the same."""
+def test_replicates_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few numbers are held at once, the figures are the same."""
     random = np.random.default_rng(1)
-    groups = Groups.of(random.integers(0, 9, 200), random.integers(0, 6, 200), 6, 9)
-    weights = random.poisson(1.0, (25, 9)).astype(np.uint8)
-    whole = groups.sums(weights)
-    monkeypatch.setattr(replicates, "_WEIGHTS_AT_ONCE", 20)
-    assert groups.sums(weights).tolist() == whole.tolist()
+    entity, day, failed = np.tile(np.arange(90), 4), np.repeat(np.arange(4), 90), random.random(360) < 0.1
+    outcomes = measure.Outcomes(entity, day, failed, np.where(failed, 3.0, np.nan))
+    whole = measure.measure(outcomes, random.random(360), measure.Settings(replicates=25), probability=True)
+    monkeypatch.setattr(measure, "_NUMBERS_AT_ONCE", 700)
+    random = np.random.default_rng(1)
+    random.random(360)
+    assert measure.measure(outcomes, random.random(360), measure.Settings(replicates=25), probability=True) == whole
 
 
 @given(ROWS.filter(lambda rows: len(rows) > 0), SEEDS)
@@ -43,3 +45,30 @@ def test_a_rankings_blocks_weigh_what_their_rows_do(rows: list[tuple[int, int, b
         alone = metrics.weigh(ranking, row[entity].astype(float))
         for figure in (metrics.average_precision, metrics.roc_auc):
             assert np.array_equal(figure(blocks), figure(alone), equal_nan=True)
+
+
+@given(ROWS.filter(lambda rows: len(rows) > 0), SEEDS)
+def test_all_figures_are_those_of_rows_that_weigh_as_their_entities(
+    rows: list[tuple[int, int, bool, int]], seed: int
+) -> None:
+    """In each replicate every figure is that of a table in which each row stands as often as its entity counts."""
+    rows = sorted({(day, entity): (entity, day, failed, score) for entity, day, failed, score in rows}.values(),
+                  key=lambda row: (row[1], row[0]))  # fmt: skip
+    _, entity = np.unique([row[0] for row in rows], return_inverse=True)
+    _, day = np.unique([row[1] for row in rows], return_inverse=True)
+    failed, score = np.array([row[2] for row in rows]), np.array([row[3] for row in rows], float)
+    outcomes = measure.Outcomes(entity, day, failed, np.where(failed, 2.0, np.nan))
+    settings = measure.Settings(budgets=(0.3, 0.7), operating_budget=0.5)
+    weights = np.random.default_rng(seed).poisson(1.0, (5, outcomes.entities)).astype(np.uint8)
+    desk = measure._reachable(outcomes, score, settings)
+    draws = measure._question(outcomes, score, desk, settings)(weights)
+    for row, draw in zip(weights, draws, strict=True):
+        weight = row[entity].astype(float)
+        held, totals = metrics.reach(desk, failed, weight), (np.bincount(day, weight), float(weight[failed].sum()))
+        cells = [metrics.confusion(desk, held, totals, budget) for budget in (0.3, 0.7, 0.5)]
+        ranked = metrics.weigh(metrics.rank(failed, score), weight)
+        expected = [metrics.average_precision(ranked), metrics.roc_auc(ranked)]
+        expected += [cell.precision for cell in cells[:2]] + [cell.recall for cell in cells[:2]]
+        expected += [1 - cells[2].precision, cells[2].false_positive_rate, cells[2].virr(settings.interrupted_share)]
+        assert np.array_equal(draw[: len(expected)], expected, equal_nan=True)
+        assert np.isnan(draw[-3]) or draw[-3] == 2.0

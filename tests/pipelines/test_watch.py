@@ -65,8 +65,8 @@ def test_a_calm_fleet_trains_nothing(settings: Settings, limits: dict[str, Drift
     seen = _only(settings)
     assert (seen.alarms, seen.trained) == ((), None)
     assert len(registry.versions(settings.home, "disk")) == before
-    asked = registry.load(settings.model_store, "disk", "champion").asked
-    assert {part for _, _, _, measure, part, *_ in _rows(settings) if measure == "feature_psi"} == set(asked)
+    made = registry.load(settings.model_store, "disk", "champion").feature_names
+    assert {part for _, _, _, measure, part, *_ in _rows(settings) if measure == "feature_psi"} == set(made)
 
 
 def test_a_failed_training_is_said_and_tried_again(
