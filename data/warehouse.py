@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 FILE: Final = "warehouse.duckdb"
 _LOCK_POLL_SECONDS: Final = 0.2
+_MOST_ERRORS: Final = 2**31 - 1
 RISK_COLUMNS: Final = [
     "asof_at", "entity_key", "component", "model_version", "status", "reason",
     *(f"risk_{days}d" for days in HORIZON_DAYS), "factors",
@@ -121,7 +122,10 @@ class Warehouse:
             )
 
     def put_events(self, events: pa.Table) -> int:
-        """The number of events that were new; the same event sent again is not stored again."""
+        """The number of events that were new; the same event sent again is not stored again.
+
+        More corrected errors than the column holds count as the most that it does, an unreadable number as one.
+        """
         self._register_entities(events, EVENTS)
         with self._arriving(events, EVENTS) as con:
             con.execute("""
@@ -137,9 +141,11 @@ class Warehouse:
                 con,
                 """
                 insert into memory_error
-                select entity_key, observed_at, ingested_at, coalesce(try_cast(value as integer), 1),
+                select entity_key, observed_at, ingested_at,
+                       coalesce(try_cast(if(isfinite(value), least(value, $most), null) as integer), 1),
                        unnest(memory_error_of(if(json_valid(detail), detail, null)))
                 from fresh_event where component = 'memory' and kind = 'ce'""",
+                {"most": _MOST_ERRORS},
             )
             return _inserted(con, "insert into event select * exclude (component) from fresh_event")
 

@@ -24,6 +24,7 @@ from data.sources.states import State, put_changes
 from data.warehouse import Warehouse
 
 COMPONENT: Final = "disk"
+_BITS: Final = 63
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Reading:
     host_id: str | None = None
     states: Mapping[str, float] = field(default_factory=dict)
     """What it said of its own health by kind of event; 0: all is well."""
+
+
+def holds(value: float) -> bool:
+    """Whether a column can hold the number."""
+    return 0 <= value < 1 << _BITS
 
 
 def put(

@@ -65,13 +65,14 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         warehouse: takes the facts.
         path: the file.
         arrival: `published` counts what happened as known at that moment, `now` as arriving now.
-        now: the moment of loading; the wall clock's by default.
+        now: the moment of loading; the wall clock's by default. Rows of moments after both are set aside.
 
     Raises:
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    told, rejects = tables.told(path, REQUIRED, "GPU server faults", _fault, "the row is not a fault of a server")
+    otherwise = "the row is not a fault of a server"
+    told, rejects = tables.told(path, REQUIRED, "GPU server faults", _fault, otherwise, lambda one: one.at, moment)
     faults = list(told.values())
     unnamed.put(warehouse, *_stays(faults, unnamed.members(warehouse, COMPONENT, PREFIX)))
     known = moment if arrival == "now" else None

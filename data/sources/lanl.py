@@ -71,13 +71,14 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         warehouse: takes the facts.
         path: the file.
         arrival: `published` counts what happened as known at that moment, `now` as arriving now.
-        now: the moment of loading; the wall clock's by default.
+        now: the moment of loading; the wall clock's by default. Rows of moments after both are set aside.
 
     Raises:
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    told, rejects = tables.told(path, REQUIRED, "LANL outages", _outage, "the row is not an outage of a known node")
+    otherwise = "the row is not an outage of a known node"
+    told, rejects = tables.told(path, REQUIRED, "LANL outages", _outage, otherwise, lambda one: one.ended, moment)
     outages = list(told.values())
 
     def arrived(at: datetime) -> datetime:

@@ -78,7 +78,7 @@ def _row(host: str, raw: Mapping[str, Any]) -> LoggedError | tuple[str, str]:
     """The row as an error, or a word for why it is none and what was found."""
     try:
         observed_at = datetime.strptime(str(raw["timestamp"]), _TIME).astimezone(UTC)
-    except ValueError:
+    except (OverflowError, ValueError):
         return "bad_time", f"timestamp {raw['timestamp']!r} is not like 2026-01-31 23:59:59 +0000"
     kind = str(raw["err_type"])
     if kind not in CORRECTED:

@@ -288,10 +288,10 @@ def _log(
 def _created(entry: Mapping[str, Any]) -> datetime | None:
     try:
         at = datetime.fromisoformat(str(entry.get("Created")))
-    except ValueError:
+        known_zone = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return known_zone.astimezone(UTC) if at.year >= EARLIEST_YEAR else None
+    except (OverflowError, ValueError):
         return None
-    known_zone = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return known_zone.astimezone(UTC) if at.year >= EARLIEST_YEAR else None
 
 
 def _part(word: str, resource: Mapping[str, Any]) -> str:

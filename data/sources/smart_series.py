@@ -6,7 +6,6 @@ these stay unknown. Metrics and labels: prometheus-community/smartctl_exporter.
 """
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -105,9 +104,10 @@ def _reading(
     values = _mapped(labels.get("protocol") or labels.get("interface", ""), raw, told)
     if not values:
         return "no_readings", f"protocol {labels.get('protocol')!r} told no known attribute"
-    wrong = [name for name, value in values.items() if not math.isfinite(value) or value < 0]
+    capacity = {"capacity_bytes": told["bytes"]} if told.get("bytes", 0) > 0 else {}
+    wrong = [f"{name} is {value}" for name, value in (values | capacity).items() if not drives.holds(value)]
     if wrong:
-        return "bad_value", f"{wrong[0]} is {values[wrong[0]]}"
+        return "bad_value", wrong[0]
     states = {"smart_failing": float(told["passed"] == 0)} if "passed" in told else {}
     if "warning" in told and labels.get("protocol") == "NVMe":
         states["nvme_critical_warning"] = told["warning"]
@@ -116,7 +116,7 @@ def _reading(
         observed_at=observed_at,
         values={name: int(value) for name, value in values.items()},
         model=labels.get("model_name") or None,
-        capacity_bytes=int(told["bytes"]) if told.get("bytes", 0) > 0 else None,
+        capacity_bytes=int(capacity["capacity_bytes"]) if capacity else None,
         firmware=labels.get("firmware_version") or None,
         host_id=host,
         states=states,
@@ -137,7 +137,9 @@ def _mapped(protocol: str, raw: Mapping[str, float], told: Mapping[str, float]) 
             if not raw:
                 return {}
             airflow = raw.get("smart_190_raw")
-            unpacked = {} if airflow is None or airflow < 0 else {"smart_190_raw": float(int(airflow) & _LOW_BYTE)}
+            unpacked = {}
+            if airflow is not None and drives.holds(airflow):
+                unpacked["smart_190_raw"] = float(int(airflow) & _LOW_BYTE)
             return {**raw, **common, **unpacked}
     values = common | {column: told[name] for column, name in named.items() if name in told}
     if protocol == "SCSI" and {"unread", "unwritten"} & told.keys():

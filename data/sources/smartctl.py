@@ -33,7 +33,6 @@ BELOW_THRESHOLD_BIT: Final = 4
 NVME_DATA_UNIT_SECTORS: Final = 1000
 """NVMe counts what it wrote and read in thousands of 512-byte units (NVM Express Base Specification, SMART log)."""
 _TEMPERATURES: Final = ("smart_190_raw", "smart_194_raw")
-_RAW_BITS: Final = 63
 
 
 class _Unbelievable(Exception):
@@ -135,8 +134,10 @@ def reading(document: Any, folder: str | None = None) -> Reading:
         raise _Unbelievable(
             reason="no_readings", detail=f"protocol {protocol!r}, exit status {status}: no known attribute"
         )
-    for name, value in values.items():
-        if value < 0 or value >> _RAW_BITS:
+    capacity = _number(document, "user_capacity", "bytes") or _number(document, "nvme_total_capacity")
+    numbers = _told({**values, "capacity_bytes": capacity, "critical_warning": _critical_warning(document)})
+    for name, value in numbers.items():
+        if not drives.holds(value):
             raise _Unbelievable(reason="bad_value", detail=f"{name} is {value}")
     host = document.get("host_id") or document.get("host") or folder
     return Reading(
@@ -144,7 +145,7 @@ def reading(document: Any, folder: str | None = None) -> Reading:
         observed_at=_moment(document),
         values=values,
         model=_text(document, "model_name", "scsi_model_name", "scsi_product"),
-        capacity_bytes=_number(document, "user_capacity", "bytes") or _number(document, "nvme_total_capacity"),
+        capacity_bytes=capacity,
         firmware=_text(document, "firmware_version", "scsi_revision"),
         host_id=host if isinstance(host, str) else folder,
         states=_states(document, status),
@@ -170,8 +171,12 @@ def _status(document: Mapping[str, Any]) -> int:
 def _states(document: Mapping[str, Any], status: int) -> dict[str, float]:
     failing = _at(document, "smart_status", "passed") is False or bool(status >> FAILING_BIT & 1)
     states = {"smart_failing": float(failing), "smart_below_threshold": float(status >> BELOW_THRESHOLD_BIT & 1)}
-    warning = _number(document, "nvme_smart_health_information_log", "critical_warning")
+    warning = _critical_warning(document)
     return states if warning is None else states | {"nvme_critical_warning": float(warning)}
+
+
+def _critical_warning(document: Mapping[str, Any]) -> int | None:
+    return _number(document, "nvme_smart_health_information_log", "critical_warning")
 
 
 def _moment(document: Mapping[str, Any]) -> datetime:

@@ -4,7 +4,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,7 +18,13 @@ T = TypeVar("T")
 
 
 def told(
-    path: Path, required: Sequence[str], what: str, understand: Callable[[Mapping[str, str]], T | str], otherwise: str
+    path: Path,
+    required: Sequence[str],
+    what: str,
+    understand: Callable[[Mapping[str, str]], T | str],
+    otherwise: str,
+    newest: Callable[[T], datetime],
+    moment: datetime,
 ) -> tuple[dict[int, T], list[Reject]]:
     """What the rows of a .csv or .csv.gz file tell, by line, and those that cannot be believed.
 
@@ -28,16 +34,21 @@ def told(
         what: what the table should be, for the error.
         understand: makes of a row, cells trimmed, what it tells, or the reason why it tells nothing.
         otherwise: what is wrong with rows that tell nothing, for people.
+        newest: the latest moment of which something understood is told.
+        moment: the moment of loading; what is told of moments after it and the wall clock's is not believed.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
+    latest = max(moment, datetime.now(UTC))
     believed: dict[int, T] = {}
     rejects: list[Reject] = []
     for line, row in _rows(path, required, what):
         found = understand(row)
         if isinstance(found, str):
             rejects.append(Reject(line, found, otherwise, json.dumps(row)))
+        elif newest(found) > latest:
+            rejects.append(Reject(line, "future_date", "observed after the moment of loading", json.dumps(row)))
         else:
             believed[line] = found
     return believed, rejects
@@ -46,7 +57,7 @@ def told(
 def _rows(path: Path, required: Sequence[str], what: str) -> Iterator[tuple[int, dict[str, str]]]:
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in required if column not in (reader.fieldnames or ())]
             if missing:

@@ -1,7 +1,7 @@
 """Titan's GPUs: every stay of a GPU in a slot of the Titan supercomputer (OLCF, 2013 to 2019), as CSV.
 
 A stay that ended with a double-bit error (`DBE`) or with the GPU off the bus (`OTB`) is a failure at its end; one that
-ended without either took a sound GPU out. Times have no zone and are taken as UTC. A GPU cannot sit in two slots at
+ended without either took a sound GPU out. Times without an offset are taken as UTC. A GPU cannot sit in two slots at
 once: a stay that begins within another of the same GPU is set aside. Two GPUs told to share a slot are kept, for
 nothing says which of them is wrong, and what each of them did still holds.
 
@@ -41,6 +41,11 @@ class Stint:
     ends: datetime | None
     event: str
 
+    @property
+    def newest(self) -> datetime:
+        """When it failed, or else began."""
+        return self.ends if self.event and self.ends else self.begins
+
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
     """What became of the stays of one file, .csv or .csv.gz; a later file closes the stays that have ended since.
@@ -49,13 +54,14 @@ def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", no
         warehouse: takes the facts.
         path: the file.
         arrival: `published` counts a failure as known at its moment, `now` as arriving now.
-        now: the moment of loading; the wall clock's by default.
+        now: the moment of loading; the wall clock's by default. Rows of moments after both are set aside.
 
     Raises:
         InputError: the file is no such table.
     """
     moment = now or datetime.now(UTC)
-    told, rejects = tables.told(path, REQUIRED, "Titan's GPUs", _stint, "the row is not a stay of a GPU in a slot")
+    otherwise = "the row is not a stay of a GPU in a slot"
+    told, rejects = tables.told(path, REQUIRED, "Titan's GPUs", _stint, otherwise, lambda one: one.newest, moment)
     for line in sorted(_overlapping(told)):
         kept = json.dumps(vars(told.pop(line)), default=str)
         rejects.append(Reject(line, "in_two_slots", "the GPU sits in another slot at that time", kept))
@@ -95,8 +101,9 @@ def _overlapping(told: Mapping[int, Stint]) -> set[int]:
 
 def _moment(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (OverflowError, ValueError):
         return None
 
 

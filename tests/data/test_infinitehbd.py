@@ -60,6 +60,7 @@ def test_servers_that_a_later_file_names_were_among_the_quiet_ones(tmp_path: Pat
         (START.replace("3.5", "soon"), "bad_time"),
         (START.replace("3.5", "nan"), "bad_time"),
         (START.replace("3.5", "-1"), "bad_time"),
+        (START.replace("3.5", "27500"), "future_date"),
     ],
 )
 def test_a_row_that_cannot_be_believed_is_set_aside(tmp_path: Path, row: str, reason: str) -> None:

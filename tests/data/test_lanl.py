@@ -62,6 +62,8 @@ def test_a_node_was_there_before_its_first_outage(tmp_path: Path) -> None:
         (ROW.replace(",4,2,", ",,,"), "no_node"),
         (ROW.replace("5/1/2001 12:30", "soon"), "bad_time"),
         (ROW.replace("5/1/2001 12:30", "4/1/2001 12:30"), "ends_before_it_begins"),
+        (ROW.replace("5/1/2001 12:30", "12/31/9999 23:59").replace("current", "Nov-05"), "future_date"),
+        (ROW.replace("5/1/2001", "5/1/2050"), "future_date"),
     ],
 )
 def test_a_row_that_cannot_be_believed_is_set_aside(tmp_path: Path, row: str, reason: str) -> None:
@@ -73,6 +75,16 @@ def test_a_row_that_cannot_be_believed_is_set_aside(tmp_path: Path, row: str, re
     assert (first.rows_loaded, first.rows_duplicate, first.rows_quarantined) == (2, 1, 1)
     assert (again.rows_loaded, again.rows_duplicate, again.rows_quarantined) == (0, 3, 1)
     assert kept == [(reason, 3)]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, ending: str) -> None:
+    """A table that a spreadsheet has saved is read like any other, packed or not."""
+    text = table(tmp_path, ROW).read_text(encoding="utf-8").encode("utf-8-sig")
+    path = tmp_path / f"saved{ending}"
+    path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        assert lanl.load(warehouse, path).rows_loaded == 1
 
 
 def test_a_later_file_adds_what_is_new(tmp_path: Path) -> None:

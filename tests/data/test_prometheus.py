@@ -13,7 +13,8 @@ import pytest
 from facts import entities, hosts, vms
 
 from data.errors import InputError
-from data.sources import prometheus, web
+from data.sources import prometheus, smart_series, web
+from data.sources.known import Known
 from data.warehouse import Warehouse
 
 DAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -170,6 +171,30 @@ def test_what_cannot_be_believed_is_set_aside(
         warehouse.put_inventory(hosts("h1"), vms(), entities(), DAY)
         assert _load(warehouse, answers, EVENING) == 0
         assert warehouse.con.execute("select reason, source from quarantine").fetchall() == [(reason, "prometheus")]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("attribute_id=~", "1e30"),
+        ("attribute_id=~", "+Inf"),
+        ("smartctl_device_capacity_bytes", "1e30"),
+        ("smartctl_device_capacity_bytes", "+Inf"),
+    ],
+)
+def test_a_drive_with_a_number_beyond_64_bits_is_set_aside(metric: str, value: str) -> None:
+    """Whether it is an attribute or the capacity."""
+    sda = {"instance": "h1:9633", "device": "sda", "protocol": "ATA", "serial_number": "ZA1", "attribute_id": "190"}
+    shown = {"smartctl_device[": "1", "attribute_id=~": "8", metric: value}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        query = parse_qs(request.content.decode())["query"][0]
+        found = [{"metric": sda, "value": [DAY.timestamp(), told]} for name, told in shown.items() if name in query]
+        return httpx.Response(200, json={"status": "success", "data": {"resultType": "vector", "result": found}})
+
+    with _client(answer) as client:
+        found, rejects = smart_series.readings(client, Known(frozenset(), frozenset(), {}), "instance", DAY)
+    assert (found, [one.reason for one in rejects]) == ([], ["bad_value"])
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def test_the_same_database_with_more_in_it_loads_what_is_new(tmp_path: Path) -> 
     ("change", "reason"),
     [
         ({"timestamp": "yesterday"}, "bad_time"),
+        ({"timestamp": "0001-01-01 00:00:00 +0200"}, "bad_time"),
         ({"timestamp": "2036-01-05 10:00:00 +0000"}, "future_date"),
         ({"err_count": 0}, "bad_value"),
         ({"err_type": "Info"}, "unknown_error_type"),
@@ -87,6 +88,15 @@ def test_a_bad_row_is_set_aside(tmp_path: Path, change: dict[str, object], reaso
         done = load(warehouse, path, now=NOW)
         assert (done.rows_loaded, done.rows_quarantined) == (1, 1)
         assert warehouse.con.execute("select reason from quarantine").fetchall() == [(reason,)]
+
+
+def test_more_errors_than_a_column_holds_count_as_the_most_it_does(tmp_path: Path) -> None:
+    """They are not taken for one, and further ones can be added to them."""
+    path = rasdaemon(tmp_path / "h1.db", [{"err_count": 2**31 - 1}, {"err_count": 2**31}, {"err_count": 2**62}])
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        assert load(warehouse, path, now=NOW).rows_loaded == 3
+        held = warehouse.con.execute("select count(*), min(errors), sum(errors)::bigint from memory_error").fetchall()
+    assert held == [(3, 2**31 - 1, 3 * (2**31 - 1))]
 
 
 def test_reading_leaves_the_database_as_it_was(tmp_path: Path) -> None:

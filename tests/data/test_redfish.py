@@ -174,6 +174,11 @@ def test_each_change_of_health_is_one_event_of_the_part_it_is_about(tmp_path: Pa
             {"Members": [{"Id": "1", "Created": "1970-01-01T00:00:09Z"}]},
             "bad_time",
         ),
+        (
+            f"{MANAGER}/LogServices/SEL/Entries",
+            {"Members": [{"Id": "1", "Created": "9999-12-31T23:59:59-02:00"}]},
+            "bad_time",
+        ),
         (f"{MANAGER}/LogServices/SEL/Entries", {"Members": [{"Id": "1", "Created": "2099-01-01"}]}, "future_date"),
     ],
 )

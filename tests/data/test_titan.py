@@ -1,6 +1,6 @@
 """Stays of Titan's GPUs become stays and failures, once, and a later file closes what has ended."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,9 @@ def test_a_later_file_closes_what_has_ended(tmp_path: Path) -> None:
         (OPEN.replace("2014-04-09 21:36:19", "spring"), "bad_time"),
         (OPEN + "DBE", "bad_time"),
         (ENDED.replace("2015", "2013"), "ends_before_it_begins"),
+        (OPEN.replace("2014-04-09 21:36:19", "0001-01-01 00:00:00+02:00"), "bad_time"),
+        (OPEN.replace("2014", "2999"), "future_date"),
+        (ENDED.replace("2015", "2999"), "future_date"),
     ],
 )
 def test_a_row_that_cannot_be_believed_is_set_aside(tmp_path: Path, row: str, reason: str) -> None:
@@ -65,6 +68,34 @@ def test_a_row_that_cannot_be_believed_is_set_aside(tmp_path: Path, row: str, re
         kept = warehouse.con.execute("select reason, line from quarantine").fetchall()
     assert (report.rows_loaded, report.rows_quarantined) == (1, 1)
     assert kept == [(reason, 3)]
+
+
+def test_a_stay_may_begin_until_the_moment_of_loading(tmp_path: Path) -> None:
+    """A stay of a day to come is believed once that day has come, even where the wall clock lags behind."""
+    path = table(tmp_path, OPEN.replace("2014", "2999"))
+    begins = datetime(2999, 4, 9, 21, 36, 19, tzinfo=UTC)
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        early = titan.load(warehouse, path, now=begins - timedelta(seconds=1))
+        due = titan.load(warehouse, path, now=begins)
+    assert (early.rows_loaded, early.rows_quarantined) == (0, 1)
+    assert (due.rows_loaded, due.rows_quarantined) == (1, 0)
+
+
+@pytest.mark.parametrize("offset", ["", "+00:00", "+02:00", "-05:30"])
+def test_times_with_an_offset_are_converted_to_utc(tmp_path: Path, offset: str) -> None:
+    """Without an offset they are taken as UTC."""
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        titan.load(warehouse, table(tmp_path, OPEN.replace("21:36:19", f"21:36:19{offset}")))
+        held = warehouse.con.execute("select valid_from from entity_host").fetchall()
+    assert held == [(datetime.fromisoformat(f"2014-04-09 21:36:19{offset or '+00:00'}"),)]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    """A table that a spreadsheet has saved is read like any other."""
+    path = table(tmp_path, OPEN)
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        assert titan.load(warehouse, path).rows_loaded == 1
 
 
 def test_a_gpu_in_two_slots_is_believed_in_the_first(tmp_path: Path) -> None:

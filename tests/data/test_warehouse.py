@@ -1,5 +1,6 @@
 """The warehouse keeps facts once, keeps history, lets one writer in, and publishes whole snapshots."""
 
+import math
 import os
 import subprocess
 import sys
@@ -111,6 +112,17 @@ def test_corrected_errors_are_read_out_of_their_events_once(home: Path) -> None:
         assert [warehouse.put_events(table), warehouse.put_events(table)] == [3, 0]
         held = warehouse.con.execute("select errors, scrub, row_number, column_number from memory_error").fetchall()
     assert sorted(held) == [(3, True, 7, None), (4, None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("told", "errors"),
+    [(2.0**31 - 1, 2**31 - 1), (2.0**31, 2**31 - 1), (1e300, 2**31 - 1), (math.inf, 1), (math.nan, 1)],
+)
+def test_only_an_unreadable_number_of_errors_counts_as_one(home: Path, told: float, errors: int) -> None:
+    """A number beyond what the column holds counts as the most that it does."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.put_events(events(told))
+        assert warehouse.con.execute("select errors from memory_error").fetchall() == [(errors,)]
 
 
 def test_errors_held_before_their_table_was_made_are_in_it(home: Path) -> None:
