@@ -182,28 +182,28 @@ def with_windows(folder: str) -> Job:
 def with_mlforecast(folder: str) -> Job:
     """mlforecast, from daily rows of drives that miss no day: lags of each counter at every row; growth alone.
 
-    It takes no nulls, so -1 stands for them: no counter is ever below zero.
+    It takes no nulls, so -1 stands for them: no counter is ever below zero. Frames of polars cost it less than pandas'.
     """
-    import pandas as pd
+    import polars as pl
     from mlforecast import MLForecast
 
     counters, lags = filled(Path(folder)), [f"lag{days}" for days in WINDOW_DAYS]
 
     def job() -> Callable[[], Answer]:
         raws = [f"{stem}_raw" for stem in counters]
-        days = pd.read_parquet(Path(folder) / "daily.parquet", columns=["entity_key", "day", *raws])
-        asked = pd.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "last_day"])
-        days["day"] = (pd.to_datetime(days["day"]) - pd.Timestamp(EPOCH)).dt.days
-        asked["day"] = (pd.to_datetime(asked["last_day"]) - pd.Timestamp(EPOCH)).dt.days
-        rows = days[["entity_key", "day"]].assign(row=np.arange(len(days)))
-        wanted = asked.merge(rows, on=["entity_key", "day"], how="left")["row"].to_numpy()
+        days = pl.read_parquet(Path(folder) / "daily.parquet", columns=["entity_key", "day", *raws])
+        asked = pl.read_parquet(Path(folder) / "spine.parquet", columns=["entity_key", "last_day"])
+        days = days.with_columns(pl.col("day").cast(pl.Int32)).with_row_index("row")
+        asked = asked.select("entity_key", day=pl.col("last_day").cast(pl.Int32))
+        rows = days.select("entity_key", "day", "row")
+        wanted = asked.join(rows, on=["entity_key", "day"], how="left", maintain_order="left")["row"]
         columns = []
         for raw in raws:
-            series = days[["entity_key", "day"]].assign(y=days[raw].astype("float64").fillna(-1))
+            series = days.select("entity_key", "day", y=pl.col(raw).cast(pl.Float64).fill_null(-1))
             made = MLForecast(models=[], freq=1, lags=WINDOW_DAYS).preprocess(
                 series, id_col="entity_key", time_col="day", target_col="y", static_features=[], dropna=False
             )
-            told = pd.DataFrame(made)[["y", *lags]].iloc[wanted].replace(-1, np.nan).to_numpy()
+            told = pl.DataFrame(made).select(pl.col("y", *lags).gather(wanted).replace(-1, np.nan)).to_numpy()
             columns += [told[:, 0], *(told[:, :1] - told[:, 1:]).T]
         return digest([column.astype(np.float32) for column in columns])
 

@@ -125,23 +125,26 @@ def fit(
 def _rival(facts: Facts, champion: Predictor | None, draft: Predictor, windows: Windows, until: date) -> Rival | None:
     """Whom to compare the draft with: the champion, or its way of learning where it has seen the later window.
 
-    A champion that needs a feature that is no longer made cannot judge anyone: there is nothing to compare with.
+    A champion that asks for a feature that is no longer made cannot judge anyone: there is nothing to compare with.
+    Its way of learning goes by those of its features that are still made.
     """
     if champion is None:
         return None
-    gone = set(champion.feature_names) - set(draft.feature_names)
+    gone = set(champion.asked) - set(draft.feature_names)
     if gone:
-        logger.warning("the champion needs %s, which is no longer made: it is not compared with", min(gone))
+        logger.warning("the champion asks for %s, which is no longer made: it is not compared with", min(gone))
         return None
     if date.fromisoformat(champion.until) < windows.calibration_days[0]:
         return Rival(champion, relearned=False)
     own = draft.spec
     same = replace(champion.spec, gates=own.gates, drift=own.drift, tune=own.tune) == own
-    if same and champion.feature_names == draft.feature_names:
+    made = tuple(name for name in champion.feature_names if name in draft.feature_names)
+    if same and made == draft.feature_names:
         return Rival(draft, relearned=True)
     learned = facts.learn(champion.spec, windows.fit_days, windows.rank_horizon_days, until)
-    text = learned.only(champion.feature_names).boost(champion.spec)
-    return Rival(replace(champion, booster_text=text, calibration=Calibration(())), relearned=True)
+    text = learned.only(made).boost(champion.spec)
+    relearned = replace(champion, feature_names=made, booster_text=text, calibration=Calibration(()))
+    return Rival(relearned, relearned=True)
 
 
 def _burden(predictor: Predictor, learned: Rows, live: Matrix) -> dict[str, float]:

@@ -135,12 +135,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(_hush)  # first in, so last out
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
-    if tokens[:1] and tokens[0] not in SERVES:
+    serves = _serves(tokens)
+    if tokens and not serves:
         gc.set_threshold(_OBJECTS_AT_ONCE)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads cost more than they save beside a server
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        with only_ours_on_stdout() if as_json and tokens[0] not in SERVES else nullcontext():
+        with only_ours_on_stdout() if as_json and not serves else nullcontext():
             output = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _fail(UsageError(f"{error} See 'foreshock --help'."), as_json=as_json)
@@ -154,6 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print_json(output.data) if as_json else print_text(output)
     return output.exit_code
+
+
+def _serves(tokens: Sequence[str]) -> bool:
+    """Whether the command is one that answers when it begins; options may stand before its name."""
+    return next((token for token in tokens if not token.startswith("-")), None) in SERVES
 
 
 def _hush() -> None:

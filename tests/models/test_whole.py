@@ -1,6 +1,7 @@
 """From a published warehouse to a model, its risks and its report."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,10 @@ from data.snapshots import memory_bytes, read
 from features import build
 from models import evaluate, score, spec, train
 from models.baselines import PEERS
+from models.facts import Here
+from models.holdout import Later
 from models.measure import Settings
+from models.predictor import Predictor
 from models.train import Trained
 from models.windows import end_of
 
@@ -75,6 +79,43 @@ def test_growing_pending_sectors_are_learned(fitted: Trained) -> None:
     assert fitted.metrics["roc_auc"] > 0.7
     assert fitted.metrics["average_precision"] > 0.5
     assert fitted.metrics["window_failing_entities"] > 3
+
+
+def _with_unused(predictor: Predictor, name: str) -> Predictor:
+    """The same predictor, had it been given one feature more that no tree splits on."""
+    text = re.sub(r"max_feature_idx=(\d+)", lambda at: f"max_feature_idx={int(at[1]) + 1}", predictor.booster_text)
+    text = re.sub(r"^feature_names=.*$", rf"\g<0> {name}", text, flags=re.MULTILINE)
+    text = re.sub(r"^feature_infos=.*$", r"\g<0> none", text, flags=re.MULTILINE)
+    return replace(predictor, feature_names=(*predictor.feature_names, name), booster_text=text)
+
+
+@pytest.mark.parametrize("relearned", [False, True])
+def test_a_champion_needs_only_the_features_that_it_asks_for(
+    con: duckdb.DuckDBPyConnection, fitted: Trained, *, relearned: bool
+) -> None:
+    """One that is no longer made and that it never looked at leaves its scores as they were, relearned or not."""
+    facts, days = Here(con), fitted.windows.calibration_days
+    seen, lesser = UNTIL if relearned else days[0] - timedelta(days=1), replace(fitted.predictor.spec, rounds=2)
+    champion = replace(fitted.predictor, spec=lesser, until=seen.isoformat())
+    scores = []
+    for one in (champion, _with_unused(champion, "gone")):
+        rival = train._rival(facts, one, fitted.predictor, fitted.windows, UNTIL)
+        assert rival is not None
+        assert rival.relearned is relearned
+        scores.append(facts.hold(Later(fitted.predictor, days, UNTIL, rival.predictor)).champion)
+    assert np.unique(scores[0]).size > 1
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_champion_that_asks_for_what_is_no_longer_made_is_not_compared_with(
+    con: duckdb.DuckDBPyConnection, fitted: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no rival then, and the feature is named."""
+    asked = fitted.predictor.asked[-1]
+    names = tuple("gone" if name == asked else name for name in fitted.predictor.feature_names)
+    champion = replace(fitted.predictor, feature_names=names)
+    assert train._rival(Here(con), champion, fitted.predictor, fitted.windows, UNTIL) is None
+    assert "the champion asks for gone" in caplog.text
 
 
 def test_too_early_a_day_is_refused(con: duckdb.DuckDBPyConnection, fitted: Trained) -> None:

@@ -101,18 +101,30 @@ def discard_arrival(domain: Any) -> None:
             domain.destroy()
 
 
+def known(con: Any, xml: str) -> bool:
+    """Whether the host has a domain with the name or the UUID of that definition; one being removed it has no more."""
+    root = ET.fromstring(xml)  # noqa: S314 - it comes from our own hypervisors
+    name, uuid = root.findtext("name"), root.findtext("uuid")
+    if name and named(con, name) is not None:
+        return True
+    with unless_gone():
+        return bool(uuid) and con.lookupByUUIDString(uuid) is not None
+    return False
+
+
 def define(con: Any, xml: str) -> Any:
     """The domain of that definition, not started.
 
     A daemon that is still removing what an interrupted migration left there knows no such domain, and says only that
-    the operation failed: it is asked again for as long as removing may take.
+    the operation failed: it is asked again for as long as removing may take. If it does know one, that one stays.
     """
     end = time.monotonic() + REMOVED_SECONDS
     while True:
         try:
             return con.defineXML(xml)
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_FAILED or time.monotonic() > end:
+            passing = error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED and not known(con, xml)
+            if not passing or time.monotonic() > end:
                 raise
         time.sleep(POLL_SECONDS)
 

@@ -1,5 +1,6 @@
 """The libvirt driver against real daemons and a guest that counts: it moves, stops and starts anew, and runs once."""
 
+import re
 import signal
 import sys
 import time
@@ -94,23 +95,67 @@ def test_several_guests_move_at_once(site: Site) -> None:
         site.counts_once(one, site.b)
 
 
-def test_a_daemon_that_is_still_removing_an_arrival_is_asked_again(site: Site) -> None:
-    """It says that the operation failed, twice, before it takes the definition; any other refusal is told at once."""
-    xml, daemon, refusals = site.guest().definition, libvirt.open(site.b.uri), [libvirt.VIR_ERR_OPERATION_FAILED] * 2
+def refusing(daemon: object, refusals: list[int]) -> SimpleNamespace:
+    """A connection that refuses definitions with these codes, last first, before the daemon is asked."""
 
     def define(definition: str) -> object:
         if refusals:
             refused = libvirt.libvirtError("domain is already being removed")
             refused.err = (refusals.pop(), libvirt.VIR_FROM_DOMAIN, *[""] * 7)
             raise refused
-        return daemon.defineXML(definition)
+        return daemon.defineXML(definition)  # type: ignore[attr-defined]
 
-    assert domains.define(SimpleNamespace(defineXML=define), xml).name() == "vm-1"
+    looked_up = {name: getattr(daemon, name) for name in ("lookupByName", "lookupByUUIDString")}
+    return SimpleNamespace(defineXML=define, **looked_up)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each wait for a domain was, by a clock that only waiting moves."""
+    waits: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(waits), sleep=waits.append)
+    monkeypatch.setattr(domains, "time", clock)
+    return waits
+
+
+def test_a_daemon_that_is_still_removing_an_arrival_is_asked_again(site: Site) -> None:
+    """It says that the operation failed, twice, before it takes the definition; any other refusal is told at once."""
+    xml, daemon, refusals = site.guest().definition, libvirt.open(site.b.uri), [libvirt.VIR_ERR_OPERATION_FAILED] * 2
+    con = refusing(daemon, refusals)
+    assert domains.define(con, xml).name() == "vm-1"
     refusals.append(libvirt.VIR_ERR_XML_ERROR)
     with pytest.raises(libvirt.libvirtError):
-        domains.define(SimpleNamespace(defineXML=define), xml)
+        domains.define(con, xml)
     assert not refusals
     daemon.lookupByName("vm-1").undefine()
+    daemon.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "other"), [("uuid>.*?</uuid", "uuid>11111111-2222-3333-4444-555555555555</uuid"),
+                        ("name>test<", "name>other<"), ("<uuid>.*?</uuid>", "")],
+)  # fmt: skip
+def test_a_definition_at_odds_with_a_domain_that_is_there_is_refused_at_once(
+    part: str, other: str, slept: list[float]
+) -> None:
+    """A domain of that name or with its UUID is there to stay, so nothing is waited for."""
+    daemon = libvirt.open("test:///default")
+    xml = re.sub(part, other, daemon.lookupByName("test").XMLDesc())
+    with pytest.raises(libvirt.libvirtError, match=r"already (exists|defined)") as refused:
+        domains.define(daemon, xml)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED
+    assert slept == []
+    daemon.close()
+
+
+def test_a_daemon_that_never_ends_removing_is_asked_for_ten_seconds(slept: list[float]) -> None:
+    """What it says last is told once the time that removing may take is over."""
+    daemon = libvirt.open("test:///default")
+    xml = re.sub("<uuid>.*?</uuid>", "", daemon.lookupByName("test").XMLDesc().replace("name>test<", "name>vm-1<"))
+    with pytest.raises(libvirt.libvirtError) as refused:
+        domains.define(refusing(daemon, [libvirt.VIR_ERR_OPERATION_FAILED] * 1_000), xml)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED
+    assert domains.REMOVED_SECONDS < sum(slept) < domains.REMOVED_SECONDS + 3 * domains.POLL_SECONDS
     daemon.close()
 
 
