@@ -12,7 +12,7 @@ from typing import Final
 from cyclopts import App, CycloptsError, Group
 
 from data.errors import ForeshockError, UsageError
-from pipelines.output import Output, only_ours_on_stdout, print_json, print_text
+from pipelines.output import Output, inert, only_ours_on_stdout, print_json, print_text
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -179,7 +179,7 @@ def _fail(error: Exception, *, as_json: bool) -> int:
     ours = isinstance(error, ForeshockError | OSError)
     cause = error if ours else f"A database cannot be used: {getattr(error, 'orig', None) or error}. {_LOOK}"
     sentence = " ".join(str(cause).split())
-    sys.stderr.write(f"foreshock: {sentence}\n")
+    sys.stderr.write(f"foreshock: {inert(sentence)}\n")
     if as_json:
         print_json({"error": sentence, "exit_code": exit_code})
     return exit_code

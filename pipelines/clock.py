@@ -1,7 +1,7 @@
 """Whose time it is: a question on DATE is asked at the end of that day; without a date the settings say."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from data.errors import UsageError
 from pipelines.settings import Settings
@@ -9,9 +9,19 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     import duckdb
 
+YEARS: Final = range(1970, 2200)
+"""Years of which days can be asked about."""
+
 
 def end_of(day: date) -> datetime:
-    """The midnight UTC at which `day` ends."""
+    """The midnight UTC at which `day` ends.
+
+    Raises:
+        UsageError: nobody asks about that year, and times around it could not be told.
+    """
+    if day.year not in YEARS:
+        msg = f"{day} is no day to ask about: give one of the years {YEARS.start} to {YEARS.stop - 1}."
+        raise UsageError(msg)
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 

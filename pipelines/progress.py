@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pipelines.output import inert
+
 
 @contextmanager
 def bar(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
@@ -11,8 +13,13 @@ def bar(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     hidden = quiet or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as p:
         task = p.add_task("", total=None)
-        yield lambda name: p.update(task, description=name, advance=1)
+        yield lambda name: p.update(task, description=inert(name), advance=1)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from data.errors import LedgerError, Refused, UsageError
 from decisions.access.values import ListedToken, Made, Person, Role
 from decisions.ledger import chain
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.record import POLICY
 from decisions.ledger.schema import session, token
 
@@ -51,9 +52,11 @@ def revoke(con: Connection, token_id: str, by: str, reason: str, at: datetime) -
     """The token, which holds no longer.
 
     Raises:
+        UsageError: No reason.
         LedgerError: There is no such token.
         Refused: It was revoked already.
     """
+    reasoned(reason, "Revoking a token")
     row = con.execute(select(token).where(token.c.token_id == token_id)).first()
     if row is None:
         msg = f"There is no token {token_id}. `foreshock tokens list` shows them."

@@ -20,6 +20,7 @@ from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.listing import Selection
 from decisions.ledger.notices import Notices
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.said import ANYWAY, Condition, Decided, Said
 from decisions.ledger.services import Ask
 from decisions.ledger.starts import Start
@@ -159,6 +160,7 @@ class Ledger(Opened):
         """End an opt-out before its time.
 
         Raises:
+            UsageError: No reason.
             LedgerError: There is no such opt-out.
             Refused: It has ended already.
         """
@@ -229,6 +231,7 @@ class Ledger(Opened):
         """End an order that was not handed over; the host is left alone until the order would have expired.
 
         Raises:
+            UsageError: No reason.
             LedgerError: There is no such order.
             Refused: It was handed over (then the executor must cancel it) or has ended.
         """
@@ -239,6 +242,7 @@ class Ledger(Opened):
         """Write down who wants an order called back that the executor has, before it is asked.
 
         Raises:
+            UsageError: No reason.
             LedgerError: There is no such order.
         """
         with writing(self._engine) as con:
@@ -398,7 +402,12 @@ class Ledger(Opened):
     # Kill switch and audit
 
     def stop(self, by: str, reason: str, at: datetime) -> None:
-        """Throw the kill switch: nothing is proposed to act, approved or handed over until `start`."""
+        """Throw the kill switch: nothing is proposed to act, approved or handed over until `start`.
+
+        Raises:
+            UsageError: No reason.
+        """
+        reasoned(reason, "The kill switch")
         self._switch(by, reason, at, stopped=True)
 
     def start(self, by: str, at: datetime, reason: str = "") -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 
 from data.errors import LedgerError
 from decisions.ledger import chain
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.schema import notification, notification_channel, notification_told
 from decisions.ledger.seen import Seen, look
 from decisions.ledger.store import reading, writing
@@ -145,8 +146,10 @@ class Notices:
         """Do not repeat the topic unless a subject is new; the history says who said so, and why.
 
         Raises:
+            UsageError: No reason.
             LedgerError: Nothing is told about such a topic now.
         """
+        reasoned(reason, "Taking note")
         held = notification.c
         with writing(self.engine) as con:
             row = con.execute(select(held.about).where(held.topic == topic)).first()

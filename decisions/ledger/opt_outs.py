@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 from data.errors import LedgerError, Refused
 from decisions.domain import OptOut
 from decisions.ledger import chain
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.schema import opt_out as table
 from decisions.ledger.values import ListedOptOut, Removal, dump_opt_out, load_opt_out
 
@@ -27,9 +28,11 @@ def remove(con: Connection, opt_out_id: str, by: str, reason: str, at: datetime)
     """End the opt-out before its time.
 
     Raises:
+        UsageError: No reason.
         LedgerError: There is no such opt-out.
         Refused: It has ended already.
     """
+    reasoned(reason, "The end of an opt-out")
     row = con.execute(select(table).where(table.c.opt_out_id == opt_out_id)).first()
     if row is None:
         msg = f"There is no opt-out {opt_out_id}. `foreshock opt-out list` shows them."

@@ -10,6 +10,7 @@ from data.errors import LedgerError, Refused
 from decisions.domain import Answer, Order, OrderState
 from decisions.ledger import chain
 from decisions.ledger import schema as tables
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.values import load_order
 
 _RANK: Final[Mapping[OrderState, int]] = {
@@ -173,8 +174,10 @@ def cancel(con: Connection, order_id: str, by: str, reason: str, at: datetime) -
     """End an order that has not been handed over.
 
     Raises:
+        UsageError: No reason.
         Refused: It is being handed over, was handed over, or has ended.
     """
+    reasoned(reason, "Calling an order back")
     held = require(con, order_id)
     if held.state != OrderState.REQUESTED.value:
         msg = f"Order {order_id} is {held.state} already; what has been handed over only the executor can cancel."
@@ -187,7 +190,12 @@ def cancel(con: Connection, order_id: str, by: str, reason: str, at: datetime) -
 
 
 def call_back(con: Connection, order_id: str, by: str, reason: str, at: datetime) -> None:
-    """Write down who wants the order called back, and why; what comes of it is written when it is known."""
+    """Write down who wants the order called back, and why; what comes of it is written when it is known.
+
+    Raises:
+        UsageError: No reason.
+    """
+    reasoned(reason, "Calling an order back")
     held = require(con, order_id)
     body = {"by": by, "reason": reason, "host": held.host_id}
     chain.append(con, at, [chain.Entry("call_back", order_id, body)])

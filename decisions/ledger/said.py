@@ -15,6 +15,7 @@ from decisions.actions import ladder
 from decisions.domain import Autonomy, Order, Proposal
 from decisions.ledger import chain, opt_outs, queries
 from decisions.ledger import schema as tables
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.record import FINAL, OPEN, last_control, put_decisions, put_orders
 from decisions.ledger.values import ListedProposal, Standing, load_proposal
 from decisions.windows import earliest
@@ -122,7 +123,7 @@ def approve(con: Connection, proposal_id: str, by: str, reason: str, at: datetim
         Refused: Expired, decided already, only for show, stopped, opted out, too late to give notice, or the host has
             an open order.
     """
-    reasoned(reason)
+    reasoned(reason, "A decision")
     proposal = undecided(con, proposal_id, at)
     if proposal.autonomy not in {Autonomy.APPROVE, Autonomy.AUTO}:
         msg = f"Proposal {proposal_id} ({proposal.action} for {proposal.host_id}) is only for show: policy says so."
@@ -160,7 +161,7 @@ def refuse(
         UsageError: No reason, or a moment that has passed.
         Refused: Expired or decided already.
     """
-    reasoned(reason)
+    reasoned(reason, "A decision")
     proposal = undecided(con, proposal_id, at)
     if until is not None and until <= at:
         msg = f"A {verdict.value} proposal cannot be held until {until:%Y-%m-%d %H:%M} UTC, which has passed."
@@ -175,24 +176,13 @@ def hand_over(con: Connection, said: Said) -> None:
         UsageError: No reason, or nobody to hand it to.
         Refused: Expired or decided already.
     """
-    reasoned(said.reason)
+    reasoned(said.reason, "A decision")
     if said.to is None or not said.to.strip():
         msg = "Nobody is named to hand the proposal to. Name a person."
         raise UsageError(msg)
     proposal = undecided(con, said.proposal_id, said.at)
     told = put_decisions(con, [proposal], Standing.HANDED_OVER, said.by, said.reason, said.at, None, said.to.strip())
     chain.append(con, said.at, told)
-
-
-def reasoned(reason: str) -> None:
-    """Nothing, where there is a reason.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if not reason.strip():
-        msg = "A decision needs a reason, for whoever is on call next. Say why."
-        raise UsageError(msg)
 
 
 def undecided(con: Connection, proposal_id: str, at: datetime) -> Proposal:

@@ -16,6 +16,7 @@ from data.errors import Refused
 from decisions.domain import UNDER_WAY, Action, OrderState
 from decisions.ledger import chain, orders
 from decisions.ledger import schema as tables
+from decisions.ledger.reasoned import reasoned
 from decisions.ledger.values import load_order
 
 ASKED: Final = "vm_start"
@@ -37,9 +38,11 @@ def ask(con: Connection, wish: Start) -> tuple[Start, bool]:
     """The wish as it is held, that of whoever asked first, and whether it is this one.
 
     Raises:
+        UsageError: No reason.
         LedgerError: There is no such order.
         Refused: The owner of that VM is offered no window, it is over, or the executor does not have the order.
     """
+    reasoned(wish.reason, "Starting a VM")
     held = orders.require(con, wish.order_id)
     order = load_order(held.body, held.not_before)
     plan = next((plan for plan in order.vms if plan.vm_id == wish.vm_id), None)

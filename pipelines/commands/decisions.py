@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Hours, Limit
 from pipelines.output import Output
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def list_(
     *,
     standing: _Standing | None = None,
     host: str | None = None,
-    limit: int = 50,
+    limit: Limit = 50,
     server: str | None = None,
     common: Common = COMMON,
 ) -> Output:
@@ -97,7 +97,7 @@ def veto(
     proposal_id: str,
     *,
     reason: str,
-    hours: float | None = None,
+    hours: Hours | None = None,
     by: str | None = None,
     server: str | None = None,
     common: Common = COMMON,
@@ -119,7 +119,7 @@ def snooze(
     proposal_id: str,
     *,
     reason: str,
-    hours: float | None = None,
+    hours: Hours | None = None,
     by: str | None = None,
     server: str | None = None,
     common: Common = COMMON,

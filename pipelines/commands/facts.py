@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Day
 from pipelines.output import Output
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def ingest(
     /,
     *,
     arrival: Literal["published", "now"] = "published",
-    on: date | None = None,
+    on: Day | None = None,
     common: Common = COMMON,
 ) -> Output:
     """Load telemetry and inventory; the same file twice loads once.

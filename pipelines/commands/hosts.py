@@ -34,10 +34,12 @@ def return_(
         common: See every command.
     """
     from data.errors import UsageError
+    from decisions.ledger.reasoned import reasoned
     from pipelines.drivers.opened import opened
     from pipelines.executors.driven import wall
     from pipelines.executors.jobs import Jobs
 
+    reasoned(reason, "Returning a host")
     settings = common.settings()
     with closing(Jobs(_existing(memory, common))) as jobs:
         if jobs.closed(host_id) is None:

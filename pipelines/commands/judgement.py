@@ -1,18 +1,17 @@
 """Commands about judgement: train, score, evaluate, compare, drift, watch, promote, rollback."""
 
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from pipelines import summary
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Day
 from pipelines.output import Output
 
 
-def train(component: str, *, until: date | None = None, tune: int = 0, common: Common = COMMON) -> Output:
+def train(component: str, *, until: Day | None = None, tune: int = 0, common: Common = COMMON) -> Output:
     """Fit a model on what was known by a date; it becomes the challenger.
 
     Args:
@@ -30,7 +29,7 @@ def train(component: str, *, until: date | None = None, tune: int = 0, common: C
 def score(
     component: str,
     *,
-    on: Annotated[tuple[date, ...], Parameter(negative="")] = (),
+    on: Annotated[tuple[Day, ...], Parameter(negative="")] = (),
     out: Path | None = None,
     model: str = "champion",
     common: Common = COMMON,
@@ -53,8 +52,8 @@ def score(
 def evaluate(
     component: str,
     *,
-    from_: Annotated[date, Parameter(name="--from")],
-    to: date,
+    from_: Annotated[Day, Parameter(name="--from")],
+    to: Day,
     picture: Path | None = None,
     common: Common = COMMON,
 ) -> Output:
@@ -78,8 +77,8 @@ def compare(
     other: str,
     *,
     component: str = "disk",
-    from_: Annotated[date | None, Parameter(name="--from")] = None,
-    to: date | None = None,
+    from_: Annotated[Day | None, Parameter(name="--from")] = None,
+    to: Day | None = None,
     common: Common = COMMON,
 ) -> Output:
     """Two models side by side on the same later days, with what differs and how surely.
@@ -98,7 +97,7 @@ def compare(
     return Output(report, text=summary.compared(report))
 
 
-def drift(component: str, *, on: date | None = None, model: str = "champion", common: Common = COMMON) -> Output:
+def drift(component: str, *, on: Day | None = None, model: str = "champion", common: Common = COMMON) -> Output:
     """Whether a model still knows the fleet: what has shifted since it learned, and what came true.
 
     Args:
@@ -113,7 +112,7 @@ def drift(component: str, *, on: date | None = None, model: str = "champion", co
     return Output(report, text=summary.drifted(report))
 
 
-def watch(*, on: date | None = None, common: Common = COMMON) -> Output:
+def watch(*, on: Day | None = None, common: Common = COMMON) -> Output:
     """Measure the drift of every champion, keep it, and train a challenger where an alarm asks for one.
 
     Args:

@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from pipelines import summary
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Day
 from pipelines.output import Output, as_object
 
 _Flag = Annotated[bool, Parameter(negative="")]
@@ -55,7 +54,7 @@ def demo(
     return Output(asdict(report), text=demonstration.summary(report))
 
 
-def run(*, on: date | None = None, common: Common = COMMON) -> Output:
+def run(*, on: Day | None = None, common: Common = COMMON) -> Output:
     """One cycle: ingest, settle, score, decide, dispatch, settle. Safe to repeat.
 
     Args:
@@ -73,7 +72,7 @@ def run(*, on: date | None = None, common: Common = COMMON) -> Output:
 
 def incidents(
     *,
-    on: date | None = None,
+    on: Day | None = None,
     component: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     common: Common = COMMON,
 ) -> Output:
@@ -93,7 +92,7 @@ def incidents(
     return Output(report, text=summary.incidents(report))
 
 
-def decide(*, on: date | None = None, dry_run: _Flag = False, common: Common = COMMON) -> Output:
+def decide(*, on: Day | None = None, dry_run: _Flag = False, common: Common = COMMON) -> Output:
     """Proposals from risks, fleet and policy.
 
     Args:
@@ -111,7 +110,7 @@ def decide(*, on: date | None = None, dry_run: _Flag = False, common: Common = C
     return Output(report, text=summary.decided(report))
 
 
-def dispatch(*, on: date | None = None, dry_run: _Flag = False, common: Common = COMMON) -> Output:
+def dispatch(*, on: Day | None = None, dry_run: _Flag = False, common: Common = COMMON) -> Output:
     """Drain the outbox to the executor.
 
     Args:
@@ -130,7 +129,7 @@ def dispatch(*, on: date | None = None, dry_run: _Flag = False, common: Common =
     return Output(asdict(report))
 
 
-def settle(*, on: date | None = None, common: Common = COMMON) -> Output:
+def settle(*, on: Day | None = None, common: Common = COMMON) -> Output:
     """Read outcomes and failures back; close episodes.
 
     Args:

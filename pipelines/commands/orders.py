@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Limit
 from pipelines.output import Output
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _Delivery = Literal["pending", "leased", "sent", "dead"]
 
 
 def list_(
-    *, state: _State | None = None, delivery: _Delivery | None = None, limit: int = 50, common: Common = COMMON
+    *, state: _State | None = None, delivery: _Delivery | None = None, limit: Limit = 50, common: Common = COMMON
 ) -> Output:
     """Orders, newest first.
 

@@ -1,21 +1,20 @@
 """Commands that judge policies by the past: one replayed, one from what was left to chance."""
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from pipelines import summary
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Day
 from pipelines.output import Output
 from pipelines.progress import bar
 
 
 def replay(
     *,
-    from_: Annotated[date, Parameter(name="--from")],
-    to: date,
+    from_: Annotated[Day, Parameter(name="--from")],
+    to: Day,
     policy: Path | None = None,
     against: Path | None = None,
     component: str = "disk",
@@ -49,7 +48,7 @@ def replay(
     return Output(report, text=summary.replayed(report))
 
 
-def value(*, from_: Annotated[date, Parameter(name="--from")], to: date, common: Common = COMMON) -> Output:
+def value(*, from_: Annotated[Day, Parameter(name="--from")], to: Day, common: Common = COMMON) -> Output:
     """What the choices that an experiment left to chance came to, and what other ways to choose would have.
 
     Policy opens an experiment by `experiment.share`. Writes nothing.

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import date
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Day
 from pipelines.output import Output
 
 
@@ -12,7 +12,7 @@ def fleet(
     hosts: int = 600,
     vms: int = 6_000,
     days: int = 120,
-    start: date = date(2026, 1, 1),
+    start: Day = date(2026, 1, 1),
     seed: int = 7,
     acceleration: float = 10.0,
     disks_per_host: int = 8,
@@ -56,7 +56,7 @@ def fleet(
 
 def overlay(
     *,
-    on: date,
+    on: Day,
     slots: int = 12,
     vms_per_host: float = 10.0,
     seed: int = 7,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Days
 from pipelines.output import Output
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def create(
     name: str,
     *,
     role: _Role,
-    days: float,
+    days: Days,
     pool: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     owner: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     by: str | None = None,

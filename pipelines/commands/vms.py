@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipelines.commands.common import COMMON, Common
+from pipelines.commands.common import COMMON, Common, Limit
 from pipelines.output import Output
 from pipelines.snapshot import snapshot
 
@@ -15,7 +15,7 @@ def vms(
     owner: str | None = None,
     host: str | None = None,
     after: str | None = None,
-    limit: int = 100,
+    limit: Limit = 100,
     common: Common = COMMON,
 ) -> Output:
     """VMs that orders of the last 30 days are about: what is done, what is offered until when, what owners chose.
@@ -34,9 +34,6 @@ def vms(
     from pipelines.ledgers import copied
 
     settings = common.settings()
-    if limit < 1:
-        msg = f"--limit {limit}: a page has at least one VM."
-        raise UsageError(msg)
     if not (settings.home / PUBLISHED).exists():
         msg = f"{settings.home} holds no snapshot yet: bring the inventory in with `foreshock ingest inventory FOLDER`."
         raise UsageError(msg)

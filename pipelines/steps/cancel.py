@@ -15,6 +15,7 @@ def cancel(settings: Settings, order_id: str, by: str, reason: str, now: datetim
     """The order after it was called back; one whose moves are just being aborted is still `started`.
 
     Raises:
+        UsageError: no reason.
         LedgerError: there is no such order.
         Refused: it has ended already, or the executor could no longer stop it.
     """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from data.errors import LedgerError, Refused
+from data.errors import LedgerError, Refused, UsageError
 from decisions.decide import decide
 from decisions.domain import OrderState
 from decisions.ledger import Ledger, schema, store
@@ -279,6 +279,16 @@ def test_a_cancelled_order_is_not_sent_and_the_host_left_alone(ledger: Ledger) -
     assert ledger.attempts() == {"h022": 1}
     with pytest.raises(Refused, match="is cancelled already"):
         ledger.cancel(order_id, "ben", "me too", NOW)
+
+
+def test_an_order_is_called_back_for_a_reason(ledger: Ledger) -> None:
+    """A blank reason calls nothing back, whether the order waits here or the executor has it."""
+    ledger.record(automatic(), NOW)
+    before = ledger.orders()
+    for call_back in (ledger.cancel, ledger.call_back):
+        with pytest.raises(UsageError, match="needs a reason"):
+            call_back(before[0].order.order_id, "ana", " ", NOW)
+    assert ledger.orders() == before
 
 
 def test_an_order_handed_over_is_the_executors_to_cancel(ledger: Ledger) -> None:
