@@ -1,6 +1,7 @@
 """Opt-outs: a person keeps a host or a pool out of actions, with a reason and for a time that ends by itself."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid5
@@ -42,3 +43,8 @@ def opt_out(
         raise UsageError(msg)
     opt_out_id = str(uuid5(NAMESPACE, f"{scope}|{name}|{','.join(covered)}|{by}|{at.isoformat()}"))
     return OptOut(opt_out_id, scope, name, covered, by, reason.strip(), at, at + timedelta(days=days))
+
+
+def again(out: OptOut, times: int) -> OptOut:
+    """The opt-out under the id it has after so many others of the same person at the same moment."""
+    return replace(out, opt_out_id=str(uuid5(NAMESPACE, f"{out.opt_out_id}|{times}"))) if times else out

@@ -2,10 +2,13 @@
 
 import difflib
 import json
+import socket
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from data.errors import ForeshockError, RegistryError
 from data.quality import check
@@ -16,6 +19,9 @@ from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
+
+CONNECT_SECONDS: Final = 2.0
+"""How long the executor has to accept a connection."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             return
         with copied(settings) as ledger:
             checked, stop, opt_outs = ledger.verify(), ledger.stopped(), ledger.opted_out(now_of(settings))
+            dead = ledger.dead_letters()
     except ForeshockError as error:
         yield Finding("ledger", "wrong", str(error))
         return
@@ -185,6 +192,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     yield Finding("ledger", "ok" if checked.ok else "wrong", checked.reason or records)
     if stop:
         yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
+    if dead:
+        given_up = "1 order was" if dead == 1 else f"{dead} orders were"
+        todo = "foreshock orders list --delivery dead shows them, foreshock orders retry ORDER_ID tries again"
+        yield Finding("dead letters", "wrong", f"{given_up} given up, as handing over kept failing; {todo}")
     for out in opt_outs:
         until = f"until {out.expires_at:%Y-%m-%d %H:%M} UTC"
         yield Finding("opt-out", "ok", f"{out.by} keeps {out.scope} {out.name} out {until}: {out.reason}")
@@ -198,9 +209,21 @@ def _webhook(settings: Settings) -> Iterator[Finding]:
     except ForeshockError as error:
         yield Finding("executor", "missing", str(error))
     if settings.executor.url:
-        yield Finding("executor", "ok", f"orders go to {settings.executor.url}")
+        yield _reached(settings.executor.url)
     else:
         yield Finding("executor", "missing", 'executor.kind = "webhook" needs executor.url')
+
+
+def _reached(url: str) -> Finding:
+    """Whether something accepts a connection where orders go; nothing is sent to it."""
+    try:
+        parts = urlsplit(url)
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        with socket.create_connection(address, timeout=CONNECT_SECONDS):
+            return Finding("executor", "ok", f"orders go to {url}, which accepts connections")
+    except (OSError, ValueError) as error:
+        todo = "start the executor, or put its address into executor.url"
+        return Finding("executor", "wrong", f"orders go to {url}, which accepts no connection ({error}); {todo}")
 
 
 def _executor(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.queue import Look, Room
 from decisions.access.values import Person
-from decisions.ledger.said import Condition, Decided, Said, Say
+from decisions.ledger.said import LONGEST_NAME, Condition, Decided, Said, Say
 from decisions.ledger.starts import Start
 from decisions.ledger.values import ListedOrder, ListedProposal
 from pipelines.settings import Settings
@@ -35,7 +35,7 @@ class DecisionRequest(BaseModel):
     reason: Reason
     hours: Annotated[float | None, Field(gt=0, le=24 * 366)] = None
     expires_at: AwareDatetime | None = None
-    to: Annotated[str | None, Field(max_length=200, pattern=_WRITTEN)] = None
+    to: Annotated[str | None, Field(max_length=LONGEST_NAME, pattern=_WRITTEN)] = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -15,7 +15,7 @@ from sqlalchemy import insert, update
 from data.errors import LedgerError
 from decisions.domain import Action, Answer, OptOut, Order, OrderState, Proposal, Verdict, VmOutcome
 from decisions.incidents.values import Incident
-from decisions.ledger import chain, listing, opt_outs, orders, queries, record, said, services, starts, tried
+from decisions.ledger import chain, counts, listing, opt_outs, orders, queries, record, said, services, starts, tried
 from decisions.ledger import schema as tables
 from decisions.ledger.chain import Entry, Verified
 from decisions.ledger.listing import Selection
@@ -151,8 +151,8 @@ class Ledger(Opened):
 
     # Opt-outs
 
-    def opt_out(self, out: OptOut) -> bool:
-        """Whether the opt-out was not held before; from now on it keeps its host or pool out."""
+    def opt_out(self, out: OptOut) -> OptOut:
+        """The opt-out as it is held from now on; the very same in force is not written twice."""
         with writing(self._engine) as con:
             return opt_outs.add(con, out)
 
@@ -178,6 +178,11 @@ class Ledger(Opened):
             return opt_outs.holding(con, at)
 
     # Orders on their way
+
+    def dead_letters(self) -> int:
+        """Orders whose handing over was given up, and that wait for a person."""
+        with reading(self._engine) as con:
+            return counts.dead_letters(con)
 
     def turn(self) -> AbstractContextManager[Still]:
         """A dispatcher's turn, which no other dispatcher of this ledger has meanwhile; see `turns.turn`."""

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, literal_column, or_, select
 
 from decisions.ledger import chain
 from decisions.ledger import schema as tables
 
 _BODY: Final = {
-    "sqlite": "json_extract(history.body, '$.{name}')",
-    "postgresql": "((history.body::jsonb) ->> '{name}')",
+    "sqlite": "json_extract({of}.body, '$.{name}')",
+    "postgresql": "(({of}.body::jsonb) ->> '{name}')",
 }
 """What a record's body says under a name, as the indexes of migration 0007 have it."""
+_CREATED: Final = "token_created"
+"""The one kind of record that names who did it `created_by`, as the token does."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def head(con: Connection) -> tuple[int, str]:
 def _where(con: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
     held, found = tables.history.c, []
     if wanted.person is not None:
-        found.append(_said(con, "by") == wanted.person)
+        found.append(or_(_said(con, "by") == wanted.person, _made_token(con, wanted.person)))
     if wanted.host_id is not None:
         host_id = wanted.host_id
         proposals = select(tables.proposal.c.proposal_id).where(tables.proposal.c.host_id == host_id)
@@ -84,8 +86,15 @@ def _where(con: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _said(con: Connection, name: str) -> ColumnElement[str]:
-    return literal_column(_BODY[con.dialect.name].format(name=name))
+def _said(con: Connection, name: str, of: str = "history") -> ColumnElement[str]:
+    return literal_column(_BODY[con.dialect.name].format(name=name, of=of))
+
+
+def _made_token(con: Connection, person: str) -> ColumnElement[bool]:
+    """Records of tokens that the person created; found by their subjects, which are indexed."""
+    held = tables.history.c
+    created = select(tables.token.c.token_id).where(_said(con, "created_by", "token") == person)
+    return and_(held.kind == _CREATED, held.subject.in_(created))
 
 
 def _hosts(con: Connection, subjects: list[str]) -> dict[str, str]:
@@ -103,7 +112,7 @@ def _record(row: Row[Any], hosts: Mapping[str, str]) -> Record:
         at=datetime.fromisoformat(row.at).astimezone(UTC),
         kind=row.kind,
         subject=row.subject,
-        by=body.get("by"),
+        by=body.get("created_by" if row.kind == _CREATED else "by"),
         host_id=body.get("host") or hosts.get(row.subject) or episode,
         why=body.get("reason") or body.get("why") or body.get("error"),
         body=body,

@@ -1,7 +1,9 @@
 """Opt-outs as the ledger keeps them: written once, ended by a second record. Runs inside the caller's transaction."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
+from itertools import count
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -11,17 +13,22 @@ from decisions.ledger import chain
 from decisions.ledger.reasoned import reasoned
 from decisions.ledger.schema import opt_out as table
 from decisions.ledger.values import ListedOptOut, Removal, dump_opt_out, load_opt_out
+from decisions.opt_outs import again
 
 
-def add(con: Connection, out: OptOut) -> bool:
-    """Whether the opt-out is new; the same one again changes nothing."""
-    if con.execute(select(table.c.opt_out_id).where(table.c.opt_out_id == out.opt_out_id)).first() is not None:
-        return False
+def add(con: Connection, out: OptOut) -> OptOut:
+    """The opt-out as it is held: one in force that says the very same, else a new record, under an id that is free."""
+    known = listed(con)
+    for each in known:
+        if each.removal is None and replace(each.opt_out, opt_out_id=out.opt_out_id) == out:
+            return each.opt_out
+    taken = {each.opt_out.opt_out_id for each in known}
+    out = next(one for one in (again(out, times) for times in count()) if one.opt_out_id not in taken)
     body = chain.canonical(dump_opt_out(out))
     con.execute(insert(table), {"opt_out_id": out.opt_out_id, "body": body})
     told = {"by": out.by, "reason": out.reason, out.scope: out.name, "sha256": chain.digest(body)}
     chain.append(con, out.at, [chain.Entry("opt_out", out.opt_out_id, told)])
-    return True
+    return out
 
 
 def remove(con: Connection, opt_out_id: str, by: str, reason: str, at: datetime) -> None:

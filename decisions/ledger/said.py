@@ -22,6 +22,8 @@ from decisions.windows import earliest
 
 ANSWERS_KEPT: Final = timedelta(days=7)
 """How long an answer is given again to who asks again under the same key."""
+LONGEST_NAME: Final = 200
+"""Characters in the name of whom a proposal is handed to."""
 
 
 class Say(StrEnum):
@@ -173,16 +175,25 @@ def hand_over(con: Connection, said: Said) -> None:
     """The proposal waits for the named person; it can still be decided by anybody who may, and expires as before.
 
     Raises:
-        UsageError: No reason, or nobody to hand it to.
+        UsageError: No reason, nobody to hand it to, or a name that is too long.
         Refused: Expired or decided already.
     """
     reasoned(said.reason, "A decision")
-    if said.to is None or not said.to.strip():
+    to = _named(said.to)
+    proposal = undecided(con, said.proposal_id, said.at)
+    told = put_decisions(con, [proposal], Standing.HANDED_OVER, said.by, said.reason, said.at, None, to)
+    chain.append(con, said.at, told)
+
+
+def _named(to: str | None) -> str:
+    name = (to or "").strip()
+    if not name:
         msg = "Nobody is named to hand the proposal to. Name a person."
         raise UsageError(msg)
-    proposal = undecided(con, said.proposal_id, said.at)
-    told = put_decisions(con, [proposal], Standing.HANDED_OVER, said.by, said.reason, said.at, None, said.to.strip())
-    chain.append(con, said.at, told)
+    if len(name) > LONGEST_NAME:
+        msg = f"A person's name has at most {LONGEST_NAME} characters, not {len(name)}. Name one person."
+        raise UsageError(msg)
+    return name
 
 
 def undecided(con: Connection, proposal_id: str, at: datetime) -> Proposal:

@@ -33,7 +33,7 @@ def opt_out(
     days: float,
     now: datetime,
 ) -> OptOutReport:
-    """The opt-out as it was recorded.
+    """The opt-out as the ledger holds it.
 
     Raises:
         UsageError: neither host nor pool is named, or both, or one that is not in the inventory; no reason; too long.
@@ -54,8 +54,8 @@ def opt_out(
         longest_days=load_policy(settings.policy.path).opt_outs.longest_days,
     )
     with ledgers.opened(settings) as ledger:
-        ledger.opt_out(out)
-    return OptOutReport(out, call_back(settings, now))
+        held = ledger.opt_out(out)
+    return OptOutReport(held, call_back(settings, now))
 
 
 def _require(settings: Settings, scope: str, name: str, now: datetime) -> None:

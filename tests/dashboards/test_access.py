@@ -347,6 +347,21 @@ def test_a_name_is_only_text(night: Night) -> None:
             assert "&lt;script&gt;document" in page
 
 
+def test_the_audit_names_who_created_a_token(night: Night) -> None:
+    """The page, the files and the filter by person name whoever created it, from the record as it always was."""
+    secret = token(night)
+    with night.client() as client:
+        client.headers.update(bearer(secret))
+        (made,) = client.get("/v1/audit", params={"person": "admin"}).json()["entries"]
+        assert (made["kind"], made["who"]) == ("token_created", "admin")
+        assert client.get("/v1/audit", params={"person": "maria"}).json()["entries"] == []
+        (line,) = client.get("/v1/audit.jsonl", params={"person": "admin"}).text.splitlines()
+        assert json.loads(line)["who"] == "admin"
+        assert "token_created" in client.get("/v1/audit.csv", params={"person": "admin"}).text
+    with night.ledger() as ledger:
+        assert ledger.verify().ok
+
+
 def test_an_operator_of_a_pool_decides_there(night: Night) -> None:
     """In the pool of the token a decision is taken under its name."""
     night_after = ASOF + timedelta(days=1)

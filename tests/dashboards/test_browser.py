@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from decisions.ledger.said import LONGEST_NAME, Said, Say
 from pipelines.notifications.words import notices
 from tests.dashboards.conftest import ASOF, Night, verdict
 from tests.dashboards.people import token
@@ -87,6 +88,18 @@ def test_the_page_is_quiet_and_fits(
             summary.click()
         assert page.locator("section.commands").first.is_visible()
         assert page.title() == "9 proposals, night of 2026-03-02 · Foreshock review"
+
+
+def test_a_long_name_stays_on_the_card(opened: "Browser", own: tuple[Night, str]) -> None:
+    """Handed to somebody with as long a name as there may be, a proposal fits on a phone wherever it is shown."""
+    night, address = own
+    with night.ledger() as ledger:
+        ledger.say(Said("id-r12-08", Say.HAND_OVER, "ana", "knows the rack", ASOF, to="m" * LONGEST_NAME))
+    for path in ("/", "/proposals/id-r12-08"):
+        with looking(opened, address, PHONE) as page:
+            log_in(page, address, token(night))
+            page.goto(f"{address}{path}")
+            assert page.get_by_text("waits for mmm").first.is_visible()
 
 
 @pytest.fixture

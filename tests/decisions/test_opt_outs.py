@@ -81,7 +81,7 @@ def test_an_approval_does_not_overrule_an_opt_out(ledger: Ledger) -> None:
     ledger.record(by_hand(), NOW)
     (waiting,) = ledger.proposals(NOW)
     out = given_out()
-    assert ledger.opt_out(out)
+    assert ledger.opt_out(out) == out
     with pytest.raises(Refused, match="ann keeps host h001 out"):
         ledger.approve(waiting.proposal.proposal_id, "bob", "looks right", NOW)
     ledger.remove_opt_out(out.opt_out_id, "ann", "sale is over", NOW)
@@ -91,7 +91,7 @@ def test_an_approval_does_not_overrule_an_opt_out(ledger: Ledger) -> None:
 def test_an_opt_out_is_written_once_and_ended_once(ledger: Ledger) -> None:
     """The same again is not new; ended, it holds no more and cannot be ended again; what is not there is named."""
     out = given_out()
-    assert (ledger.opt_out(out), ledger.opt_out(out)) == (True, False)
+    assert (ledger.opt_out(out), ledger.opt_out(out)) == (out, out)
     assert ledger.opted_out(NOW) == (out,)
     assert ledger.opted_out(out.expires_at) == ()
     ledger.remove_opt_out(out.opt_out_id, "bob", "over", NOW)
@@ -103,6 +103,27 @@ def test_an_opt_out_is_written_once_and_ended_once(ledger: Ledger) -> None:
         ledger.remove_opt_out(out.opt_out_id, "bob", "over", NOW)
     with pytest.raises(LedgerError, match="no opt-out nope"):
         ledger.remove_opt_out("nope", "bob", "over", NOW)
+
+
+def test_an_opt_out_that_was_ended_holds_when_it_is_given_again(ledger: Ledger) -> None:
+    """Given, ended and given again at one moment of the data's clock, it holds, under an id of its own each time."""
+    held = []
+    for _ in range(3):
+        held.append(ledger.opt_out(given_out()))
+        assert ledger.opt_out(given_out()) == held[-1]
+        assert ledger.opted_out(ASOF) == (held[-1],)
+        ledger.remove_opt_out(held[-1].opt_out_id, "bob", "over", ASOF)
+    assert len({out.opt_out_id for out in held}) == len(ledger.opt_outs()) == 3
+    assert ledger.verify().ok
+
+
+def test_an_opt_out_in_force_is_extended(ledger: Ledger) -> None:
+    """The same person says until later, or why, at the same moment: that holds too, and what was said before stays."""
+    said = [given_out(), given_out(days=30), given_out(reason="runs the sale")]
+    held = [ledger.opt_out(out) for out in said]
+    assert [(out.expires_at, out.reason) for out in held] == [(out.expires_at, out.reason) for out in said]
+    assert set(ledger.opted_out(ASOF)) == set(held)
+    assert ledger.opted_out(said[0].expires_at) == (held[1],)
 
 
 @pytest.mark.parametrize(

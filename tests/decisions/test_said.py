@@ -74,9 +74,12 @@ def test_a_decision_needs_a_reason(ledger: Ledger, say: Say) -> None:
 
 
 def test_nonsense_is_refused(ledger: Ledger) -> None:
-    """A hand-over to nobody, a hold that has passed, and a proposal that is not there."""
+    """A hand-over to nobody or to a name without end, a hold that has passed, and a proposal that is not there."""
     with pytest.raises(UsageError, match="Nobody is named"):
         ledger.say(words(ledger, Say.HAND_OVER, to=" "))
+    with pytest.raises(UsageError, match="at most 200 characters, not 201"):
+        ledger.say(words(ledger, Say.HAND_OVER, to="m" * 201))
+    assert ledger.say(words(ledger, Say.HAND_OVER, to=f" {'m' * 200} ")).assignee == "m" * 200
     with pytest.raises(UsageError, match="which has passed"):
         ledger.say(words(ledger, Say.VETO, until=NOW))
     with pytest.raises(LedgerError, match="There is no proposal nope"):

@@ -1,6 +1,7 @@
 """The command line: one JSON object, exit codes, errors that a person can act on, and nothing loaded in vain."""
 
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -295,6 +296,28 @@ def test_the_doctor_says_that_no_drive_has_been_read(bare: Path, capfd: pytest.C
         warehouse.publish()
     says = {one["what"]: one["says"] for one in answer(capfd, "doctor")[1]["findings"]}
     assert says["snapshot"].startswith("no readings of drives, 0 hosts")
+
+
+def test_the_doctor_says_whether_the_executor_accepts_connections(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An executor that listens is sent nothing and is ok; one that refuses is wrong, with its address and a way out."""
+    monkeypatch.setenv("FORESHOCK_EXECUTOR_SECRET", "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+    def found() -> dict[str, str]:
+        (one,) = [one for one in answer(capfd, "doctor")[1]["findings"] if one["what"] == "executor"]
+        return one
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (bare / "foreshock.toml").write_text(f'[executor]\nkind = "webhook"\nurl = "{url}"\n', encoding="utf-8")
+        assert found()["state"] == "ok"
+        with server.accept()[0] as heard:
+            assert heard.recv(1) == b""
+    refused = found()
+    assert refused["state"] == "wrong"
+    assert f"orders go to {url}, which accepts no connection" in refused["says"]
+    assert "start the executor" in refused["says"]
 
 
 def test_plain_values_are_json() -> None:

@@ -32,6 +32,20 @@ def test_a_scratch_ledger_leaves_the_real_one_alone(tmp_path: Path, ledger_url: 
         assert {listed.outbox_state for listed in ledger.orders()} == {"pending"}
 
 
+def test_the_doctor_counts_dead_letters(tmp_path: Path, ledger_url: str) -> None:
+    """Orders whose handing over was given up are wrong, with how many there are and what to do."""
+    settings = settings_of(tmp_path, ledger_url)
+    with Ledger(ledger_url) as ledger:
+        ledger.record(automatic(), NOW)
+        assert [one for one in check.examine(settings) if one.what == "dead letters"] == []
+        for order in ledger.lease(NOW, 10, 60):
+            ledger.mark_dead(order.order_id, NOW, "no answer")
+    (found,) = [one for one in check.examine(settings) if one.what == "dead letters"]
+    assert (found.state, found.says.split(" given up")[0]) == ("wrong", "2 orders were")
+    assert "foreshock orders list --delivery dead" in found.says
+    assert "foreshock orders retry" in found.says
+
+
 def test_an_sqlite_ledger_is_known_by_any_driver(tmp_path: Path) -> None:
     """However the URL of an SQLite file is written, a scratch ledger is a copy of that file."""
     settings = settings_of(tmp_path, f"sqlite+pysqlite:///{tmp_path / 'ledger.db'}")
