@@ -4,6 +4,7 @@ ForeshockError
 ├── UsageError              the request makes no sense as given            (exit 2)
 ├── InputError              a file or record cannot be read                (exit 1)
 ├── SettingsError           a setting is missing, unknown or out of bounds (exit 2)
+├── HomeError               the home cannot be written                     (exit 1)
 ├── WarehouseError          the warehouse cannot do what was asked         (exit 1)
 │   ├── WarehouseBusy       another process is writing                     (exit 1)
 │   └── MigrationError      a migration file was changed after it ran      (exit 1)
@@ -46,6 +47,10 @@ class SettingsError(ForeshockError):
     """A setting is missing, unknown or out of bounds."""
 
     exit_code = 2
+
+
+class HomeError(ForeshockError):
+    """The home cannot be written."""
 
 
 class WarehouseError(ForeshockError):

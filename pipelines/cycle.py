@@ -1,6 +1,7 @@
 """One cycle: ingest, settle what came back, score, decide, dispatch, settle, and tell people what is new.
 
 Each step can be killed and repeated, and a question is asked once: a second cycle of the same day changes nothing.
+An executor that cannot be reached does not hold up the decision: hosts whose orders it has count as at work meanwhile.
 """
 
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from data.errors import WarehouseError
 from pipelines.calls import Call, straight
 from pipelines.clock import asked, end_of, last_day, moment
+from pipelines.notifications import words
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
 from pipelines.steps.decide import DecideReport, decide
@@ -64,7 +66,7 @@ def run(
     asof_at = asked(now)
     with telling(settings, now, call) as trail:
         ingested = trail(ingest, settings, now)
-        before = trail(settle, settings, now)
+        before = trail(settle, settings, now, patient=True)
         trail.begin("score")
         believed = predictors if predictors is not None else champions(settings)
         scores = tuple(trail(score_with, settings, one, [asof_at], reasons=reasons) for one in believed.values())
@@ -73,10 +75,11 @@ def run(
             scores += tuple(trail(score_with, settings, one, [asof_at], reasons=0, shadow=True) for one in beside)
         decided = trail(decide, settings, asof_at, believed, now=now)
         sent = trail(dispatch, settings, now)
-        settled = _both(before, trail(settle, settings, now))
-        told = trail(notify, settings, now, ran=trail.steps) if settings.notify else NotifyReport()
+        after = trail(settle, settings, now, patient=True)
+        failing = words.unanswered(after.unanswered) if after.unanswered is not None else None
+        told = trail(notify, settings, now, ran=trail.steps, failing=failing) if settings.notify else NotifyReport()
     stages, seconds = trail.seconds, round(_since(started), 3)
-    return CycleReport(asof_at, ingested, scores, decided, sent, settled, told, seconds, stages)
+    return CycleReport(asof_at, ingested, scores, decided, sent, _both(before, after), told, seconds, stages)
 
 
 def score_and_decide(settings: Settings, now: datetime, *, dry_run: bool = False) -> DecideReport:
@@ -123,6 +126,7 @@ def _both(before: SettleReport, after: SettleReport) -> SettleReport:
         outcomes=_summed(before.outcomes, after.outcomes),
         hosts=_summed(before.hosts, after.hosts),
         seconds=round(before.seconds + after.seconds, 3),
+        unanswered=after.unanswered or before.unanswered,
     )
 
 

@@ -28,6 +28,8 @@ def cycle(report: Mapping[str, Any]) -> str:
     lines = [_title(decided), "", *(f"  {name:<10}{text}" for name, text in (rows | took).items())]
     if sent["stopped_by"]:
         lines.append(f"  nothing was handed over: the kill switch was thrown by {sent['stopped_by']}")
+    if why := settled.get("unanswered"):
+        lines.append(f"  answers are missing: {why}")
     lines += [f"  a source is silent: {why}" for why in ingest.get("unreachable", ())]
     return "\n".join([*lines, *_acting(decided)])
 

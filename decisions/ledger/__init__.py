@@ -389,6 +389,11 @@ class Ledger(Opened):
         with reading(self._engine) as con:
             return queries.last_proposed(con)
 
+    def questions(self, since: datetime, until: datetime) -> list[datetime]:
+        """The moments after `since` and up to `until` that cycles have asked about."""
+        with reading(self._engine) as con:
+            return queries.questions(con, since, until)
+
     def close_episode(self, host_id: str, at: datetime, why: str) -> bool:
         """Whether the host had an open episode, which is closed now."""
         spell = tables.episode.c

@@ -363,6 +363,13 @@ def last_proposed(con: Connection) -> dict[str, datetime]:
     return {row.host_id: row.at for row in con.execute(query)}
 
 
+def questions(con: Connection, since: datetime, until: datetime) -> list[datetime]:
+    """The moments after `since` and up to `until` that cycles have asked about."""
+    asof_at = tables.cycle.c.asof_at
+    query = select(asof_at).where(asof_at > since, asof_at <= until).distinct().order_by(asof_at)
+    return list(con.execute(query).scalars())
+
+
 def _not_asked_by(cycle_id: str | None) -> list[Any]:
     return [] if cycle_id is None else [tables.proposal.c.cycle_id != cycle_id]
 

@@ -34,9 +34,9 @@ def demo(
             in the home.
         common: See every command.
     """
-    from pipelines.ephemeral import begin_start, prepare
+    from pipelines.ephemeral import begin_start, prepare, started
 
-    started = time.monotonic()
+    began = time.monotonic()
     folder = home or common.settings().home / "demo"
     prepare(folder)
     from models import registry
@@ -50,7 +50,8 @@ def demo(
     from pipelines.flows import demo as flow
 
     server_is_up()
-    report = flow(asked, made, started)
+    with started():
+        report = flow(asked, made, began)
     return Output(asdict(report), text=demonstration.summary(report))
 
 
@@ -61,12 +62,13 @@ def run(*, on: Day | None = None, common: Common = COMMON) -> Output:
         on: Day to ask about, at its end; by default the clock's moment.
         common: See every command.
     """
-    from pipelines.ephemeral import prepare
+    from pipelines.ephemeral import prepare, started
 
     prepare(common.settings().home)
     from pipelines.flows import run as flow
 
-    report = flow(on=on, config=common.config)
+    with started():
+        report = flow(on=on, config=common.config)
     return Output(report, text=summary.cycle(report))
 
 

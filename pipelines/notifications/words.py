@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from data.errors import ExecutorError
 from decisions.actions import MOVES, SERVICES
 from decisions.domain import OrderState, Proposal
 from decisions.incidents.values import Incident
@@ -78,6 +79,14 @@ def failing(step: str, error: Exception) -> Notice:
     title = f"The step {step} failed"
     return Notice(topic_of(step), Severity.PAGE, title, f"{said}\nUntil it runs, nothing new is decided.", "/", (
         (step, type(error).__name__),
+    ))  # fmt: skip
+
+
+def unanswered(why: str) -> Notice:
+    """That a cycle had to do without what the executor would have answered; `settle` is the step that asks it."""
+    body = f"{why}\nHosts whose orders it has count as at work until it answers; all else was decided."
+    return Notice(topic_of("settle"), Severity.PAGE, "The executor does not answer", body, "/", (
+        ("settle", ExecutorError.__name__),
     ))  # fmt: skip
 
 

@@ -4,9 +4,10 @@ Answers go into the ledger first, one transaction each; what follows from them (
 episodes) is worked out from the ledger and the snapshot as they stand, so a repeat after a kill completes it.
 """
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from data.contracts import UTC
+from data.errors import ExecutorError
 from decisions.actions import MOVES
 from decisions.domain import UNDER_WAY, OrderState
 from decisions.ledger import Ledger
@@ -28,6 +30,8 @@ from pipelines.steps.ingest import open_warehouse
 if TYPE_CHECKING:
     import duckdb
 
+logger = logging.getLogger(__name__)
+
 DONE: Final = (OrderState.COMPLETED, OrderState.FAILED)
 NEWEST: Final = 1_000
 """Finished orders looked at, the newest first: far more than can finish between two runs."""
@@ -36,7 +40,7 @@ WATCH_DAYS: Final = 30
 ASK_DAYS: Final = 7
 """How long the executor is asked about an order that was handed over and, as far as we know, came to nothing."""
 QUIET_DAYS: Final = 7
-"""A host that has not been proposed for so long is no longer at risk."""
+"""A host that has been looked at on so many days since it was last proposed is no longer at risk."""
 
 _COLUMNS: Final[list[tuple[str, pa.DataType]]] = [
     ("order_id", pa.string()),
@@ -64,22 +68,36 @@ class SettleReport:
     hosts: Mapping[str, int]
     """Hosts of orders that ended now, by how the executor says that they were left: `empty`, `repair`, ..."""
     seconds: float
+    unanswered: str | None = None
+    """Why the executor could not be asked what became of its orders."""
 
 
-def settle(settings: Settings, now: datetime) -> SettleReport:
-    """What came back by `now`: answers, outcomes, failures; with the episodes that they close."""
+def settle(settings: Settings, now: datetime, *, patient: bool = False) -> SettleReport:
+    """What came back by `now`: answers, outcomes, failures; with the episodes that they close.
+
+    Args:
+        settings: where ledger, snapshot and executor are.
+        now: the moment up to which things have happened.
+        patient: do without the answers of an executor that cannot be reached, and say so in the report.
+
+    Raises:
+        ExecutorError: the executor cannot be reached, and that is not to be borne with.
+    """
     started = time.monotonic()
     with ledgers.opened(settings) as ledger:
-        answered, outcomes, hosts = _answers(settings, ledger, now)
+        answered, outcomes, hosts, unanswered = _answers(settings, ledger, now, patient=patient)
         episodes = ledger.episodes(only_open=True)
         with snapshot(settings) as con:
             missing = _missing(con, ledger)
             emptied = _emptied(con, now)
             failed = _failures(con, episodes, now) if episodes else {}
+            well = _recovered(con, ledger, now)
         for row in missing:
             emptied[row["host_id"]] = max(row["finished_at"], emptied.get(row["host_id"], row["finished_at"]))
         mitigated = _mitigate(settings, missing) if missing else 0
-        why = _close(ledger, episodes, failed, emptied, now)
+        if unanswered is not None:
+            episodes = [episode for episode in episodes if episode.host_id in failed]
+        why = _close(ledger, episodes, failed, emptied, well, now)
     return SettleReport(
         closed=sum(why.values()),
         labels_added=mitigated + why["failed"],
@@ -88,24 +106,34 @@ def settle(settings: Settings, now: datetime) -> SettleReport:
         outcomes=dict(outcomes),
         hosts=dict(hosts),
         seconds=round(time.monotonic() - started, 3),
+        unanswered=unanswered,
     )
 
 
-def _answers(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Orders by the state they came to, VMs by what became of them, and hosts by how they were left."""
+def _answers(
+    settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = False
+) -> tuple[Counter[str], Counter[str], Counter[str], str | None]:
+    """Orders by the state they came to, VMs by what became of them, hosts by how they were left; and why none did."""
     answered, outcomes, hosts = Counter[str](), Counter[str](), Counter[str]()
     ids = {listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)}
     ids |= set(ledger.unanswered(now - timedelta(days=ASK_DAYS)))
     if not ids:
-        return answered, outcomes, hosts
-    with opened(settings, now) as executor:
-        for answer in executor.poll(sorted(ids), now):
-            if ledger.apply(answer):
-                answered[answer.state.value] += 1
-                if answer.state not in UNDER_WAY:
-                    outcomes.update(vm.result for vm in answer.vms)
-                    hosts.update([answer.host_state] if answer.host_state else [])
-    return answered, outcomes, hosts
+        return answered, outcomes, hosts, None
+    try:
+        with opened(settings, now) as executor:
+            told = executor.poll(sorted(ids), now)
+    except ExecutorError as error:
+        if not patient:
+            raise
+        logger.warning("What became of %d orders is not known, the cycle goes on without it: %s", len(ids), error)
+        return answered, outcomes, hosts, str(error)
+    for answer in told:
+        if ledger.apply(answer):
+            answered[answer.state.value] += 1
+            if answer.state not in UNDER_WAY:
+                outcomes.update(vm.result for vm in answer.vms)
+                hosts.update([answer.host_state] if answer.host_state else [])
+    return answered, outcomes, hosts, None
 
 
 def _missing(con: "duckdb.DuckDBPyConnection", ledger: Ledger) -> list[dict[str, Any]]:
@@ -142,12 +170,12 @@ def _close(
     episodes: Sequence[Episode],
     failed: Mapping[str, datetime],
     emptied: Mapping[str, datetime],
+    recovered: Collection[str],
     now: datetime,
 ) -> Counter[str]:
     """How many episodes ended, by how."""
     why: Counter[str] = Counter()
     busy = {order.host_id for order in ledger.open_orders()}
-    proposed = ledger.last_proposed()
     for episode in episodes:
         host_id = episode.host_id
         if host_id in failed:
@@ -155,9 +183,40 @@ def _close(
         elif emptied.get(host_id, episode.opened_at) > episode.opened_at:
             if emptied[host_id] + timedelta(days=WATCH_DAYS) <= now:
                 why["mitigated"] += ledger.close_episode(host_id, now, "mitigated")
-        elif host_id not in busy and proposed[host_id] + timedelta(days=QUIET_DAYS) <= now:
+        elif host_id not in busy and host_id in recovered:
             why["recovered"] += ledger.close_episode(host_id, now, "recovered")
     return why
+
+
+def _recovered(con: "duckdb.DuckDBPyConnection", ledger: Ledger, now: datetime) -> frozenset[str]:
+    """Hosts with an open episode that cycles of enough days have looked at and not proposed.
+
+    A cycle has looked at a host if it was told a risk of its parts, and none of them was unknown.
+    """
+    quiet = {h: at for h, at in ledger.last_proposed().items() if at + timedelta(days=QUIET_DAYS) <= now}
+    questions = ledger.questions(min(quiet.values()), now) if quiet else []
+    if len(questions) < QUIET_DAYS:
+        return frozenset()
+    rows = con.execute(
+        """
+        with quiet as (
+            select unnest($hosts) as host_id, unnest($proposed) as proposed_at
+        ), question as (
+            select asof_at, greatest(asof_at, (select min(valid_from) from host)) as pictured_at
+            from (select unnest($questions) as asof_at)
+        ), looked as (
+            select host_id, asof_at
+            from quiet
+            join question on asof_at > proposed_at
+            join entity_host using (host_id)
+            join risk using (entity_key, asof_at)
+            where valid_from <= pictured_at and (valid_until is null or valid_until > pictured_at)
+            group by all having bool_and(risk.status = 'ok')
+        )
+        select host_id from looked group by host_id having count(*) >= $days""",
+        {"hosts": list(quiet), "proposed": list(quiet.values()), "questions": questions, "days": QUIET_DAYS},
+    ).fetchall()
+    return frozenset(host_id for (host_id,) in rows)
 
 
 def _failures(con: "duckdb.DuckDBPyConnection", episodes: Sequence[Episode], now: datetime) -> dict[str, datetime]:

@@ -1,6 +1,8 @@
 """The command line: one JSON object, exit codes, errors that a person can act on, and nothing loaded in vain."""
 
+import errno
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -13,9 +15,10 @@ import pytest
 from drives import START, Reading, put
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.errors import Refused
+from data.errors import HomeError, Refused
 from data.warehouse import Warehouse
 from models import registry
+from pipelines import ephemeral
 from pipelines.cli import _serves, app, main
 from pipelines.output import Output, plain
 from pipelines.reference import page
@@ -166,6 +169,45 @@ def test_a_databases_own_error_is_said(
     code, data, _ = answer(capfd, "rollback", "disk")
     assert code == 1
     assert "torn page" in str(data["error"])
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_a_home_that_cannot_be_written_is_said_at_once(
+    command: str, bare: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything starts: which folder it is, and why, as the system says it."""
+    (bare / "file").touch()
+    monkeypatch.setenv("FORESHOCK_HOME", str(bare / "file" / "home"))
+    code, data, _ = answer(capfd, command)
+    assert code == 1
+    assert str(bare / "file" / "home") in str(data["error"])
+    assert "cannot be written: Not a directory" in str(data["error"])
+
+
+def test_a_full_disk_is_said_before_a_server_starts(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that takes no file is no home to run in, and one that does is left as it was."""
+    ephemeral._try(bare / "home")
+    assert list((bare / "home").iterdir()) == []
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ephemeral, "TemporaryFile", full)
+    with pytest.raises(HomeError, match="No space left on device"):
+        ephemeral._try(bare / "home")
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        ("Timed out while attempting to connect to ephemeral Prefect API server.", HomeError, "did not start"),
+        ("another", RuntimeError, "another"),
+    ],
+)
+def test_a_temporary_server_that_does_not_start_is_said(error: str, told: type[Exception], words: str) -> None:
+    """Prefect's own error becomes a sentence; any other goes on as it is."""
+    with pytest.raises(told, match=words), ephemeral.started():
+        raise RuntimeError(error)
 
 
 def test_review_says_its_address_on_standard_output(

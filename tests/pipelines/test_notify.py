@@ -18,6 +18,7 @@ from decisions.ledger.moving import take_over
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
 from pipelines.cli import main
+from pipelines.notifications import words
 from pipelines.notifications.settings import NotifySettings
 from pipelines.settings import Settings, load
 from pipelines.steps.notify import and_tell, notify
@@ -344,6 +345,20 @@ def test_a_cycle_that_fails_pages(home: Path, receiver: Receiver) -> None:
     with pytest.raises(WarehouseError, match="FORESHOCK_HOME"):
         cycle.run(settings(home), ASOF.date())
     assert receiver.heard[0]["title"].startswith("Foreshock page: The step ")
+
+
+def test_an_executor_that_does_not_answer_pages_until_it_does(night: Night, receiver: Receiver) -> None:
+    """A cycle that had to do without answers says so once, and a settling that got them ends it."""
+    plain = settings(night.home, "page")
+    notify(plain, NOW)
+    failing = words.unanswered("nobody is up")
+    for _ in range(2):
+        notify(plain, NOW, ran=["settle"], failing=failing)
+    assert len(receiver.heard) == 2
+    assert "The executor does not answer\nnobody is up" in receiver.last
+    notify(plain, NOW, ran=["settle"])
+    notify(plain, NOW, ran=["settle"], failing=failing)
+    assert len(receiver.heard) == 3
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
-"""Settling: what the executor did becomes known, also when its answer was lost."""
+"""Settling: what the executor did becomes known, if late, and no episode ends without evidence."""
 
+import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,13 +10,42 @@ from pathlib import Path
 
 import pytest
 
-from decisions.domain import Answer, OrderState
+from data.errors import ExecutorError
+from data.warehouse import Warehouse
+from decisions.domain import Answer, OrderState, Verdict
 from decisions.ledger import Ledger
-from pipelines.settings import Settings
+from pipelines import cycle
+from pipelines.cli import main
+from pipelines.contract.signing import SECRET
+from pipelines.settings import ExecutorSettings, Settings
 from pipelines.steps import settle
-from tests.decisions.ledgers import NOW, answer, automatic
+from tests.decisions.fleets import ASOF
+from tests.decisions.ledgers import NOW, answer, automatic, by_hand
+from tests.pipelines import nights
 
 LATE = NOW + timedelta(days=2)
+NOBODY = ExecutorSettings(kind="webhook", url="http://127.0.0.1:9", attempts=1)
+
+
+@pytest.fixture
+def out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with an order under way on h022, a failure on h001, and an executor that nobody answers for."""
+    monkeypatch.setenv(SECRET, "not a secret, but long enough for one")
+    settings = Settings(home=tmp_path / "home", executor=NOBODY)
+    with Warehouse.open(settings.home) as warehouse:
+        _sit(warehouse, "h001", "h022")
+        failed = ASOF + timedelta(days=1)
+        warehouse.con.execute(
+            "insert into failure by name select 1 as entity_key, $at as failed_at, 'test' as source, "
+            "$at as ingested_at",
+            {"at": failed},
+        )
+        warehouse.publish()
+    with Ledger(settings.ledger_url) as ledger:
+        ledger.record(automatic(), NOW)
+        for lease in ledger.lease(NOW, 2, 0.0):
+            ledger.apply(answer(lease.order_id, OrderState.STARTED))
+    return settings
 
 
 def test_an_order_whose_answer_was_lost_becomes_known(
@@ -39,9 +70,107 @@ def test_an_order_whose_answer_was_lost_becomes_known(
         ledger.record(automatic(), NOW)
         lost = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.expire(LATE)
-        answered, outcomes, hosts = settle._answers(Settings(home=tmp_path), ledger, LATE)
+        answered, outcomes, hosts, unanswered = settle._answers(Settings(home=tmp_path), ledger, LATE)
         assert asked == [lost]
         assert ledger.order(lost).state is OrderState.COMPLETED
         assert ledger.order(lost).host_state == "empty"
         assert ledger.verify().ok
+    assert unanswered is None
     assert (dict(answered), dict(outcomes), dict(hosts)) == ({"completed": 1}, {"moved": 1}, {"empty": 1})
+
+
+def test_without_answers_a_patient_settle_says_so_and_goes_on(
+    out_of_reach: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has failed closes its episode; a host whose order nobody tells of stays as it is, however late it is."""
+    report = settle.settle(out_of_reach, NOW + timedelta(days=60), patient=True)
+    assert "127.0.0.1:9 did not answer" in str(report.unanswered)
+    assert dict(report.why) == {"failed": 1}
+    assert [(record.levelno, record.name) for record in caplog.records] == [(logging.WARNING, settle.__name__)]
+    with Ledger(out_of_reach.ledger_url) as ledger:
+        assert [episode.host_id for episode in ledger.episodes(only_open=True)] == ["h022"]
+
+
+def test_the_command_fails_without_answers(out_of_reach: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    """`foreshock settle` is about the answers: where none come, it says so and writes nothing."""
+    with pytest.raises(ExecutorError):
+        settle.settle(out_of_reach, LATE)
+    config = out_of_reach.home / "foreshock.toml"
+    config.write_text('home = "."\n[executor]\nkind = "webhook"\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    assert main(["settle", "--on", LATE.date().isoformat(), "--json", "--config", str(config)]) == 1
+    assert "did not answer" in json.loads(capfd.readouterr().out)["error"]
+
+
+@pytest.mark.slow
+def test_a_cycle_decides_without_the_executor(champion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With orders under way and nobody to ask, the night is scored and decided, and its report says what is missing."""
+    monkeypatch.setenv(SECRET, "not a secret, but long enough for one")
+    settings = nights.copied(champion, tmp_path / "home")
+    cycle.run(settings, nights.NIGHTS[0])
+    with Ledger(settings.ledger_url) as ledger:
+        assert ledger.open_orders()
+    report = cycle.run(settings.model_copy(update={"executor": NOBODY}), nights.NIGHTS[1])
+    assert "did not answer" in str(report.settle.unanswered)
+    assert report.score
+    assert report.decide.recorded
+    assert report.decide.proposals
+
+
+DAYS = settle.QUIET_DAYS
+
+
+@pytest.mark.parametrize(
+    ("looks", "unknown", "closed_on"),
+    [
+        pytest.param(range(1, 12), (), DAYS, id="looked at every day"),
+        pytest.param((), (), None, id="no cycle since"),
+        pytest.param(range(10, 20), (), 9 + DAYS, id="after a pause the days begin to count"),
+        pytest.param(range(1, 12), (2, 3), 2 + DAYS, id="a day of unknown risk does not count"),
+        pytest.param(range(1, 20), range(1, 20), None, id="unknown all the time"),
+    ],
+)
+def test_a_host_has_recovered_when_it_was_looked_at(
+    looks: Sequence[int], unknown: Sequence[int], closed_on: int | None, ledger_url: str, tmp_path: Path
+) -> None:
+    """An episode ends on the seventh day on which a cycle knew the host's risk and did not propose it."""
+    with Warehouse.open(tmp_path) as warehouse, Ledger(ledger_url) as ledger:
+        _sit(warehouse, "h001")
+        ledger.record(by_hand(), NOW)
+        recovered = []
+        for day in range(1, 25):
+            if day in looks:
+                at = ASOF + timedelta(days=day)
+                _tell(warehouse, at, "unknown" if day in unknown else "ok")
+                ledger.record(Verdict(at, "policy-1", "disk-1", (), {}, ()), at)
+            now = ASOF + timedelta(days=day, hours=1)
+            recovered += [day] if "h001" in settle._recovered(warehouse.con, ledger, now) else []
+    assert recovered == ([] if closed_on is None else list(range(closed_on, 25)))
+
+
+def test_a_host_that_no_cycle_was_told_of_has_not_recovered(ledger_url: str, tmp_path: Path) -> None:
+    """Cycles that knew no risk of any of its parts have not looked at a host."""
+    with Warehouse.open(tmp_path) as warehouse, Ledger(ledger_url) as ledger:
+        _sit(warehouse, "h001")
+        ledger.record(by_hand(), NOW)
+        for day in range(1, 12):
+            at = ASOF + timedelta(days=day)
+            ledger.record(Verdict(at, "policy-1", "disk-1", (), {}, ()), at)
+        assert not settle._recovered(warehouse.con, ledger, NOW + timedelta(days=30))
+
+
+def _sit(warehouse: Warehouse, *hosts: str) -> None:
+    """Each host has one part, whose key is its place."""
+    for key, host_id in enumerate(hosts, start=1):
+        warehouse.con.execute(
+            "insert into entity_host values ($key, $host, true, $at, null)",
+            {"key": key, "host": host_id, "at": ASOF - timedelta(days=30)},
+        )
+
+
+def _tell(warehouse: Warehouse, at: datetime, status: str) -> None:
+    """The risk of the only part, as of that moment."""
+    warehouse.con.execute(
+        "insert into risk by name select $at as asof_at, 1 as entity_key, 'disk' as component, "
+        "'disk-1' as model_version, $status as status",
+        {"at": at, "status": status},
+    )
