@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(_hush)  # first in, so last out
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
-    serves = _serves(tokens)
+    serves = bool(tokens) and tokens[0] in SERVES
     if tokens and not serves:
         gc.set_threshold(_OBJECTS_AT_ONCE)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads cost more than they save beside a server
@@ -155,11 +155,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print_json(output.data) if as_json else print_text(output)
     return output.exit_code
-
-
-def _serves(tokens: Sequence[str]) -> bool:
-    """Whether the command is one that answers when it begins; options may stand before its name."""
-    return next((token for token in tokens if not token.startswith("-")), None) in SERVES
 
 
 def _hush() -> None:

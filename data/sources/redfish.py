@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from data.errors import InputError
 from data.quarantine import Reject, set_aside
-from data.readings import Absorbed
+from data.readings import EARLIEST, Absorbed
 from data.sources import tables
 from data.sources.arrival import Arrival
 from data.sources.bmc import ROOT, Controller, link
@@ -27,8 +27,6 @@ from data.warehouse import Warehouse
 SOURCE: Final = "redfish"
 HOST: Final = "{host}"
 HEALTH: Final = {"OK": 0.0, "Warning": 1.0, "Critical": 2.0}
-EARLIEST_YEAR: Final = 2000
-"""Entries from before were written by a clock that had not been set."""
 AT_A_TIME: Final = 256
 """What so many controllers say goes in together."""
 MOST_ENTRIES: Final = 10_000
@@ -289,7 +287,7 @@ def _created(entry: Mapping[str, Any]) -> datetime | None:
     try:
         at = datetime.fromisoformat(str(entry.get("Created")))
         known_zone = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return known_zone.astimezone(UTC) if at.year >= EARLIEST_YEAR else None
+        return known_zone.astimezone(UTC) if at.date() >= EARLIEST else None
     except (OverflowError, ValueError):
         return None
 

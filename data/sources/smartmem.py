@@ -6,7 +6,7 @@ were wrong: `{'0': [29], '1': [], ...}`. Rows that repeat in every part that is 
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.feather as feather
 
 from data.quarantine import Reject
-from data.readings import Absorbed
+from data.readings import EARLIEST, Absorbed
 from data.sources import memory_log
 from data.sources.arrival import Arrival
 from data.sources.memory_log import Log, LoggedError
@@ -37,7 +37,7 @@ ADDRESS: Final = {
 REQUIRED: Final = ("LogTime", "error_type_full_name", "RowId", "ColumnId")
 TYPES: Final = {"CE.READ": "READ", "CE.SCRUB": "SCRUB", "CE": None}
 _GIB: Final = 1024**3
-_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+_EARLIEST: Final = datetime.combine(EARLIEST, time(), UTC).timestamp()
 
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:

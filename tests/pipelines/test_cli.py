@@ -19,7 +19,7 @@ from data.errors import HomeError, Refused
 from data.warehouse import Warehouse
 from models import registry
 from pipelines import ephemeral
-from pipelines.cli import _serves, app, main
+from pipelines.cli import app, main
 from pipelines.output import Output, plain
 from pipelines.reference import page
 from pipelines.steps import promote
@@ -110,16 +110,6 @@ def test_wrong_usage_is_exit_code_2(argv: list[str], capfd: pytest.CaptureFixtur
     assert (code, data["exit_code"]) == (2, 2)
     assert err.startswith("foreshock: ")
     assert err.strip() == f"foreshock: {data['error']}"
-
-
-@pytest.mark.parametrize(
-    ("line", "serves"),
-    [("review", True), ("--json review --port 1", True), ("executor", True), ("--json orders list", False),
-     ("--json", False)],
-)  # fmt: skip
-def test_a_command_that_serves_is_known_by_its_name_wherever_options_stand(line: str, *, serves: bool) -> None:
-    """The first token that is no option says which command it is."""
-    assert _serves(line.split()) is serves
 
 
 def test_bad_settings_are_exit_code_2(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
