@@ -22,7 +22,7 @@ from benchmarks.by_size import by_size, linear_bound
 from benchmarks.contest import Answer, BenchmarkError, Contestant, Job, Spread, alone, contest, same, spread
 from decisions.domain import Host, Vm
 from decisions.placement import Occupancy, assign, fast
-from decisions.placement.problem import GIB, Cluster, Floor, clusters
+from decisions.placement.problem import GIB, Cluster, Flags, Floor, clusters
 from decisions.policy import load
 
 HOSTS: Final = 10_000
@@ -226,10 +226,17 @@ def first_come(problem: Cluster) -> Floor:
     floor = Floor(problem)
     for v in range(len(problem.vms)):
         if floor.within_spare(v):
-            room = np.where(floor.open(v), floor.memory_bytes, np.iinfo(np.int64).max)
+            room = np.where(_open(floor, v), floor.memory_bytes, np.iinfo(np.int64).max)
             if room.min(initial=np.iinfo(np.int64).max) < np.iinfo(np.int64).max:
                 floor.take(v, int(room.argmin()))
     return floor
+
+
+def _open(floor: Floor, v: int) -> Flags:
+    fits = floor.fits(v)
+    if v in floor.cluster.barred:
+        fits &= floor.cluster.clear(floor.taken(v))
+    return fits
 
 
 def fleet(room: str, count: int) -> tuple[list[Vm], dict[str, Host], Occupancy, dict[str, float]]:

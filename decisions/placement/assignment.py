@@ -86,11 +86,12 @@ def _solve(cluster: Cluster) -> tuple[Floor, float, str]:
 def _alone(cluster: Cluster) -> float:
     """What VMs would cost if each had the cluster to itself: a bound that is met where room is no matter."""
     floor, total, least = Floor(cluster), 0.0, dict[object, float]()
-    for v, left in enumerate(cluster.left.tolist()):
-        alike = (cluster.vcpus[v], cluster.memory_bytes[v], cluster.source_racks[v], cluster.barred.get(v))
+    sizes = zip(cluster.vcpus.tolist(), cluster.memory_bytes.tolist(), cluster.source_racks.tolist(), strict=True)
+    for v, (left, size) in enumerate(zip(cluster.left.tolist(), sizes, strict=True)):
+        alike = (*size, cluster.barred.get(v))
         if alike not in least:
-            allowed = floor.within_spare(v) & cluster.permitted(v)
-            least[alike] = float(cluster.cost(v)[allowed].min(initial=np.inf))
+            at = floor.cheapest(v)
+            least[alike] = np.inf if at is None else cluster.cost_on(v, at)
         total += min(left, least[alike])
     return total
 

@@ -39,7 +39,8 @@ def solve(cluster: Cluster, nodes: int = NODES_MOST, lowest: float = 0.0) -> Sol
     vm, target = np.nonzero(allowed)
     if not len(vm):
         return Solved(np.full(len(cluster.vms), -1, dtype=np.int64), float(cluster.left.sum()))
-    costs = np.array([cluster.cost(v) for v in range(len(cluster.vms))])[vm, target] - cluster.left[vm]
+    of_each = zip(cluster.memory_bytes.tolist(), cluster.source_racks.tolist(), strict=True)
+    costs = np.array([cluster.cost_of(*one) for one in of_each])[vm, target] - cluster.left[vm]
     vcpus, gib = cluster.vcpus[vm], cluster.memory_bytes[vm] / GIB
     column, whole = np.arange(len(vm)), np.zeros(len(vm), dtype=np.int64)
     rows = [

@@ -5,6 +5,7 @@ would sell more than are wanted gets cheaper, and one of which they would sell f
 """
 
 from collections import defaultdict
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -27,7 +28,7 @@ def solve(cluster: Cluster) -> tuple[Floor, float]:
     """An assignment, and a bound that none can beat."""
     market = Market(cluster)
     floor, bound = fill(cluster, market, market.climb())
-    finish(floor, market)
+    finish(floor, market.size)
     return floor, bound
 
 
@@ -126,34 +127,22 @@ def insert(floor: Floor, order: Ints) -> None:
         size = (int(cluster.vcpus[v]), int(cluster.memory_bytes[v]))
         if size in nowhere or not floor.within_spare(v):
             continue
-        may = np.flatnonzero(floor.open(v))
-        if len(may):
-            floor.take(v, int(may[cluster.cost(v, may).argmin()]))
+        at = floor.cheapest(v)
+        if at is not None:
+            floor.take(v, at)
         elif v not in cluster.barred:
             nowhere.add(size)  # room only shrinks here
 
 
-def relocate(floor: Floor, market: Market) -> None:
+def relocate(floor: Floor) -> None:
     """Move each placed VM to the cheapest target that has room now, if that is cheaper than where it is."""
-    racks, home = floor.cluster.racks, floor.cluster.source_racks
-    ranked = market.cost.argsort(axis=1, kind="stable")
-    dearer = np.take_along_axis(market.cost, ranked, axis=1)
-    roomy = market.roomy(floor)
     for v in np.flatnonzero(floor.chosen >= 0).tolist():
-        s, before = int(market.size[v]), int(floor.chosen[v])
-        now = market.cost[s, before] + market.crossing[s] * (racks[before] != home[v])
-        far = ranked[s, : int(dearer[s].searchsorted(now - market.crossing[s]))]
-        hosts = np.concatenate([market.hosts_of(int(home[v])), far])
-        hosts = hosts[roomy[s, hosts]]
-        cost = market.cost[s, hosts] + market.crossing[s] * (racks[hosts] != home[v])
-        order = cost.argsort(kind="stable")[: int((cost < now).sum())]
-        if not len(order):
-            continue
-        floor.release(v)
-        after = next((t for t in hosts[order].tolist() if floor.may(v, t)), before)
-        floor.take(v, after)
-        both = [before, after]
-        roomy[:, both] = market.roomy(floor, both)
+        before = int(floor.chosen[v])
+        roomy = floor.roomy(v, floor.cluster.cost_on(v, before))
+        best = next(roomy, None)
+        if best is not None:
+            floor.release(v)
+            floor.take(v, next((t for t in chain([best], roomy) if floor.may(v, t)), before))
 
 
 def _swap(floor: Floor, v: int, w: int) -> bool:
@@ -215,12 +204,12 @@ def promote(floor: Floor, size: Ints) -> None:
                 floor.take(w, t)
 
 
-def finish(floor: Floor, market: Market) -> None:
+def finish(floor: Floor, size: Ints) -> None:
     """Place what still fits and put the rest in better order."""
     by_worth = np.argsort(-floor.cluster.left, kind="stable")
     insert(floor, by_worth)
     for _ in range(ROUNDS):
-        promote(floor, market.size)
-        go_home(floor, market.size)
-        relocate(floor, market)
+        promote(floor, size)
+        go_home(floor, size)
+        relocate(floor)
         insert(floor, by_worth)

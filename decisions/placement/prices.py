@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import linprog
 
-from decisions.placement.problem import EVERY, TIB, Cluster, Flags, Floats, Floor, Ints
+from decisions.placement.problem import TIB, Cluster, Floats, Ints
 
 ITERATIONS: Final = 100
 FIRST_HOPE: Final = 0.05
@@ -75,20 +75,8 @@ class Market:
         for s in range(len(sizes)):
             shapes[self._bytes[s] / self._vcpus[s]].append(s)
         self._shapes = [(ratio, np.array(members)) for ratio, members in sorted(shapes.items())]
-        by_rack = np.argsort(cluster.racks, kind="stable")
-        self._of_rack = np.split(by_rack, np.bincount(cluster.racks, minlength=self._racks).cumsum()[:-1])
         self.wanted = np.zeros((len(sizes), self._racks))
         np.add.at(self.wanted, (self.size, cluster.source_racks), 1.0)
-
-    def hosts_of(self, rack: int) -> Ints:
-        """The hosts of a rack."""
-        return self._of_rack[rack]
-
-    def roomy(self, floor: Floor, hosts: list[int] | slice = EVERY) -> Flags:
-        """By size and host, whether there is room for one VM now."""
-        vcpus, memory = floor.vcpus[hosts], floor.memory_bytes[hosts]
-        found: Flags = (self.sizes[:, :1] <= vcpus) & (self.sizes[:, 1:] <= memory)
-        return found
 
     def climb(self) -> Prices:
         """The prices with the best bound among those tried."""

@@ -6,7 +6,7 @@ what moving it would have avoided, plus the dearest placement there is: so no VM
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -25,6 +25,8 @@ TIB: Final = 1024**4
 EVERY: Final = slice(None)
 NEAR: Final = 0.005
 """An assignment this much above a bound, as a share of it, is taken to be as good as the best."""
+FEW: Final = 64
+"""Of so many targets it is asked first whether they have room: mostly one of them has."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -89,11 +91,25 @@ class Cluster:
     def _room(self) -> Floats:
         return self.weights.free_room_interruptions_per_tib * self.share
 
-    def cost(self, v: int, targets: Ints | slice = EVERY) -> Floats:
-        """What placing the VM costs on each of the targets."""
-        crossing = self.weights.rack_crossing_interruptions_per_tib * (self.racks[targets] != self.source_racks[v])
-        found: Floats = self.risk[targets] + (self.memory_bytes[v] / TIB) * (self._room[targets] + crossing)
+    @cached_property
+    def _rankings(self) -> dict[tuple[int, int], tuple[Ints, Floats]]:
+        """By a VM's memory and the rack that it comes from."""
+        return {}
+
+    def cost_of(self, memory_bytes: int, rack: int) -> Floats:
+        """What placing a VM of that memory, from that rack, costs on each target."""
+        crossing = self.weights.rack_crossing_interruptions_per_tib * (self.racks != rack)
+        found: Floats = self.risk + (memory_bytes / TIB) * (self._room + crossing)
         return found
+
+    def ranked(self, v: int) -> tuple[Ints, Floats]:
+        """The targets by what placing the VM costs, of equals the first first, and what it costs."""
+        alike = int(self.memory_bytes[v]), int(self.source_racks[v])
+        if alike not in self._rankings:
+            costs = self.cost_of(*alike)
+            order = costs.argsort(kind="stable")
+            self._rankings[alike] = order, costs[order]
+        return self._rankings[alike]
 
     def cost_on(self, v: int, t: int) -> float:
         """What placing the VM costs on one target."""
@@ -144,12 +160,17 @@ class Floor:
         found: Flags = (vcpus >= self.cluster.vcpus[v]) & (memory >= self.cluster.memory_bytes[v])
         return found
 
-    def open(self, v: int) -> Flags:
-        """Targets that may take the VM now."""
-        fits = self.fits(v)
-        if v in self.cluster.barred:
-            fits &= self.cluster.clear(self.taken(v))
-        return fits
+    def roomy(self, v: int, below: float = np.inf) -> Iterator[int]:
+        """Targets that have room for the VM now and cost less than `below`, the cheapest first."""
+        order, costs = self.cluster.ranked(v)
+        end = int(costs.searchsorted(below))
+        for some in (order[: min(FEW, end)], order[FEW:end]):
+            if len(some):
+                yield from some[self.fits(v, some)].tolist()
+
+    def cheapest(self, v: int) -> int | None:
+        """The cheapest target that may take the VM now."""
+        return next((t for t in self.roomy(v) if self.may(v, t)), None)
 
     def taken(self, v: int) -> frozenset[int]:
         """The fault domains in which the VM would meet another of its availability set."""
