@@ -146,14 +146,15 @@ class ExecutorSettings(_Section):
     `auto` is the simulated fleet in a home that has one, else `dry_run`, which answers and does nothing. What is sent
     to `url` is signed with the secret in `FORESHOCK_EXECUTOR_SECRET`.
 
-    Handing an order over is tried `attempts` times in all, first again after `backoff_seconds`, then twice as long.
+    Handing an order over is tried `attempts` times in all, first again after `backoff_seconds`, then twice as long: as
+    shipped for most of a minute, in which an executor can be started anew.
     """
 
     kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"
     url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 0.5
+    attempts: Annotated[int, Field(ge=1, le=100)] = 7
+    backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 1.0
     faults: FaultSettings = FaultSettings()
 
 

@@ -225,7 +225,7 @@ def _acting(report: Mapping[str, Any]) -> Iterator[str]:
             "after the release (foreshock start) to have the night decided anew"
         )
     for incident in report["incidents"]:
-        yield f"  INCIDENT      {incident['sentence']} {incident['response']}"
+        yield f"  INCIDENT      {incident['sentence']}. {incident['response']}".rstrip()
     for breaker in report["breaker"]:
         yield f"  BREAKER OPEN  {breaker['sentence']}"
     acting = [one for one in report["listed"] if one["action"] not in QUIET]

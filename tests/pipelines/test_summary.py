@@ -12,7 +12,7 @@ DECIDED = {
     "already_decided": False,
     "under_kill_switch": False,
     "breaker": [{"sentence": "rack r1: 5 of 20 hosts would be emptied"}],
-    "incidents": [{"sentence": "power feed f1 is shared by what fails.", "response": "Hold: a person looks."}],
+    "incidents": [{"sentence": "power feed f1 is shared by what fails", "response": "Hold: a person looks."}],
     "listed": [
         {"action": "live_migrate", "autonomy": "auto", "host_id": "h1", "reasons": ["Host h1 fails soon."]},
         {"action": "monitor", "autonomy": "auto", "host_id": "h2", "reasons": ["Host h2 is watched."]},
@@ -26,6 +26,7 @@ def test_a_decision_shows_what_acts_and_counts_the_rest() -> None:
     assert "placement of VMs is simulated" in text
     assert "30 monitor, 1 live_migrate; guardrails bit: 2 unknown_risk" in text
     assert "BREAKER OPEN  rack r1" in text
+    assert "INCIDENT      power feed f1 is shared by what fails. Hold: a person looks." in text
     assert "Host h1 fails soon." in text
     assert "h2" not in text
 
