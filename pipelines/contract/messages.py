@@ -204,7 +204,7 @@ def order_event(order: Order, at: datetime) -> bytes:
     try:
         data = _order_data(order)
     except ValidationError as error:
-        msg = f"order {order.order_id} does not fit the contract: {_first(error)}"
+        msg = f"order {order.order_id} does not fit the contract: {first(error)}"
         raise InputError(msg) from error
     return _written(order.order_id, REQUESTED, SOURCE, f"host/{order.host_id}", at, data)
 
@@ -325,7 +325,7 @@ def read_batch(body: bytes) -> list[Answer]:
     try:
         held = _BATCH.validate_json(body)
     except ValidationError as error:
-        msg = f"the body is no batch of CloudEvents 1.0 in JSON: {_first(error)}"
+        msg = f"the body is no batch of CloudEvents 1.0 in JSON: {first(error)}"
         raise InputError(msg) from error
     return [_answer(_event(each)) for each in held]
 
@@ -339,7 +339,7 @@ def read_event(body: bytes | str) -> CloudEvent:
     try:
         held = Envelope.model_validate_json(body)
     except ValidationError as error:
-        msg = f"the body is no CloudEvent 1.0 in structured JSON: {_first(error)}"
+        msg = f"the body is no CloudEvent 1.0 in structured JSON: {first(error)}"
         raise InputError(msg) from error
     return _event(held)
 
@@ -377,11 +377,12 @@ def _checked(model: type[_Read], event: CloudEvent) -> _Read:
     try:
         return model.model_validate_json(json.dumps(event.get_data()))
     except ValidationError as error:
-        msg = f"{where}: {_first(error)}"
+        msg = f"{where}: {first(error)}"
         raise InputError(msg) from error
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+def first(error: ValidationError) -> str:
+    """What is wrong first, and where."""
+    found = error.errors()[0]
+    place = ".".join(str(part) for part in found["loc"])
+    return f"{place}: {found['msg']}" if place else str(found["msg"])

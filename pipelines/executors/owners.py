@@ -15,12 +15,13 @@ from math import ceil
 from typing import Annotated, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from fastapi import APIRouter, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.errors import Refused, SettingsError, UsageError
+from data.errors import InputError, Refused, SettingsError, UsageError
 from decisions.domain import Action
+from pipelines.contract.messages import first
 from pipelines.executors.jobs import Jobs, Task
 
 PATH: Final = "/metadata/scheduledevents"
@@ -58,6 +59,15 @@ class StartRequests(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     StartRequests: Annotated[list[StartRequest], Field(max_length=100)]
+
+
+_EXAMPLE: Final = '{"StartRequests": [{"EventId": "..."}]}'
+_SCHEMA: Final = {
+    "type": "object",
+    "required": ["StartRequests"],
+    "properties": {"StartRequests": {"type": "array", "maxItems": 100, "items": StartRequest.model_json_schema()}},
+}
+_POSTED: Final = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
 
 
 def secret() -> bytes | None:
@@ -105,10 +115,11 @@ def router(jobs: Jobs, key: bytes, clock: Callable[[], datetime]) -> APIRouter:
     """
     routes = APIRouter()
 
-    def known(vm_id: str, signed: str, asked: str) -> str:
+    def known(told: str, signed: str, asked: str) -> str:
         if asked.lower() != "true":
             msg = "the header 'Metadata: true' is missing, without which no page of others can ask"
             raise UsageError(msg)
+        vm_id = _as_sent(told)
         if not hmac.compare_digest(signature(key, vm_id).encode(), signed.encode()):
             msg = f"the signature of instance {vm_id} is not good"
             raise Refused(msg)
@@ -120,20 +131,39 @@ def router(jobs: Jobs, key: bytes, clock: Callable[[], datetime]) -> APIRouter:
         count, tasks = jobs.of_vm(known(vm_id, signed, asked))
         return {"DocumentIncarnation": count, "Events": [event(task) for task in tasks]}
 
-    @routes.post(PATH)
-    def start(wish: StartRequests, vm_id: _Id, signed: _Signed, asked: _Asked) -> dict[str, Any]:
+    @routes.post(PATH, openapi_extra=_POSTED)
+    def start(
+        wish: Annotated[StartRequests, Depends(_wish)], vm_id: _Id, signed: _Signed, asked: _Asked
+    ) -> dict[str, Any]:
         """Let events begin now."""
-        _, tasks = jobs.of_vm(known(vm_id, signed, asked))
-        held = {event_id(task): task for task in tasks}
+        asker = known(vm_id, signed, asked)
+        held = {event_id(task): task for task in jobs.of_vm(asker)[1]}
         for one in wish.StartRequests:
             if one.EventId not in held:
-                msg = f"VM {vm_id} has no event {one.EventId}: it is over, was called back, or is another VM's"
+                msg = f"VM {asker} has no event {one.EventId}: it is over, was called back, or is another VM's"
                 raise UsageError(msg)
         for one in wish.StartRequests:
             jobs.ask(held[one.EventId], clock())
         return {}
 
     return routes
+
+
+async def _wish(request: Request) -> StartRequests:
+    """What an agent posts: JSON, whatever it calls it; with curl and Python's `requests` many call it a form."""
+    try:
+        return StartRequests.model_validate_json(await request.body())
+    except ValidationError as error:
+        msg = f"the body is no JSON such as {_EXAMPLE}: {first(error)}"
+        raise InputError(msg) from error
+
+
+def _as_sent(header: str) -> str:
+    """A header's text, which came as UTF-8 and was read as the Latin-1 that HTTP has for headers."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 def event(task: Task) -> dict[str, Any]:

@@ -326,13 +326,16 @@ def test_an_executor_that_died_asks_where_the_vm_is(site: Site) -> None:
     assert (told.state, told.vms[0].result, len(site.cloud.deeds)) == (OrderState.COMPLETED, "moved", 1)
 
 
-def ask(site: Site, method: str, vm_id: str, json: object = None, **changes: str) -> tuple[int, dict[str, object]]:
+def ask(
+    site: Site, method: str, vm_id: str, json: object = None, content: str | None = None, **changes: str
+) -> tuple[int, dict[str, object]]:
     """What the owner's agent gets."""
     app = FastAPI()
     owners.serve(app, site.jobs, KEY, lambda: site.now)
     headers = {"Metadata": "true", "X-Instance-ID": vm_id, "X-Instance-ID-Signature": owners.signature(KEY, vm_id)}
+    sent = {name: text.encode("latin-1") for name, text in {**headers, **changes}.items()}
     with TestClient(app, raise_server_exceptions=False) as client:
-        answer = client.request(method, owners.PATH, json=json, headers={**headers, **changes})
+        answer = client.request(method, owners.PATH, json=json, content=content, headers=sent)
         return answer.status_code, answer.json() if answer.status_code == 200 else {}
 
 
@@ -367,6 +370,24 @@ def test_nobody_hears_or_starts_what_is_not_theirs(site: Site) -> None:
     assert ask(site, "GET", "v1", **{"X-Instance-ID-Signature": "0" * 64})[0] != 200
     assert ask(site, "POST", "v2", {"StartRequests": [{"EventId": theirs}]})[0] != 200
     assert all(task.asked_at is None for task in site.jobs.tasks("o1"))
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+def test_an_agent_need_not_call_its_body_json(site: Site, kind: str) -> None:
+    """`curl -d` and `requests.post(data=...)`, as agents have them, call JSON a form; a start is heard all the same."""
+    site.executor.submit(order(plan("v1")))
+    wish = json.dumps({"DocumentIncarnation": 1, "StartRequests": [{"EventId": owners.event_id_of("o1", "v1")}]})
+    assert ask(site, "POST", "v1", content=wish, **{"Content-Type": kind})[0] == 200
+    assert site.jobs.tasks("o1")[0].asked_at == site.now
+
+
+def test_a_vm_may_be_called_by_any_name(site: Site) -> None:
+    """A proxy signs the bytes of a name that is not ASCII and sends them as they are; the VM hears of its event."""
+    site.cloud.runs["vümlaut"] = {"h1"}
+    site.executor.submit(order(plan("vümlaut")))
+    name = {"X-Instance-ID": "vümlaut".encode().decode("latin-1")}
+    status, told = ask(site, "GET", "vümlaut", **name)
+    assert (status, len(told.get("Events", []))) == (200, 1)  # type: ignore[arg-type]
 
 
 def test_a_told_owner_may_leave_until_the_notice_ends(site: Site) -> None:
