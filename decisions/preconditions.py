@@ -54,13 +54,15 @@ def recalled(order: Order, state: OrderState, present: Present, now: datetime) -
     """Why an open order should be called back, or None.
 
     A host that has recovered keeps what is left of it, even while it is being emptied. An opt-out and the kill switch
-    stop what has not started; an order that waits in the outbox is merely held by the kill switch.
+    stop what has not started, and what VMs still wait for that were offered a window; an order that waits in the outbox
+    is merely held by the kill switch.
     """
     host = present.hosts.get(order.host_id)
     reasons = [_recovered(order, present, now), _faded(order, present, now)]
-    if state is not OrderState.STARTED and host is not None:
+    waits = state is OrderState.ACCEPTED or (state is OrderState.STARTED and _offers(order, now))
+    if (waits or state is OrderState.REQUESTED) and host is not None:
         reasons.append(guardrails.opted_out(order.action, host.host_id, host.cluster, present.opt_outs, now))
-    if state is OrderState.ACCEPTED:
+    if waits:
         reasons.append(guardrails.kill_switch(present.stopped_by))
     return next((why for why in reasons if why is not None), None)
 
@@ -148,6 +150,11 @@ def _faded(order: Order, present: Present, now: datetime) -> str | None:
     if risk is not None and risk.known and now - risk.asof_at < timedelta(hours=hours):
         return None
     return f"no fresh prediction stands behind its deadline any more ({hours:g} h at most); the offer is withdrawn"
+
+
+def _offers(order: Order, now: datetime) -> bool:
+    """Whether a window in which owners pick their moment is open still: such an order starts weeks before its moves."""
+    return any(vm.deadline is not None and now < vm.deadline for vm in order.vms)
 
 
 def _crowded(order: Order, host: Host, proposal: Proposal, present: Present, now: datetime) -> str | None:

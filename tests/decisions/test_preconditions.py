@@ -143,6 +143,18 @@ def test_people_stop_what_has_not_begun() -> None:
     assert [recalled(order, s, stopped, LATER) is None for s in _OPEN] == [True, False, True]
 
 
+def test_people_stop_what_owners_still_wait_for() -> None:
+    """An order whose windows are open has started for weeks: an opt-out and the kill switch end it until they close."""
+    out = opt_out("host", "h001", (), by="ann", reason="sale", at=LATER, days=30, longest_days=90)
+    ends = LATER + timedelta(days=9)
+    order = asked()[0]
+    offered = replace(order, vms=tuple(replace(vm, deadline=ends) for vm in order.vms))
+    for against in (present(opt_outs=(out,), **told(0.7)), present(stopped_by="bob", **told(0.7))):
+        assert recalled(offered, OrderState.STARTED, against, LATER) is not None
+        over = replace(against, risks=host_risks([risk("h001", 0.7, asof_at=ends)]))
+        assert recalled(offered, OrderState.STARTED, over, ends) is None
+
+
 _OPEN = (OrderState.REQUESTED, OrderState.ACCEPTED, OrderState.STARTED)
 
 
