@@ -179,6 +179,14 @@ class AnswerData(_Data):
     host_state: Literal["in_service", "blocked", "empty", "repair", "probation"] | None = None
     """How the order left its host, once it has ended."""
 
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        """What no JSON Schema can say."""
+        if len({vm.vm_id for vm in self.vms}) < len(self.vms):
+            msg = "a VM stands in it twice"
+            raise ValueError(msg)
+        return self
+
 
 SCHEMAS: Final[dict[str, type[BaseModel]]] = {
     "order.requested.v1": OrderData,

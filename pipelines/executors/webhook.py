@@ -1,6 +1,6 @@
 """The executor of somebody else: orders go to it as signed CloudEvents over HTTP, and its answers come back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -45,27 +45,29 @@ class Webhook:
         except InputError as error:
             msg = f"The order cannot be handed over: {error}"
             raise ExecutorError(msg) from error
-        return self._one(event)
+        return self._one(event, order.order_id)
 
     def cancel(self, order_id: str, reason: str) -> Answer:
         """What became of the order after asking to stop it."""
-        return self._one(messages.cancel_event(order_id, reason, self.now))
+        return self._one(messages.cancel_event(order_id, reason, self.now), order_id)
 
     def start_vm(self, order_id: str, vm_id: str, reason: str) -> Answer:
         """Where the order stands after asking to begin with the VM."""
-        return self._one(messages.start_event(order_id, vm_id, reason, self.now))
+        return self._one(messages.start_event(order_id, vm_id, reason, self.now), order_id)
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answer to each order; those that the executor never had are left out."""
         found: list[Answer] = []
         for first in range(0, len(order_ids), AT_ONCE):
-            names = [("order_id", name) for name in order_ids[first : first + AT_ONCE]]
+            asked = order_ids[first : first + AT_ONCE]
+            names = [("order_id", name) for name in asked]
             target = str(httpx.URL(ANSWERS, params=[*names, ("at", now.isoformat())]))
-            found += _read(messages.read_batch, self._request("GET", target, b""))
+            told = _read(messages.read_batch, self._request("GET", target, b""))
+            found += [_about(asked, answer) for answer in told]
         return found
 
-    def _one(self, event: bytes) -> Answer:
-        return _read(messages.read_answer, self._request("POST", ORDERS, event))
+    def _one(self, event: bytes, order_id: str) -> Answer:
+        return _about([order_id], _read(messages.read_answer, self._request("POST", ORDERS, event)))
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:
         """The body of a good answer.
@@ -86,6 +88,14 @@ class Webhook:
             raise Refused(_detail(answer))
         msg = f"The executor at {self.url} refused the request with {answer.status_code}: {answer.text[:500]}"
         raise ExecutorError(msg)
+
+
+def _about(order_ids: Collection[str], answer: Answer) -> Answer:
+    """The answer, if it is about one of these orders: what an executor says unasked changes no other order."""
+    if answer.order_id not in order_ids:
+        msg = f"The executor's answer is about order {answer.order_id}, which it was not asked about."
+        raise ExecutorError(msg)
+    return answer
 
 
 def _detail(answer: httpx.Response) -> str:

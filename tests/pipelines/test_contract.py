@@ -77,7 +77,7 @@ answers = st.builds(
     st.sampled_from([state for state in OrderState if state is not OrderState.REQUESTED]),
     moments,
     st.none() | st.text(max_size=30),
-    st.lists(outcomes, max_size=4).map(tuple),
+    st.lists(outcomes, max_size=4, unique_by=lambda vm: vm.vm_id).map(tuple),
 )
 
 
@@ -415,6 +415,38 @@ def test_an_unsigned_request_has_no_effect() -> None:
         posted = client.post(ORDERS, content=messages.order_event(order(), NOW))
         asked = client.get("/v1/answers", params={"order_id": "o1"})
     assert (posted.status_code, asked.status_code) == (401, 401)
+
+
+def saying(*told: Answer) -> Webhook:
+    """An executor that says this, whatever it is asked."""
+    events = [messages.answer_event(answer) for answer in told]
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=events[0] if request.method == "POST" else messages.batch(events))
+
+    return webhook(httpx.Client(transport=httpx.MockTransport(answered)))
+
+
+def test_an_answer_about_another_order_is_none() -> None:
+    """An executor that answers for an order it was not asked about changes nothing there, and is at fault by name."""
+    away = saying(Answer("o9", OrderState.COMPLETED, NOW))
+    for asked in (
+        lambda: away.submit(order()),
+        lambda: away.cancel("o1", "recovered"),
+        lambda: away.start_vm("o1", "v1", "now"),
+        lambda: away.poll(["o1"], NOW),
+    ):
+        with pytest.raises(ExecutorError, match="about order o9, which it was not asked about"):
+            asked()
+
+
+def test_an_answer_that_names_a_vm_twice_is_the_executors_fault() -> None:
+    """Whoever reads the error looks at the executor, and not at a database that is sound."""
+    twice = [vars(VmOutcome("v1", result, "h2", 0.0, interrupted=False)) for result in ("moved", "stayed")]
+    event = json.loads(messages.answer_event(Answer("o1", OrderState.COMPLETED, NOW)))
+    event["data"]["vms"] = twice
+    with pytest.raises(InputError, match="a VM stands in it twice"):
+        messages.read_answer(json.dumps(event))
 
 
 def test_an_executor_that_is_down_is_named() -> None:
