@@ -17,6 +17,7 @@ from decisions.domain import UNDER_WAY, Action, OrderState
 from decisions.ledger import chain, orders
 from decisions.ledger import schema as tables
 from decisions.ledger.reasoned import reasoned
+from decisions.ledger.record import last_control
 from decisions.ledger.values import load_order
 
 ASKED: Final = "vm_start"
@@ -40,9 +41,14 @@ def ask(con: Connection, wish: Start) -> tuple[Start, bool]:
     Raises:
         UsageError: No reason.
         LedgerError: There is no such order.
-        Refused: The owner of that VM is offered no window, it is over, or the executor does not have the order.
+        Refused: All action is stopped, the owner of that VM is offered no window, it is over, or the executor does not
+            have the order.
     """
     reasoned(wish.reason, "Starting a VM")
+    switch = last_control(con)
+    if switch is not None and switch.stopped:
+        msg = f"{switch.set_by} has stopped all action ({switch.reason}); `foreshock start` lifts it."
+        raise Refused(msg)
     held = orders.require(con, wish.order_id)
     order = load_order(held.body, held.not_before)
     plan = next((plan for plan in order.vms if plan.vm_id == wish.vm_id), None)

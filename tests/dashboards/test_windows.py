@@ -213,6 +213,18 @@ def test_before_the_executor_has_the_order_there_is_nothing_to_start(night: Nigh
     assert (answer.status_code, "not with the executor yet" in answer.json()["detail"]) == (409, True)
 
 
+def test_nobody_starts_a_vm_while_all_action_is_stopped(night: Night) -> None:
+    """Under the kill switch a start is refused with who threw it and why, before executor or history hear of it."""
+    offered = offer(night, Settings(home=night.home, executor=ExecutorSettings(kind="simulated")))
+    with night.ledger() as ledger:
+        ledger.stop("ann", "the executor goes wrong", NOW)
+    with offered.client() as client:
+        body, headers = {"vm_id": "v1", "reason": WHY}, bearer(token(night))
+        answer = client.post(f"/v1/orders/{offered.order_id}/starts", json=body, headers=headers)
+    assert (answer.status_code, "ann has stopped all action" in answer.json()["detail"]) == (409, True)
+    assert (offered.history(), offered.fates()) == ([], {})
+
+
 def test_an_executor_that_is_down_leaves_the_button(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says what did not answer and keeps the reason; the history says that nothing began; later it goes."""
     monkeypatch.setenv(signing.SECRET, "not a secret, only as long as one")
