@@ -85,6 +85,7 @@ class VmMaintenance:
     series: str | None
     host_id: str
     target_host_id: str | None
+    """Where it went, or is to go; null: it stays, or never arrived."""
     action: Action
     technique: Action
     stands: Stands
@@ -200,12 +201,13 @@ def _views(found: Sequence[VmService], known: Inventory, home: Path, now: dateti
         stands, said = _stands(one, now)
         wish = asked.get((one.order_id, one.vm_id), one.start.at if one.start else None)
         coming = stands in {Stands.OFFERED, Stands.WAITING, Stands.UNDER_WAY}
+        goes = coming or stands is Stands.DONE
         yield VmMaintenance(
             vm_id=one.vm_id,
             owner=owner,
             series=series,
             host_id=one.host_id,
-            target_host_id=one.target_host_id,
+            target_host_id=one.target_host_id if goes and one.target_host_id != one.host_id else None,
             action=one.action,
             technique=one.technique,
             stands=stands,

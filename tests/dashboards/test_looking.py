@@ -210,6 +210,7 @@ def test_vms_say_what_is_done_and_what_is_to_come(client: TestClient) -> None:
     assert vms["r04-11-vm1"]["stands"] == "waiting"
     assert vms["r04-11-vm1"]["event"]["kind"] == "Freeze"
     assert vms["r06-03-vm1"]["event"] is None
+    assert [vms[name]["target_host_id"] is not None for name in stands] == [True, False, False, False]
 
 
 def test_an_owner_sees_only_his_vms(client: TestClient) -> None:
