@@ -36,7 +36,7 @@ from dashboards.security import ByTlsOnly, SecurityHeaders, SmallBodies
 from dashboards.told import Written, told, written
 from dashboards.views import ProposalView
 from dashboards.words import Section
-from data.errors import ForeshockError
+from data.errors import ForeshockError, UsageError
 from decisions.incidents.values import Incident
 from decisions.ledger.listing import Selection
 from decisions.ledger.values import Standing
@@ -219,7 +219,7 @@ def _refusals(app: FastAPI, door: Door) -> None:
 
     @app.exception_handler(ForeshockError)
     def _ours(request: Request, error: ForeshockError) -> Response:
-        return _refusal(request, 503, str(error))
+        return _refusal(request, 422 if isinstance(error, UsageError) else 503, str(error))
 
 
 _UNSAID: Final = {

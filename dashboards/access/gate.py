@@ -81,7 +81,8 @@ class Gate:
         if not scheme:
             return None
         with self.ledger.open() as book:
-            person = keep.bearer(book.con, secret.strip(), datetime.now(UTC)) if book and scheme == "Bearer" else None
+            known = book if scheme.lower() == "bearer" else None
+            person = keep.bearer(known.con, secret.strip(), datetime.now(UTC)) if known else None
         if person is None:
             msg = "The token is unknown, expired or revoked. `foreshock tokens create` makes one."
             raise HTTPException(401, msg, SHOW_TOKEN)

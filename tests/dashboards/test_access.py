@@ -157,6 +157,14 @@ def test_a_session_is_no_token(night: Night, path: str) -> None:
     assert unchanged(night)
 
 
+def test_a_token_is_known_however_its_scheme_is_written(night: Night) -> None:
+    """`bearer` is `Bearer`, as HTTP has it; nobody who holds a good token is told that it is unknown."""
+    heads = bearer(token(night, role=Role.VIEWER))
+    written = {name: text.replace("Bearer", "bearer") for name, text in heads.items()}
+    with night.client(ASOF) as client:
+        assert client.get("/v1/fleet", headers=written).status_code == 200
+
+
 def test_whoever_may_gets_through(night: Night) -> None:
     """The same requests of one who may are carried out, so it was the gate that refused the others, not their words."""
     for path in [*WRITES, *FORMS]:

@@ -110,6 +110,7 @@ def test_horizons_are_in_order(client: TestClient) -> None:
         ("/v1/proposals?after=nope", 404, "no proposal nope to go on after"),
         ("/v1/proposals?limit=0", 422, "limit"),
         ("/v1/proposals?on=soon", 422, "on"),
+        ("/v1/proposals?on=9999-12-31", 422, "no day to ask about"),
         ("/v1/proposals?cycle=all&after=nope", 404, "no proposal nope to go on after"),
         ("/v1/proposals?cycle=all&on=2026-03-02", 422, "Leave one of them out"),
         ("/v1/proposals?standing=waiting", 422, "go with `cycle=all`"),
