@@ -6,7 +6,9 @@ With `review.url` or `--server`, and a token in `FORESHOCK_TOKEN`, what calls ba
 import getpass
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from pipelines.commands.common import COMMON, Common, Limit
 from pipelines.output import Output
@@ -53,21 +55,37 @@ def show(order_id: str, *, common: Common = COMMON) -> Output:
     return Output({**_line(listed), "order": listed.order, "events": events, "outcomes": outcomes})
 
 
-def retry(order_id: str, *, by: str | None = None, common: Common = COMMON) -> Output:
-    """Send a dead order again.
+def retry(
+    order_id: str | None = None,
+    *,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    by: str | None = None,
+    common: Common = COMMON,
+) -> Output:
+    """Send a dead order again, or all of them.
 
     Args:
         order_id: Which one.
+        all_: All dead letters that have not expired, as after an outage of the executor.
         by: Who you are; by default the name you are logged in with.
         common: See every command.
     """
+    from data.errors import UsageError
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
 
-    settings = common.settings()
+    if (order_id is None) != all_:
+        msg = "Name one order, or say --all: `foreshock orders list --delivery dead` shows them."
+        raise UsageError(msg)
+    settings, who = common.settings(), by or getpass.getuser()
     with opened(settings) as ledger:
-        ledger.retry(order_id, by or getpass.getuser(), now_of(settings))
-        return Output(_line(ledger.order(order_id)))
+        if order_id is not None:
+            ledger.retry(order_id, who, now_of(settings))
+            return Output(_line(ledger.order(order_id)))
+        again = ledger.undelivered(now := now_of(settings))
+        for each in again:
+            ledger.retry(each, who, now)
+        return Output({"orders": [_line(ledger.order(each)) for each in again]})
 
 
 def cancel(
