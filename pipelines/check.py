@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from data.errors import ForeshockError, RegistryError
+from data.errors import ForeshockError, RegistryError, hidden
 from data.quality import check
 from data.snapshots import PUBLISHED, in_shape
 from decisions.ledger.store import is_there, shown
@@ -217,17 +217,18 @@ def _webhook(settings: Settings) -> Iterator[Finding]:
 
 def _reached(url: str) -> Finding:
     """Whether something accepts a connection where orders go; nothing is sent to it."""
+    to = hidden(url)
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme in getproxies() and not proxy_bypass(host):
-            return Finding("executor", "ok", f"orders go to {url}, by a proxy, so whether it answers was not looked at")
+            return Finding("executor", "ok", f"orders go to {to}, by a proxy, so whether it answers was not looked at")
         address = (host, parts.port or (443 if parts.scheme == "https" else 80))
         with socket.create_connection(address, timeout=CONNECT_SECONDS):
-            return Finding("executor", "ok", f"orders go to {url}, which accepts connections")
+            return Finding("executor", "ok", f"orders go to {to}, which accepts connections")
     except (OSError, ValueError) as error:
         todo = "start the executor, or put its address into executor.url"
-        return Finding("executor", "wrong", f"orders go to {url}, which accepts no connection ({error}); {todo}")
+        return Finding("executor", "wrong", f"orders go to {to}, which accepts no connection ({error}); {todo}")
 
 
 def _executor(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 
-from data.errors import ExecutorError, InputError, Refused
+from data.errors import ExecutorError, InputError, Refused, hidden
 from decisions.domain import Answer, Order
 from pipelines.contract import messages, signing
 
@@ -80,13 +80,14 @@ class Webhook:
         try:
             answer = self.client.request(method, self.url.rstrip("/") + target, content=body, headers={**heads, **kind})
         except httpx.HTTPError as error:
-            msg = f"The executor at {self.url} did not answer ({error}). Is it up, and executor.url right?"
+            where = hidden(self.url)
+            msg = f"The executor at {where} did not answer ({hidden(str(error))}). Is it up, and executor.url right?"
             raise ExecutorError(msg) from error
         if answer.is_success:
             return answer.content
         if answer.status_code == HTTPStatus.CONFLICT:
             raise Refused(_detail(answer))
-        msg = f"The executor at {self.url} refused the request with {answer.status_code}: {answer.text[:500]}"
+        msg = f"The executor at {hidden(self.url)} refused the request with {answer.status_code}: {answer.text[:500]}"
         raise ExecutorError(msg)
 
 

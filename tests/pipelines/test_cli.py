@@ -350,6 +350,8 @@ def test_the_doctor_says_whether_the_executor_accepts_connections(
     assert refused["state"] == "wrong"
     assert f"orders go to {url}, which accepts no connection" in refused["says"]
     assert "start the executor" in refused["says"]
+    monkeypatch.setenv("FORESHOCK__EXECUTOR__URL", url.replace("://", "://foreshock:hunter2@"))
+    assert "hunter2" not in found()["says"]
 
 
 def test_plain_values_are_json() -> None:

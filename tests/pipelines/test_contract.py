@@ -456,6 +456,18 @@ def test_an_executor_that_is_down_is_named() -> None:
         away.submit(order())
 
 
+def test_a_password_in_the_executors_address_is_not_told() -> None:
+    """What is said of an executor that is down or refuses goes into history, pages and messages, without a password."""
+    down = httpx.Client(timeout=1)
+    refusing = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    for client, says in ((down, "did not answer"), (refusing, "refused the request with 503")):
+        away = Webhook("http://foreshock:hunter2@127.0.0.1:9", KEY, NOW, client)
+        with pytest.raises(ExecutorError, match=says) as raised:
+            away.submit(order())
+        assert "127.0.0.1:9" in str(raised.value)
+        assert "hunter2" not in str(raised.value)
+
+
 @pytest.mark.slow
 def test_an_order_moves_vms_at_an_executor_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`foreshock executor` serves a simulated world: the order goes over a real socket, and its VM moves."""
