@@ -94,6 +94,20 @@ def _world(settings: Settings) -> Iterator[Opened]:
     yield opened
 
 
+def at_work(tick: Callable[[], None], over: threading.Event, every_seconds: float) -> None:
+    """Do what is due again and again until it is over; nothing that goes wrong once ends that.
+
+    The server goes on taking orders, so a worker that died would leave them accepted and never begun.
+    """
+    while not over.wait(every_seconds):
+        try:
+            tick()
+        except ForeshockError as error:
+            _log.warning("%s", error)
+        except Exception:  # noqa: BLE001 - whatever it was, orders that were taken must begin
+            _log.exception("What is due could not be done, and is tried again")
+
+
 @contextmanager
 def _driven(settings: Settings, jobs: Jobs) -> Iterator[Opened]:
     """An executor of real VMs, at work in threads of its own for as long as it is held open."""
@@ -109,15 +123,9 @@ def _driven(settings: Settings, jobs: Jobs) -> Iterator[Opened]:
         run=lambda work: threading.Thread(target=work, daemon=True).start(),
     )
     over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(drive.tick_seconds):
-            try:
-                executor.tick()
-            except ForeshockError as error:
-                _log.warning("%s", error)
-
-    worker = threading.Thread(target=work, name="executor", daemon=True)
+    worker = threading.Thread(
+        target=at_work, args=(executor.tick, over, drive.tick_seconds), name="executor", daemon=True
+    )
     worker.start()
     try:
         yield lambda _: executor

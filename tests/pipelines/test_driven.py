@@ -1,6 +1,7 @@
 """An executor that carries orders out itself, on a cloud in memory, at a clock that the test sets."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from pipelines.drivers import Impossible
 from pipelines.executors import owners
 from pipelines.executors.driven import Driven, Limits
 from pipelines.executors.jobs import Jobs
+from pipelines.executors.reference import at_work
 from pipelines.executors.service import service_by
 from tests.decisions.fleets import ASOF
 from tests.pipelines.cloud import PAUSE, Cloud
@@ -324,6 +326,22 @@ def test_an_executor_that_died_asks_where_the_vm_is(site: Site) -> None:
     site.restart()
     told = site.at(BEGINS)
     assert (told.state, told.vms[0].result, len(site.cloud.deeds)) == (OrderState.COMPLETED, "moved", 1)
+
+
+def test_a_full_disk_does_not_end_the_work(site: Site) -> None:
+    """What no driver and no rule foresees, such as a database that cannot be written once, is tried again."""
+    over, faults = Event(), [sqlite3.OperationalError("database or disk is full")]
+
+    def tick() -> None:
+        if faults:
+            raise faults.pop()
+        site.executor.tick()
+        over.set()
+
+    site.executor.submit(order(plan("v1")))
+    site.now = BEGINS
+    at_work(tick, over, 0.001)
+    assert site.cloud.deeds == [("v1", "h1", "h2")]
 
 
 def ask(
