@@ -17,7 +17,7 @@ from data.catalog import catalog
 from data.contracts import ENTITIES, STAYS
 from data.contracts import UTC as STAMP
 from data.quarantine import Reject
-from data.readings import Absorbed, absorb, stage
+from data.readings import EARLIEST, Absorbed, absorb, stage
 from data.snapshots import arrow
 from data.sources.arrival import Arrival, arrived
 from data.sources.states import State, put_changes
@@ -47,6 +47,22 @@ def holds(value: float) -> bool:
     return 0 <= value < 1 << _BITS
 
 
+def dated(readings: Sequence[Reading], moment: datetime) -> tuple[list[Reading], list[Reject]]:
+    """The readings whose moment can be believed when they are loaded at `moment`, and the others."""
+    latest = max(moment, datetime.now(UTC))
+    believed: list[Reading] = []
+    rejects: list[Reject] = []
+    for one in readings:
+        told = f"{one.serial} at {one.observed_at}"
+        if one.observed_at > latest:
+            rejects.append(Reject(None, "future_date", "observed after the moment of loading", told))
+        elif one.observed_at.date() < EARLIEST:
+            rejects.append(Reject(None, "bad_time", f"the day is {one.observed_at.date()}", told))
+        else:
+            believed.append(one)
+    return believed, rejects
+
+
 def put(
     warehouse: Warehouse,
     readings: Sequence[Reading],
@@ -64,22 +80,15 @@ def put(
         source: name of the source.
         file: name of what was read, kept with quarantined rows.
         arrival: `published` counts a reading as known at its day's end, `now` as arriving now.
-        now: the moment of loading; the wall clock's by default. Readings from after both are set aside.
+        now: the moment of loading; the wall clock's by default.
     """
     moment = now or datetime.now(UTC)
     latest = max(moment, datetime.now(UTC))
-    early = [one for one in readings if one.observed_at <= latest]
-    late = [
-        Reject(None, "future_date", "observed after the moment of loading", f"{one.serial} at {one.observed_at}")
-        for one in readings
-        if one.observed_at > latest
-    ]
-    firsts = _firsts(early)
+    firsts = _firsts(readings)
     with warehouse.transaction() as con:
         stage(con, COMPONENT)
         _fill(con, firsts, arrival, moment)
-        again = len(early) - len(firsts) + _drop_held(con)
-        _set_aside(con, late)
+        again = len(readings) - len(firsts) + _drop_held(con)
         rows = absorb(con, COMPONENT, source, file, latest.date(), moment) + Absorbed(again, 0, again, 0)
         con.execute(
             "insert into ingest_file values (?, ?, ?, ?, ?, ?, ?)",
@@ -132,12 +141,6 @@ def _drop_held(con: duckdb.DuckDBPyConnection) -> int:
             select 1 from disk_day join entity using (entity_key)
             where component = 'disk' and entity_id = staged.entity_id and disk_day.day = staged.day)""").fetchall()
     return int(held[0][0])
-
-
-def _set_aside(con: duckdb.DuckDBPyConnection, rejects: Sequence[Reject]) -> None:
-    if rejects:
-        rows = [[one.line, one.reason, one.detail, one.raw] for one in rejects]
-        con.executemany("insert into staged_reject values (?, ?, ?, ?)", rows)
 
 
 def _learn(warehouse: Warehouse, readings: Sequence[Reading]) -> None:

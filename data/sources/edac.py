@@ -4,9 +4,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from data.quarantine import Reject
 from data.readings import Absorbed
 from data.sources import mcelog, memory_log, rasdaemon
 from data.sources.arrival import Arrival
+from data.sources.memory_log import Log
 from data.warehouse import Warehouse
 
 SUFFIXES: Final = rasdaemon.SUFFIXES | mcelog.SUFFIXES
@@ -15,9 +17,13 @@ _SQLITE: Final = b"SQLite format 3\0"
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
     """What became of the rows of one database or log."""
-    with path.open("rb") as file:
-        database = file.read(len(_SQLITE)) == _SQLITE
-    if database or path.suffix.lower() in rasdaemon.SUFFIXES:
-        return rasdaemon.load(warehouse, path, arrival=arrival, now=now)
+    try:
+        with path.open("rb") as file:
+            database = file.read(len(_SQLITE)) == _SQLITE
+        if database or path.suffix.lower() in rasdaemon.SUFFIXES:
+            return rasdaemon.load(warehouse, path, arrival=arrival, now=now)
+        log = mcelog.read(path)
+    except OSError as error:
+        log = Log(rejects=(Reject(None, "unreadable_file", str(error.strerror)),))
     name = f"{path.absolute().parent.name}/{path.name}"
-    return memory_log.absorb(warehouse, mcelog.read(path), mcelog.NAME, name, arrival=arrival, now=now)
+    return memory_log.absorb(warehouse, log, mcelog.NAME, name, arrival=arrival, now=now)

@@ -61,7 +61,7 @@ def read(path: Path) -> Log:
                 return Log(rejects=(reason,))
             told = [dict(row) for row in con.execute("select * from mc_event order by rowid")]
     except sqlite3.DatabaseError as error:
-        return Log(rejects=(Reject(None, "unreadable_file", f"not a SQLite database: {error}"),))
+        return Log(rejects=(Reject(None, "unreadable_file", f"SQLite cannot read it: {error}"),))
     host = path.absolute().parent.name if path.name == FILE else path.stem
     rows: list[LoggedError] = []
     rejects: list[Reject] = []

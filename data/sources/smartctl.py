@@ -69,7 +69,9 @@ def load(
             if progress:
                 progress(path.name)
             found, rejects = read(path)
-            readings += found
+            believed, undated = drives.dated(found, moment)
+            readings += believed
+            rejects += undated
             if rejects:
                 set_aside(warehouse, rejects, SOURCE, _name(path), moment)
                 aside += len(rejects)
@@ -98,7 +100,11 @@ def read(path: Path) -> tuple[list[Reading], list[Reject]]:
 
 def _documents(path: Path) -> Iterator[tuple[int | None, Any]]:
     """Each document of the file with its line, where a line is a document, or what is wrong with it."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        yield None, Reject(None, "unreadable_file", str(error.strerror))
+        return
     if not text.strip():
         yield None, Reject(None, "empty_file", "it holds nothing")
         return

@@ -86,3 +86,11 @@ def test_a_record_that_is_still_being_written_waits_for_the_next_reading(tmp_pat
     half = record()[: record().index("STATUS")]
     log = read(_log(tmp_path / "h7" / "mcelog", record(), half))
     assert (len(log.rows), log.rejects) == (1, [])
+
+
+def test_a_log_that_cannot_be_opened_is_set_aside(tmp_path: Path) -> None:
+    """One that was rotated away after its folder was looked into is told with the system's reason, and ends nothing."""
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        load(warehouse, tmp_path / "h1" / "mcelog", now=NOW)
+        kept = warehouse.con.execute("select file, reason, detail from quarantine").fetchall()
+    assert kept == [("h1/mcelog", "unreadable_file", "No such file or directory")]

@@ -113,6 +113,38 @@ def test_a_damaged_file_is_one_entry(tmp_path: Path, text: str, reason: str) -> 
     assert [one.reason for one in read(path)[1]] == [reason]
 
 
+def test_a_file_that_may_not_be_read_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is set aside with what the system says of it, and the drives in other files are read."""
+    barred, read_text = _file(tmp_path / "h1" / "sda.json", [ata()]), Path.read_text
+
+    def refusing(path: Path, **how: Any) -> str:
+        if path == barred:
+            raise PermissionError(13, "Permission denied")
+        return read_text(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        done = _load(warehouse, barred, _file(tmp_path / "h2" / "sda.json", [ata("ZA2")]))
+        kept = warehouse.con.execute("select file, reason, detail from quarantine").fetchall()
+    assert (done.rows_loaded, done.rows_quarantined) == (1, 1)
+    assert kept == [("h1/sda.json", "unreadable_file", "Permission denied")]
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"), [(NOW + timedelta(days=4000), "future_date"), (datetime(1970, 1, 3, tzinfo=UTC), "bad_time")]
+)
+def test_a_wrong_clock_is_told_of_the_file_it_is_in(tmp_path: Path, at: datetime, reason: str) -> None:
+    """Quarantine names that host's file, not the first one read beside it, and such a day sites no drive."""
+    files = [_file(tmp_path / "h1" / "sda.json", [ata()]), _file(tmp_path / "h2" / "sda.json", [ata("ZA2", at=at)])]
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        warehouse.put_inventory(hosts("h1", "h2"), vms(), entities(), READ_AT - timedelta(days=1))
+        _load(warehouse, *files)
+        kept = warehouse.con.execute("select file, reason from quarantine").fetchall()
+        sited = warehouse.con.execute("select host_id from entity_host").fetchall()
+    assert kept == [("h2/sda.json", reason)]
+    assert sited == [("h1",)]
+
+
 def test_only_a_change_of_what_a_drive_says_of_itself_is_an_event(tmp_path: Path) -> None:
     """Failing from the second day to the fourth: one event when it begins, one when it ends, and no failure."""
     days = [
