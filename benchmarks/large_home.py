@@ -118,7 +118,7 @@ _FLEET: Final = (
        case when n % 10 = 0 then 'set' || (n // 100) end, n % 10 <> 9, false, $from, null from range($vms) t (n)""",
     """insert into entity select n, 'disk', 'd' || n, 'M' || (n % 20), 4000000000000, null, $from::date, 'x', false
        from range($drives) t (n)""",
-    """insert into entity_host select n, 'h' || lpad((n // 3)::varchar, 6, '0'), false, $from, null
+    """insert into entity_host select n, 'h' || lpad((n // 3)::varchar, 6, '0'), false, $from, null, true
        from range($drives) t (n)""",
 )
 _DAY: Final = """insert into disk_day (day, entity_key, ingested_at, smart_9_raw, smart_194_raw, smart_241_raw)

@@ -193,8 +193,9 @@ class Warehouse:
             return ended + _inserted(
                 con,
                 """
-                insert into entity_host
-                select stayed.* from stayed anti join entity_host using (entity_key, host_id, valid_from)
+                insert into entity_host by name
+                select stayed.*, false as by_inventory
+                from stayed anti join entity_host using (entity_key, host_id, valid_from)
                 order by valid_from, entity_key""",
             )
 
@@ -203,8 +204,9 @@ class Warehouse:
     ) -> int:
         """The number of rows that changed; what is no longer so is closed at `at`, nothing is deleted.
 
-        A picture older than the newest one held changes nothing. Ids in `unsure` that the tables lack stay as they
-        were: what was said of them could not be read, which does not mean that they are gone.
+        A picture older than the newest one held changes nothing. A part that a source placed (`put_stays`) stays there
+        until a picture names it. Ids in `unsure` that the tables lack stay as they were: what was said of them could
+        not be read, which does not mean that they are gone.
         """
         if self._newest_picture() > at:
             logger.warning("the inventory of %s is older than the one held and changes nothing", at)
@@ -223,8 +225,13 @@ class Warehouse:
                 select entity_key, host_id, sited.simulated from sited join entity using (component, entity_id)
                 where host_id is not null""")
             con.execute("""
+                update entity_host set by_inventory = true from arriving_site
+                where entity_host.entity_key = arriving_site.entity_key and valid_until is null
+                  and entity_host.host_id = arriving_site.host_id and not by_inventory""")
+            con.execute("""
                 create or replace temp table unsure_part as
-                select entity_key::varchar as id from entity where entity_id in (select id from unsure)""")
+                select entity_key::varchar as id from entity where entity_id in (select id from unsure)
+                union select entity_key::varchar from entity_host where valid_until is null and not by_inventory""")
             changed += _replace_current(
                 con, "entity_host", "entity_key", ["entity_key", "host_id", "simulated"], at, "arriving_site",
                 "unsure_part",

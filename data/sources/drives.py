@@ -162,31 +162,44 @@ def _learn(warehouse: Warehouse, readings: Sequence[Reading]) -> None:
 
 
 def _site(warehouse: Warehouse, readings: Sequence[Reading]) -> None:
-    """Put drives that no inventory has placed yet into the host that they were read on, if that is a known one."""
-    homes = {one.serial: one for one in reversed(readings) if one.host_id}
-    if not homes:
-        return
+    """Put drives that the inventory places nowhere into the known host that they were read on last."""
     hosts = set(_column(warehouse, "select host_id from host where valid_until is null"))
-    sited = set(
-        _column(
-            warehouse,
-            "select distinct entity_id from entity_host join entity using (entity_key) where component = 'disk'",
-        )
-    )
-    rows = [
-        {
-            "component": COMPONENT,
-            "entity_id": serial,
-            "model": one.model,
-            "host_id": one.host_id,
-            "valid_from": one.observed_at,
-            "valid_until": None,
-        }
-        for serial, one in homes.items()
-        if serial not in sited and one.host_id in hosts
-    ]
+    read = [one for one in readings if one.host_id in hosts]
+    if not read:
+        return
+    sits = _sits(warehouse)
+    rows: list[dict[str, object]] = []
+    for one in read:
+        now = sits.get(one.serial)
+        if now and (now.by_inventory or one.observed_at <= now.since or one.host_id == now.host_id):
+            continue
+        stay = {"component": COMPONENT, "entity_id": one.serial, "model": one.model}
+        if now and now.host_id:
+            rows.append(stay | {"host_id": now.host_id, "valid_from": now.since, "valid_until": one.observed_at})
+        rows.append(stay | {"host_id": one.host_id, "valid_from": one.observed_at, "valid_until": None})
+        sits[one.serial] = _Sits(one.host_id, one.observed_at, by_inventory=False)
     if rows:
         warehouse.put_stays(pa.Table.from_pylist(rows, STAYS))
+
+
+@dataclass(frozen=True)
+class _Sits:
+    """The host that a drive sits in (null: in none any more), since when, and whether the inventory says so."""
+
+    host_id: str | None
+    since: datetime
+    by_inventory: bool
+
+
+def _sits(warehouse: Warehouse) -> dict[str, _Sits]:
+    """Where the drives that were ever in a host were last."""
+    rows = warehouse.con.execute("""
+        select entity_id, if(valid_until is null, host_id, null), coalesce(valid_until, valid_from),
+               by_inventory and valid_until is null
+        from entity_host join entity using (entity_key) where component = 'disk'
+        qualify row_number() over (partition by entity_key order by valid_until desc nulls first, valid_from desc) = 1
+    """).fetchall()
+    return {serial: _Sits(host, since.astimezone(UTC), by) for serial, host, since, by in rows}
 
 
 def _column(warehouse: Warehouse, query: str) -> list[str]:

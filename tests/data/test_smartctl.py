@@ -183,6 +183,32 @@ def test_a_drive_sits_where_the_inventory_says_or_else_where_it_was_read(tmp_pat
     assert sorted(sited) == [("ZA1", "h2"), ("ZA2", "h1"), ("ZA3", "h2")]
 
 
+def test_a_drive_that_no_inventory_places_is_moved_with_its_readings(tmp_path: Path) -> None:
+    """Another host's newer reading takes it there, an old file not back; pictures that do not name it end nothing."""
+    later = [READ_AT + timedelta(days=days) for days in range(4)]
+    with Warehouse.open(tmp_path / "home") as warehouse:
+
+        def picture(at: datetime, **placed: str) -> None:
+            warehouse.put_inventory(hosts("h1", "h2", "h3"), vms(), entities(**placed), at - timedelta(hours=1))
+
+        old = _file(tmp_path / "h1" / "sda.json", [ata(at=later[0])])
+        for at, path in (
+            (later[0], old),
+            (later[1], _file(tmp_path / "h2" / "sdc.json", [ata(at=later[1])])),
+            (later[2], old),
+        ):
+            picture(at)
+            _load(warehouse, path)
+        picture(later[2], ZA1="h3")
+        _load(warehouse, _file(tmp_path / "h2" / "sdc.json", [ata(at=later[3])]))
+        stays = warehouse.con.execute("select host_id, valid_from, valid_until from entity_host order by 2").fetchall()
+    assert [(host, begins, ends) for host, begins, ends in stays] == [
+        ("h1", later[0], later[1]),
+        ("h2", later[1], later[2] - timedelta(hours=1)),
+        ("h3", later[2] - timedelta(hours=1), None),
+    ]
+
+
 @pytest.mark.slow
 def test_what_the_real_smartctl_prints_of_no_drive_is_set_aside(tmp_path: Path) -> None:
     """A device that cannot be opened and one that is none end in quarantine with smartctl's own words."""

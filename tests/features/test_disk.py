@@ -268,7 +268,7 @@ def test_emptying_a_real_host_makes_labels_uncertain_and_a_simulated_one_does_no
         put(con, [Reading(drive, START + timedelta(days=n), 0, 0) for drive in "AB" for n in range(10)])
         con.execute(
             "insert into entity_host "
-            "select entity_key, 'h' || entity_id, entity_id = 'B', '2019-01-01', null from entity"
+            "select entity_key, 'h' || entity_id, entity_id = 'B', '2019-01-01', null, true from entity"
         )
         emptied = "insert into mitigation select h, h, 'live_migrate', $at, $at from (values ('hA'), ('hB')) seats(h)"
         con.execute(emptied, {"at": datetime(2020, 1, 4, tzinfo=UTC)})

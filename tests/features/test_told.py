@@ -30,7 +30,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         )
         held.execute(
             "insert into entity_host select entity_key, if(entity_id = 'd1', 'sim0', 'h' || entity_id[2:]), "
-            "entity_id = 'd1', '2019-01-01', null from entity"
+            "entity_id = 'd1', '2019-01-01', null, true from entity"
         )
         for host_id in ("h0", "sim0"):
             held.execute("insert into mitigation values (?, ?, 'evacuate', ?, ?)", [host_id, host_id, EMPTIED, EMPTIED])

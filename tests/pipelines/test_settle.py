@@ -162,7 +162,7 @@ def _sit(warehouse: Warehouse, *hosts: str) -> None:
     """Each host has one part, whose key is its place."""
     for key, host_id in enumerate(hosts, start=1):
         warehouse.con.execute(
-            "insert into entity_host values ($key, $host, true, $at, null)",
+            "insert into entity_host values ($key, $host, true, $at, null, true)",
             {"key": key, "host": host_id, "at": ASOF - timedelta(days=30)},
         )
 
