@@ -207,17 +207,30 @@ def undecidable(con: "duckdb.DuckDBPyConnection", asof_at: datetime, versions: M
     )
 
 
-def telemetry_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime) -> datetime | None:
-    """The end of the newest day with a reading known by `asof_at`, or null when it is more than two months old."""
-    rows = con.execute(
-        "select (max(day) + interval 1 day)::timestamptz from disk_day "
-        "where day between $first and $last and ingested_at <= $asof_at",
-        {
-            "first": (asof_at - timedelta(days=TELEMETRY_WITHIN_DAYS)).date(),
-            "last": asof_at.date(),
-            "asof_at": asof_at,
-        },
-    ).fetchall()
+def telemetry_at(con: "duckdb.DuckDBPyConnection", asof_at: datetime, components: Collection[str]) -> datetime | None:
+    """The end of the newest day with a reading known by `asof_at`, or null when it is more than two months old.
+
+    Where `components`, which are judged, are all watched by their events, it is the newest moment that these tell of.
+    """
+    first = asof_at - timedelta(days=TELEMETRY_WITHIN_DAYS)
+    if "disk" in components:
+        rows = con.execute(
+            "select (max(day) + interval 1 day)::timestamptz from disk_day "
+            "where day between $first and $last and ingested_at <= $asof_at",
+            {"first": first.date(), "last": asof_at.date(), "asof_at": asof_at},
+        ).fetchall()
+    else:
+        rows = con.execute(
+            """
+            with told as (
+                select entity_key, observed_at as told_at, ingested_at from event
+                union all select entity_key, failed_at, ingested_at from failure
+            )
+            select max(told_at) from told semi join
+                   (select entity_key from entity where component in (select unnest($components))) using (entity_key)
+            where told_at between $first and $asof_at and ingested_at <= $asof_at""",
+            {"components": sorted(components), "first": first, "asof_at": asof_at},
+        ).fetchall()
     return cast("datetime | None", rows[0][0])
 
 

@@ -190,7 +190,7 @@ def look(
         vms={},
         risks=(),
         earned=earned(predictors.values()),
-        telemetry_at=situation.telemetry_at(con, asof_at),
+        telemetry_at=situation.telemetry_at(con, asof_at, versions),
         incidents=incidents.found(con, asof_at, policy, versions, earlier),
         rest=Rest(Residents({}, {}), quiet, seen),
     )

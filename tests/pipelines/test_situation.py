@@ -14,7 +14,7 @@ from data.warehouse import Warehouse
 from decisions.rest import residents
 from decisions.risk import host_risks
 from pipelines import situation
-from tests.facts import DAY, entities, hosts, vms
+from tests.facts import DAY, entities, events, hosts, vms
 
 NAMES = [f"h{number:02d}" for number in range(30)]
 VERSIONS = {"disk": "1"}
@@ -83,3 +83,13 @@ def test_why_there_is_nothing_to_decide_on_is_said(warehouse: Warehouse) -> None
     assert "120 entities have a risk" in str(scored)
     assert f"foreshock score disk --on {DAY:%Y-%m-%d}" in str(unscored)
     assert f"is of {DAY.date()}: no drive counts as live" in str(silent)
+
+
+def test_a_fleet_watched_by_events_alone_has_telemetry(warehouse: Warehouse) -> None:
+    """Its newest event is its newest evidence, once it has arrived; where drives are judged, their readings are."""
+    warehouse.put_events(events(1.0))
+    asked = DAY + timedelta(hours=5)
+    assert situation.telemetry_at(warehouse.con, asked, {"memory"}) == DAY
+    assert situation.telemetry_at(warehouse.con, asked, {"gpu"}) is None
+    assert situation.telemetry_at(warehouse.con, DAY - timedelta(hours=1), {"memory"}) is None
+    assert situation.telemetry_at(warehouse.con, asked, {"memory", "disk"}) is None
