@@ -2,13 +2,15 @@
 
 A corrected error is an event of kind `ce` (value = how many it stands for) whose `detail` holds what is known of
 `access` (READ or SCRUB), `rank`, `device`, `bank_group`, `bank`, `row`, `column`, and of the faulty burst: `dqs`,
-`beats` and `bits`. An uncorrected one is a failure with cause `ue`. Every step finds what an earlier run has done, so
-a run that was killed in between is made good by repeating it.
+`beats` and `bits`. Errors of one second that are alike in all are several: from the second one on, `nth` tells them
+apart. An uncorrected one is a failure with cause `ue`. Every step finds what an earlier run has done, so a run that was
+killed in between is made good by repeating it.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 
 from data.contracts import ENTITIES, EVENTS, FAILURES
 from data.quarantine import Reject, set_aside
-from data.readings import Absorbed
+from data.readings import EARLIEST, Absorbed
 from data.sources.arrival import Arrival, arrived
 from data.warehouse import Warehouse
 
@@ -70,13 +72,15 @@ def absorb(
     rejects = [*log.rejects]
     rows: list[LoggedError] = []
     for row in log.rows:
+        told = f"{row.entity_id} at {row.observed_at.isoformat()}"
         if row.observed_at > latest:
-            told = f"{row.entity_id} at {row.observed_at.isoformat()}"
             rejects.append(Reject(None, "future_date", "observed after the moment of loading", told))
+        elif row.observed_at.date() < EARLIEST:
+            rejects.append(Reject(None, "bad_time", f"the day is {row.observed_at.date()}", told))
         else:
             rows.append(row)
     _register(warehouse, log)
-    loaded = warehouse.put_events(_events([row for row in rows if row.corrected], arrival, moment))
+    loaded = warehouse.put_events(_events(_told_apart([row for row in rows if row.corrected]), arrival, moment))
     loaded += warehouse.put_failures(_failures([row for row in rows if not row.corrected], arrival, moment), source)
     set_aside(warehouse, rejects, source, file, moment)
     read, whole = len(rows) + len(rejects), sum(one.line is None and one.raw is None for one in rejects)
@@ -96,6 +100,17 @@ def _register(warehouse: Warehouse, log: Log) -> None:
     ]
     if rows:
         warehouse.put_entities(pa.Table.from_pylist(rows, ENTITIES))
+
+
+def _told_apart(rows: Sequence[LoggedError]) -> list[LoggedError]:
+    """The rows, those that are like one before them in all with their number among these: logs tell whole seconds."""
+    seen: Counter[tuple[object, ...]] = Counter()
+    apart: list[LoggedError] = []
+    for row in rows:
+        alike = (row.entity_id, row.observed_at, row.count, *sorted(row.detail.items()))
+        seen[alike] += 1
+        apart.append(replace(row, detail={**row.detail, "nth": seen[alike]}) if seen[alike] > 1 else row)
+    return apart
 
 
 def _events(rows: Sequence[LoggedError], arrival: Arrival, moment: datetime) -> pa.Table:

@@ -76,6 +76,7 @@ def test_the_same_database_with_more_in_it_loads_what_is_new(tmp_path: Path) -> 
     [
         ({"timestamp": "yesterday"}, "bad_time"),
         ({"timestamp": "0001-01-01 00:00:00 +0200"}, "bad_time"),
+        ({"timestamp": "1970-01-01 00:00:10 +0000"}, "bad_time"),
         ({"timestamp": "2036-01-05 10:00:00 +0000"}, "future_date"),
         ({"err_count": 0}, "bad_value"),
         ({"err_type": "Info"}, "unknown_error_type"),
@@ -88,6 +89,16 @@ def test_a_bad_row_is_set_aside(tmp_path: Path, change: dict[str, object], reaso
         done = load(warehouse, path, now=NOW)
         assert (done.rows_loaded, done.rows_quarantined) == (1, 1)
         assert warehouse.con.execute("select reason from quarantine").fetchall() == [(reason,)]
+
+
+def test_errors_that_are_alike_in_one_second_all_count(tmp_path: Path) -> None:
+    """A storm on one cell writes the same row again and again; each is one more error, however often it is read."""
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        load(warehouse, rasdaemon(tmp_path / "a" / "h1.db", [{}, {}]), now=NOW)
+        grown = rasdaemon(tmp_path / "b" / "h1.db", [{}, {}, {}])
+        done, again = load(warehouse, grown, now=NOW), load(warehouse, grown, now=NOW)
+        ((errors,),) = warehouse.con.execute("select sum(errors)::bigint from memory_error").fetchall()
+    assert (done.rows_loaded, again.rows_loaded, errors) == (1, 0, 3)
 
 
 def test_more_errors_than_a_column_holds_count_as_the_most_it_does(tmp_path: Path) -> None:
