@@ -39,6 +39,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *_home(settings),
         *_snapshot(settings),
+        *_placed_nowhere(settings),
         *_engine(settings),
         *_models(settings),
         *_policy(settings),
@@ -79,6 +80,30 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
         yield Finding("facts", "wrong" if found.severity == "error" else "ok", told)
     if not any(found.severity == "error" for found in contradictions):
         yield Finding("facts", "ok", "nothing that is held contradicts anything else")
+
+
+def _placed_nowhere(settings: Settings) -> Iterator[Finding]:
+    """Parts that tell of themselves and have never been in a host: whatever they tell, no host is at risk for it."""
+    if not (settings.home / PUBLISHED).exists():
+        return
+    try:
+        with snapshot(settings) as con, in_shape():
+            rows = con.execute("""
+                with newest as (select max(observed_at) as at from event),
+                telling as (
+                    select entity_key from disk_day where day = (select max(day) from disk_day)
+                    union select entity_key from event, newest where observed_at > newest.at - interval 30 days
+                )
+                select component, count(*), min(entity_id) from telling join entity using (entity_key)
+                where entity_key not in (select entity_key from entity_host) and exists (from host)
+                group by component order by component""").fetchall()
+    except ForeshockError:
+        return  # the snapshot's own finding says what is wrong with it
+    for component, parts, such_as in rows:
+        told = f"{component}: {parts} that told something lately are in no host, such as {such_as}"
+        yield Finding(
+            "inventory", "missing", f"{told}; no host counts as at risk for them until its entities name them"
+        )
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:

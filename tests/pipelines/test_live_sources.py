@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from daemons import free_port
+from facts import DAY, entities, events, hosts, vms
 from smart import ata
 
+from data.contracts import STAYS
 from data.sources import bmc, promql, web
+from data.warehouse import Warehouse
+from pipelines.check import examine
 from pipelines.cli import main
+from pipelines.settings import Settings
 
 
 class Guarded(BaseHTTPRequestHandler):
@@ -109,3 +115,22 @@ def test_an_address_with_a_password_is_wrong_usage(guarded: str, capfd: pytest.C
     code, out, err = _answer(capfd, "ingest", "prometheus", "https://me:hush@prom.test")
     assert code == 2
     assert "hush" not in out + err
+
+
+def test_the_doctor_names_parts_that_sit_nowhere(tmp_path: Path) -> None:
+    """Errors of a DIMM that the inventory calls otherwise put no host at risk, which is said; one in a host is well."""
+    settings = Settings(home=tmp_path / "home")
+
+    def told() -> list[str]:
+        return [one.says for one in examine(settings) if one.what == "inventory"]
+
+    with Warehouse.open(settings.home) as warehouse:
+        warehouse.put_inventory(hosts("h1"), vms(), entities(), DAY)
+        warehouse.put_events(events(1.0))
+        warehouse.publish()
+        (said,) = told()
+        stay = {"component": "memory", "entity_id": "dimm1", "host_id": "h1", "valid_from": DAY}
+        warehouse.put_stays(pa.Table.from_pylist([stay], STAYS))
+        warehouse.publish()
+        assert told() == []
+    assert said.startswith("memory: 1 that told something lately are in no host, such as dimm1")
