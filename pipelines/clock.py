@@ -38,14 +38,19 @@ def moment(settings: Settings, con: "duckdb.DuckDBPyConnection | None", on: date
     """
     if on is not None:
         return end_of(on)
-    source = settings.clock.source
-    if source == "wall" or (source == "auto" and not (con and is_simulated(con))):
+    if by_wall(settings, con):
         return datetime.now(UTC)
     day = last_day(con) if con else None
     if day is None:
         msg = "There is no day to decide on yet: no reading is held. Ingest telemetry, or give --on DATE."
         raise UsageError(msg)
     return end_of(day)
+
+
+def by_wall(settings: Settings, con: "duckdb.DuckDBPyConnection | None") -> bool:
+    """Whether the wall's clock holds: that of hosts which are not simulated, unless the settings say otherwise."""
+    source = settings.clock.source
+    return source == "wall" or (source == "auto" and not (con and is_simulated(con)))
 
 
 def asked(now: datetime) -> datetime:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
@@ -27,9 +27,10 @@ from decisions.preconditions import Present
 from decisions.rest import Rest
 from decisions.risk import host_risks
 from pipelines import ledgers, situation
+from pipelines.clock import by_wall
 from pipelines.executors import Executor
 from pipelines.executors.dry_run import DryRun
-from pipelines.executors.opened import opened
+from pipelines.executors.opened import kind_of, opened
 from pipelines.settings import ExecutorSettings, Settings
 from pipelines.snapshot import snapshot
 from pipelines.steps.recall import recall
@@ -76,7 +77,7 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
 
     Args:
         settings: where the ledger, the inventory and the executor are.
-        now: the moment of handing over.
+        now: the moment of handing over; never before the wall's, where somebody else carries orders out on real hosts.
         dry_run: work on a copy of the ledger and hand over to nobody.
     """
     policy = load_policy(settings.policy.path)
@@ -90,9 +91,18 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
         still = stack.enter_context(held.turn())
         if not held.open_orders():
             return DispatchReport(stopped_by=_stopped_by(held))
+        now = _at(settings, now)
         to = stack.enter_context(opened(settings, now))
         inventory = _inventory(settings, held, now)
         return drain(held, to, inventory, now, settings.executor, policy=policy, still=still)
+
+
+def _at(settings: Settings, now: datetime) -> datetime:
+    """The moment of handing over in a run about `now`: who looks at a past night must not move VMs on its evidence."""
+    if kind_of(settings) != "webhook":
+        return now
+    with snapshot(settings) as con:
+        return max(now, datetime.now(UTC)) if by_wall(settings, con) else now
 
 
 @dataclass(frozen=True)

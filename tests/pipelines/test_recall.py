@@ -19,8 +19,9 @@ from decisions.ledger import Ledger
 from decisions.ledger.values import Standing
 from pipelines.cli import main
 from pipelines.clock import end_of
+from pipelines.contract import signing
 from pipelines.executors.opened import opened
-from pipelines.settings import Settings, load
+from pipelines.settings import ClockSettings, ExecutorSettings, Settings, load
 from pipelines.steps import simulate
 from pipelines.steps.decide import DecideReport, decide
 from pipelines.steps.dispatch import CalledBack, call_back, dispatch
@@ -203,6 +204,20 @@ def test_an_opt_out_of_something_unknown_is_refused(home: Settings, capfd: pytes
     assert main([*argv[:-2], "400", "--host", name]) == 2
     with Ledger(home.ledger_url) as ledger:
         assert ledger.opt_outs() == []
+
+
+def test_a_night_of_the_past_hands_nothing_to_real_hosts(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the wall's clock its orders have expired, so none reaches the executor; simulated hosts live by the data's."""
+    monkeypatch.setenv(signing.SECRET, "not a secret, only as long as one")
+    ingest_world(home, MIDNIGHT)
+    (host, *_) = hosts(home)
+    score(home, MIDNIGHT, {host: 0.6})
+    decide(home, MIDNIGHT, {"disk": MODEL}, now=MIDNIGHT)  # type: ignore[dict-item]
+    nobody = ExecutorSettings(kind="webhook", url="http://127.0.0.1:9", timeout_seconds=1)
+    real = home.model_copy(update={"executor": nobody, "clock": ClockSettings(source="wall")})
+    report = dispatch(real, MIDNIGHT)
+    assert (report.sent, report.dead, report.expired > 0) == (0, 0, True)
+    assert states(home)[host][0] == OrderState.EXPIRED
 
 
 def test_the_doctor_names_opt_outs_and_pools_that_are_not_there(
