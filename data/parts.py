@@ -123,23 +123,32 @@ class Store:
 
     def failed(self, error: Exception, to: str) -> EngineError:
         """Return the error that says what this machine could not do there, and what it takes."""
-        told = (line for line in str(error).splitlines() if not line.startswith(("Traceback", " ")))  # as DuckDB does
-        reason = next(told, type(error).__name__)
         needs = " with its credentials in the environment (AWS_ACCESS_KEY_ID, ...)" if self._is_s3 else ""
         return EngineError(
-            f"{socket.gethostname()} cannot {to} {self.url}: {hidden(reason)}. Every worker must reach it at the same "
+            f"{socket.gethostname()} cannot {to} {self.url}: {_reason(error)}. Every worker must reach it at the same "
             f"address{needs}, and may read and write there; once it does, repeat this run"
         )
 
+    def damaged(self, error: duckdb.Error) -> EngineError:
+        """Return the error that says which file is no longer what was written, and how to get it back."""
+        return EngineError(
+            f"{socket.gethostname()} cannot read {self.url}: {_reason(error)}. If that file is damaged, remove it and "
+            "repeat this run: what is missing is written anew"
+        )
+
     def manifest(self) -> Manifest | None:
-        """Return what the store is made of; null while there is none, or one of another format."""
+        """Return what the store is made of; null while there is none, or one of another format, or a damaged one."""
         with self._opened("read") as (fs, root):
             try:
                 text = fs.cat_file(f"{root}/{MANIFEST}")
             except FileNotFoundError:
                 fs.find(root)  # an error where even the bucket is missing
                 return None
-        raw: dict[str, Any] = json.loads(text)
+        try:
+            raw: dict[str, Any] = json.loads(text)
+        except ValueError:
+            logger.warning("%s/%s is damaged: all of the store is written anew", self.url, MANIFEST)
+            return None
         if raw.pop("format") != FORMAT:
             return None
         pieces = tuple(Piece(**{**one, "files": tuple(one["files"])}) for one in raw.pop("pieces"))
@@ -191,6 +200,11 @@ class Store:
             return [f"{protocol}://{root.lstrip('/')}/{name}" for name in names]
 
 
+def _reason(error: Exception) -> str:
+    told = (line for line in str(error).splitlines() if not line.startswith(("Traceback", " ")))  # as DuckDB does
+    return hidden(next(told, type(error).__name__))
+
+
 def tables(component: str) -> dict[str, str | None]:
     """Return the tables that a component's statements read, and the time by whose month their files are cut.
 
@@ -206,7 +220,7 @@ def tables(component: str) -> dict[str, str | None]:
 def export(
     con: duckdb.DuckDBPyConnection, store: Store, component: str, parts: int, snapshot: str, now: datetime
 ) -> Manifest:
-    """Return the manifest of a store that holds what the snapshot holds; only what has changed is written.
+    """Return the manifest of a store that holds what the snapshot holds; only what has changed or got lost is written.
 
     Args:
         con: a connection on the snapshot.
@@ -217,12 +231,11 @@ def export(
         now: what files are retired at.
     """
     before = store.manifest()
-    if before and (before.component, before.parts, before.snapshot) == (component, parts, snapshot):
+    held = _held(store, before) if before and (before.component, before.parts) == (component, parts) else {}
+    if before and before.snapshot == snapshot and len(held) == len(before.pieces):
         return before
     with in_shape():
         con.sql(f"from {component}_current limit 0")
-    same = before is not None and (before.component, before.parts) == (component, parts)
-    held = {_key(piece): piece for piece in before.pieces} if before and same else {}
     pieces: list[Piece] = []
     written = 0
     for table, time in tables(component).items():
@@ -258,6 +271,8 @@ def opened(
             if names:
                 _attach(con, table, store, names)
         yield con
+    except duckdb.InvalidInputException as error:
+        raise store.damaged(error) from error
     except duckdb.Error as error:
         if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:  # bare: a file system raised it
             raise store.failed(error, "read") from error
@@ -279,6 +294,12 @@ def _attach(con: duckdb.DuckDBPyConnection, table: str, store: Store, names: Seq
 
 def _key(piece: Piece) -> tuple[str, int | None, str, str, int]:
     return piece.table, piece.part, piece.month, piece.digest, piece.rows
+
+
+def _held(store: Store, manifest: Manifest) -> dict[tuple[str, int | None, str, str, int], Piece]:
+    """The pieces whose files are all there still, by their keys."""
+    there = set(store.names())
+    return {_key(piece): piece for piece in manifest.pieces if there.issuperset(piece.files)}
 
 
 def _with(piece: Piece, files: Sequence[str]) -> Piece:

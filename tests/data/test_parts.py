@@ -203,3 +203,37 @@ def test_a_store_of_another_format_is_written_anew(
     monkeypatch.setattr(parts, "FORMAT", parts.FORMAT + 1)
     assert store.manifest() is None
     assert exported(con, store).written > 0
+
+
+def test_files_that_got_lost_are_written_again(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Whether the snapshot is the one that is held or a newer one, and nothing but what is missing."""
+    first = export(con, store, "disk", PARTS, "snapshot", NOW)
+    for snapshot in ("snapshot", "newer"):
+        store.remove(first.of(1)["disk_day"])
+        again = export(con, store, "disk", PARTS, snapshot, NOW)
+        assert again.written == len(first.of(1)["disk_day"])
+        assert whole(store, again) == {name: held(con, name) for name in tables("disk")}
+
+
+def test_a_damaged_manifest_counts_as_none(con: duckdb.DuckDBPyConnection, store: Store, tmp_path: Path) -> None:
+    """What a machine that lost its power has left of it; all is written anew."""
+    first = exported(con, store)
+    (tmp_path / "manifest").write_bytes(b'{"form\0\0')
+    store.put(tmp_path / "manifest", parts.MANIFEST)
+    assert store.manifest() is None
+    assert exported(con, store).written == first.written
+
+
+def test_a_damaged_file_is_named_and_comes_back_once_it_is_removed(
+    con: duckdb.DuckDBPyConnection, store: Store, tmp_path: Path
+) -> None:
+    """The message says which file, and to remove it."""
+    manifest = exported(con, store)
+    (name,) = manifest.of(1)["entity"]
+    (tmp_path / "cut").write_bytes(b"PAR1")
+    store.put(tmp_path / "cut", name)
+    damaged = pytest.raises(EngineError, match=rf"{name}.*remove it and repeat this run")
+    with damaged, opened(store, manifest.of(1)):
+        pass
+    store.remove([name])
+    assert whole(store, exported(con, store))["entity"] == held(con, "entity")
