@@ -14,11 +14,12 @@ import logging
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import duckdb
 import fsspec
@@ -161,8 +162,9 @@ class Store:
                 fs.put_file(str(local), f"{root}/{name}")
                 return
             fs.makedirs(f"{root}/{name}".rsplit("/", 1)[0], exist_ok=True)
-            fs.put_file(str(local), f"{root}/{name}.draft")
-            fs.mv(f"{root}/{name}.draft", f"{root}/{name}")
+            draft = f"{root}/{name}.{uuid4().hex}.draft"  # two may write the same at once
+            fs.put_file(str(local), draft)
+            fs.mv(draft, f"{root}/{name}")
 
     def write(self, manifest: Manifest) -> None:
         """Make the store be what the manifest says."""
@@ -177,10 +179,11 @@ class Store:
             return sorted(name for path in fs.find(root) if (name := path[len(root) + 1 :]) != MANIFEST)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove files."""
+        """Remove files, where nobody else has."""
         with self._opened("remove files from") as (fs, root):
             for name in names:
-                fs.rm_file(f"{root}/{name}")
+                with suppress(FileNotFoundError):
+                    fs.rm_file(f"{root}/{name}")
 
     def table(self, name: str) -> pa.Table:
         """Return the rows of a Parquet file of the store."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -104,7 +105,7 @@ class Cluster:
         every = pa.concat_tables(parts)
         order = ordered([one.num_rows for one in parts], examples.keys(every))
         riskiest = score.riskiest(every.take(order.at), top_reasons)
-        folder = f"score/{predictor.component}-{predictor.version}-{day}"
+        folder = f"score/{predictor.component}-{predictor.version}-{day}/{uuid4().hex}"  # another may ask the same now
         places = [(self.store, f"{folder}/{number:05d}.parquet") for number in range(order.parts)]
         written = self.of(judged, _write, order.split(riskiest), places, shared=judge)
         risks = pa.concat_tables([self.store.table(name) for name in self.client.gather(written)])

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from drives import START, Reading, put
+from fsspec.implementations.memory import MemoryFileSystem
 
 from data import parts
 from data.errors import EngineError, UsageError, WarehouseError
@@ -237,3 +238,23 @@ def test_a_damaged_file_is_named_and_comes_back_once_it_is_removed(
         pass
     store.remove([name])
     assert whole(store, exported(con, store))["entity"] == held(con, "entity")
+
+
+def test_two_who_write_the_same_file_at_once_both_succeed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flow and a person's command bring the same snapshot at the same time; the file is whole all the while."""
+    (tmp_path / "one").write_bytes(b"whole")
+    put_file, others = MemoryFileSystem.put_file, [1]
+
+    def meanwhile(self: MemoryFileSystem, *args: object, **kwargs: object) -> None:
+        put_file(self, *args, **kwargs)
+        if others:
+            others.pop()
+            store.put(tmp_path / "one", "table/file")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", meanwhile)
+    store.put(tmp_path / "one", "table/file")
+    assert store.names() == ["table/file"]
+    for _ in range(2):
+        store.remove(["table/file"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 from daemons import free_port, until
 from distributed import Client
@@ -134,6 +135,22 @@ def test_scores_come_back_as_those_of_one_machine(
     assert there.score(trained.predictor, UNTIL, 50).equals(expected)
     with killed(asked(there).client, "_ask"):
         assert there.score(trained.predictor, UNTIL, 50).equals(expected)
+
+
+def test_two_who_score_the_same_day_at_once_each_get_their_own(
+    con: duckdb.DuckDBPyConnection, there: Facts, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night's risks keep their reasons where another asks the same without them before they are read back."""
+    expected = Here(con).score(trained.predictor, UNTIL, 50)
+    table, others = Store.table, [0]
+
+    def meanwhile(self: Store, name: str) -> pa.Table:
+        if others:
+            there.score(trained.predictor, UNTIL, others.pop())
+        return table(self, name)
+
+    monkeypatch.setattr(Store, "table", meanwhile)
+    assert there.score(trained.predictor, UNTIL, 50).equals(expected)
 
 
 def test_a_scheduled_run_puts_the_same_risks_into_the_warehouse(
