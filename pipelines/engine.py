@@ -4,10 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from data.catalog import has_readings
 from data.errors import SettingsError
+from data.snapshots import SNAPSHOTS
 from pipelines.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -71,9 +74,13 @@ def _cluster(engine: EngineSettings, con: "duckdb.DuckDBPyConnection", component
 
 
 def _snapshot(con: "duckdb.DuckDBPyConnection") -> str:
-    """The file that a connection reads; a snapshot never changes, and the next has another name."""
+    """What no other snapshot is called: the file that a connection reads.
+
+    A snapshot that was copied here from another machine lies under the name of the one before, so it gets a name once.
+    """
     ((path,),) = con.execute("select path from duckdb_databases() where database_name = current_database()").fetchall()
-    return str(path)
+    made_here = Path(path).parent.name == SNAPSHOTS
+    return str(path) if made_here else f"{path} {uuid4().hex}"
 
 
 @contextmanager

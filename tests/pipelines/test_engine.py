@@ -3,14 +3,20 @@
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from daemons import free_port
+from drives import START, Reading, put
 from pydantic import ValidationError
 
 from data.errors import SettingsError, UsageError
+from data.migrations import migrate
 from data.snapshots import empty
+from models.cluster.facts import Cluster
 from models.facts import Here
 from pipelines.check import examine
 from pipelines.engine import facts
@@ -61,6 +67,23 @@ def test_a_cluster_is_named_whole_and_without_secrets(missing: dict[str, str]) -
     """A scheduler and a place, neither with a password in it."""
     with pytest.raises(ValidationError):
         EngineSettings.model_validate(missing)
+
+
+def test_a_snapshot_copied_under_the_name_of_the_one_before_is_seen_to_be_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who trains on another machine, which gets each night's snapshot, learns from the newest one."""
+    monkeypatch.setattr("models.cluster.connection.connected", lambda *_: nullcontext())
+    where = cluster().model_copy(update={"storage": f"file://{tmp_path}/parts", "partitions": 2})
+    snapshot = tmp_path / "published.duckdb"
+    for days in (3, 5):
+        snapshot.unlink(missing_ok=True)
+        with duckdb.connect(str(snapshot)) as con:
+            migrate(con)
+            put(con, [Reading("D1", START + timedelta(days=day), 0, None) for day in range(days)])
+        with duckdb.connect(str(snapshot), read_only=True) as con, facts(where, con, "disk") as there:
+            assert isinstance(there, Cluster)
+            assert sum(one.rows for one in there.manifest.pieces if one.table == "disk_day") == days
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
