@@ -1,7 +1,14 @@
 """What the docs say of the code is so."""
 
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
+
+from data.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,3 +23,16 @@ def test_the_tests_that_techniques_names_exist() -> None:
     for name, more in named:
         known = [one for one in defined if one == name or (more and one.startswith(name))]
         assert known, f"docs/techniques.md names {name}{more}, which is no test"
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync here: apt-get install rsync")
+def test_the_command_that_copies_a_snapshot_copies_it(tmp_path: Path) -> None:
+    """As written, but for the places: rsync leaves a link out, and ends well."""
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    (options,) = re.findall(r"^\$ rsync (.*) /srv/foreshock/published.duckdb \S+$", page, re.MULTILINE)
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        published = warehouse.publish()
+    copy = tmp_path / "review" / published.name
+    copy.parent.mkdir()
+    subprocess.run(["rsync", *shlex.split(options), str(published), str(copy.parent)], check=True)
+    assert copy.read_bytes() == published.read_bytes()
