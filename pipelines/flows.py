@@ -1,7 +1,7 @@
 """Prefect flows: the steps as tasks, so that runs are scheduled, retried, kept to one writer, and reported.
 
-Only what another try can mend is retried (a busy warehouse, an executor out of reach), and nothing with effects is ever
-taken from a cache.
+Only what another try can mend is retried (a busy warehouse; an executor, a ledger or a cluster out of reach), and
+nothing with effects is ever taken from a cache.
 """
 
 import re
@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
-from data.errors import ExecutorError, WarehouseBusy
+from data.errors import EngineError, ExecutorError, LedgerError, WarehouseBusy
 from pipelines import cycle
 from pipelines.demonstration import Demo, DemoReport
 from pipelines.demonstration import run as demonstrate
@@ -37,7 +37,7 @@ R = TypeVar("R")
 WRITERS: Final = "warehouse"
 """Global concurrency limit of the steps: make it once with `prefect gcl create warehouse --limit 1`."""
 RETRY_SECONDS: Final = [2.0, 10.0, 60.0]
-TRANSIENT: Final = (WarehouseBusy, ExecutorError, ConnectionError, TimeoutError)
+TRANSIENT: Final = (WarehouseBusy, ExecutorError, LedgerError, EngineError, ConnectionError, TimeoutError)
 
 
 def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -50,7 +50,7 @@ def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         persist_result=False,
         retries=len(RETRY_SECONDS),
         retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=_is_transient,
+        retry_condition_fn=is_transient,
     )
     report = task(*args, **kwargs)
     create_markdown_artifact(key=re.sub(r"[^a-z0-9]+", "-", name), markdown=markdown(plain(report)), description=name)
@@ -130,6 +130,7 @@ def _limited(step: Callable[P, R]) -> Callable[P, R]:
     return limited
 
 
-def _is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a step that ended so is tried again."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, TRANSIENT)
