@@ -26,6 +26,7 @@ from pipelines.output import as_object, markdown, plain
 from pipelines.settings import load
 from pipelines.steps.dispatch import dispatch as dispatch_step
 from pipelines.steps.notify import and_tell
+from pipelines.steps.notify import notify as notify_step
 from pipelines.steps.settle import settle as settle_step
 from pipelines.steps.simulate import SimulateReport
 from pipelines.steps.train import train as train_step
@@ -35,7 +36,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WRITERS: Final = "warehouse"
-"""Global concurrency limit of the steps: make it once with `prefect gcl create warehouse --limit 1`."""
+"""Global concurrency limit of steps that write: make it once with `prefect gcl create warehouse --limit 1`."""
+READERS: Final[frozenset[Callable[..., Any]]] = frozenset({train_step, dispatch_step, notify_step})
+"""Steps that only read the snapshot. They take no turn: an approved order must not wait until a training ends."""
 RETRY_SECONDS: Final = [2.0, 10.0, 60.0]
 TRANSIENT: Final = (WarehouseBusy, ExecutorError, LedgerError, EngineError, ConnectionError, TimeoutError)
 
@@ -121,7 +124,9 @@ def demo(asked: Demo, made: SimulateReport, started: float) -> DemoReport:
 
 
 def _limited(step: Callable[P, R]) -> Callable[P, R]:
-    """The step, one at a time among all that report to the same server."""
+    """The step, where it writes the warehouse one at a time among all that report to the same server."""
+    if step in READERS:
+        return step
 
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
         with concurrency(WRITERS, occupy=1) if has_server() else nullcontext():

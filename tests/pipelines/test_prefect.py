@@ -48,17 +48,22 @@ def test_every_deployment_registers(server: dict[str, str]) -> None:
 
 def test_a_single_command_reports_to_the_server(server: dict[str, str]) -> None:
     """With PREFECT_API_URL set, `foreshock ingest` is a flow run that the server knows."""
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("foreshock")), "ingest", "--on", SPEC.start.isoformat(), "--json"],
-        env=server,
-        cwd=server["FORESHOCK_HOME"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["rows_loaded"] == 0
+    said = _said(server, "ingest", "--on", SPEC.start.isoformat(), "--json", seconds=120)
+    assert json.loads(said)["rows_loaded"] == 0
     runs = ask(server, "/flow_runs/filter", {"flows": {"name": {"any_": ["ingest"]}}})
     assert "COMPLETED" in {run["state"]["type"] for run in runs if not run["auto_scheduled"]}
+
+
+def test_orders_are_handed_over_while_another_step_has_the_turn_of_writers(server: dict[str, str]) -> None:
+    """A training, or whatever holds the warehouse, is nothing that dispatch waits for; what writes does."""
+    turn = {"names": ["warehouse"], "slots": 1, "mode": "concurrency"}
+    ask(server, "/v2/concurrency_limits/increment", turn)
+    try:
+        assert json.loads(_said(server, "dispatch", "--json", seconds=120))["sent"] == 0
+        with pytest.raises(subprocess.TimeoutExpired):
+            _said(server, "ingest", "--json", seconds=20)
+    finally:
+        ask(server, "/v2/concurrency_limits/decrement", turn)
 
 
 def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None:
@@ -75,6 +80,20 @@ def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None
     wait(finished, 240, "a scheduled run to finish")
     artifacts = ask(server, "/artifacts/filter", {})
     assert "settle" in {artifact["key"] for artifact in artifacts}
+
+
+def _said(server: dict[str, str], *words: str, seconds: float) -> str:
+    """What a command of ours says that reports to the server."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("foreshock")), *words],
+        env=server,
+        cwd=server["FORESHOCK_HOME"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds,
+    )
+    return done.stdout
 
 
 def _small_home(home: Path) -> Path:
