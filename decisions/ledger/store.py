@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from data.errors import LedgerError
@@ -161,16 +161,24 @@ def _create(url: str) -> Engine:
             msg = "a ledger in memory would forget; name a file"
             raise ArgumentError(msg)
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
+        engine = _engine(parsed)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         if "@" in (parsed.host or ""):
             msg = "an @ in a password is written %40"
             raise ArgumentError(msg)
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = _engine(parsed, pool_pre_ping=True)
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _engine(url: URL, **options: bool) -> Engine:
+    engine = create_engine(url, **options)
+    if engine.dialect.is_async:
+        msg = f"{engine.driver} is an asynchronous driver, such as Prefect uses"
+        raise ArgumentError(msg)
     return engine
 
 

@@ -399,6 +399,13 @@ def test_a_bad_url_is_refused_with_what_to_use(bad: str) -> None:
         Ledger(bad)
 
 
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://ana@127.0.0.1/ledger", "sqlite+aiosqlite:////tmp/ledger.db"])
+def test_a_driver_that_only_prefect_can_use_is_refused(url: str) -> None:
+    """Prefect brings asynchronous drivers: a URL with one says that it is one, and what to use."""
+    with pytest.raises(LedgerError, match=r"asynchronous driver.*Use sqlite:///FILE"):
+        Ledger(url)
+
+
 def test_migrations_end_where_the_schema_is(ledger: Ledger, url: str) -> None:
     """The migrations and the tables in code agree, and the newest migration is the one that code expects."""
     folder = Path(store.__file__).with_name("migrations")
