@@ -16,7 +16,7 @@ from dashboards.answers import Known
 from dashboards.window import NAMES_MOST, Pane, Window
 from data.errors import WarehouseError
 from data.snapshots import arrow
-from pipelines.clock import end_of, is_simulated, last_day
+from pipelines.clock import end_of, is_simulated, last_day, last_event
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Freshness:
 
     published_at: datetime | None
     telemetry_at: datetime | None
-    """End of the newest day with a reading."""
+    """End of the newest day with a reading; where none is held, the newest moment that events tell of."""
     simulated: bool
     """Whether hosts and VMs are simulated; then the clock is the data's."""
     hosts: int
@@ -134,7 +134,7 @@ class FleetReader:
         ).to_pylist()[0]
         return Freshness(
             published_at=self.pane.published_at,
-            telemetry_at=end_of(day) if day else None,
+            telemetry_at=end_of(day) if day else last_event(self.con),
             simulated=is_simulated(self.con),
             **sizes,
         )

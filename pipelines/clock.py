@@ -64,6 +64,13 @@ def last_day(con: "duckdb.DuckDBPyConnection") -> date | None:
     return cast("date | None", rows[0][0])
 
 
+def last_event(con: "duckdb.DuckDBPyConnection") -> datetime | None:
+    """The newest moment that events tell of, failures among them, or null."""
+    query = "select greatest((select max(observed_at) from event), (select max(failed_at) from failure))"
+    rows = con.execute(query).fetchall()
+    return cast("datetime | None", rows[0][0])
+
+
 def is_simulated(con: "duckdb.DuckDBPyConnection") -> bool:
     """Whether the hosts held now are simulated."""
     rows = con.execute("select count(*) from host where simulated and valid_until is null").fetchall()

@@ -9,11 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dashboards.app import create_app
+from data.warehouse import Warehouse
 from decisions.access.values import Role
 from pipelines.settings import PolicySettings, ReviewSettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, Night
 from tests.dashboards.people import bearer, token
 from tests.dashboards.scraped import NOW, Samples, measured, owners_metrics, scrape, value
+from tests.facts import DAY, entities, events, hosts, vms
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,17 @@ def text(full: Night) -> str:
 def samples(text: str) -> Samples:
     """Its samples."""
     return scrape(text)
+
+
+def test_a_fleet_without_drives_has_telemetry_as_old_as_its_events(home: Path) -> None:
+    """Where no reading is held the newest event tells how old the evidence is, and the pages say so."""
+    with Warehouse.open(home) as warehouse:
+        warehouse.put_inventory(hosts("h1"), vms(), entities(), DAY)
+        warehouse.put_events(events(1.0))
+        warehouse.publish()
+    client = Night(home).client(DAY + timedelta(hours=40))
+    assert value(scrape(client.get("/metrics").text), "telemetry_age_seconds") == 40 * 3600
+    assert "Telemetry is stale." in client.get("/").text
 
 
 def test_proposals_are_counted_by_action_and_state(samples: Samples) -> None:
