@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.catalog import has_readings
-from data.errors import EngineError, UsageError, hidden
+from data.errors import EngineError, EngineUnreachable, UsageError, hidden
 from data.migrations import migrate
 from data.snapshots import in_shape, shown
 
@@ -122,20 +122,29 @@ class Store:
     def _is_s3(self) -> bool:
         return self.url.split("://")[0] in _S3
 
-    def failed(self, error: Exception, to: str) -> EngineError:
+    def failed(self, error: Exception, to: str) -> EngineUnreachable:
         """Return the error that says what this machine could not do there, and what it takes."""
         needs = " with its credentials in the environment (AWS_ACCESS_KEY_ID, ...)" if self._is_s3 else ""
-        return EngineError(
+        return EngineUnreachable(
             f"{socket.gethostname()} cannot {to} {self.url}: {_reason(error)}. Every worker must reach it at the same "
             f"address{needs}, and may read and write there; once it does, repeat this run"
         )
 
-    def damaged(self, error: duckdb.Error) -> EngineError:
-        """Return the error that says which file is no longer what was written, and how to get it back."""
-        return EngineError(
-            f"{socket.gethostname()} cannot read {self.url}: {_reason(error)}. If that file is damaged, remove it and "
-            "repeat this run: what is missing is written anew"
-        )
+    def damaged(self, names: Sequence[str]) -> EngineError | None:
+        """Return the error that says which of the files can be had and is no Parquet any more; null where none is."""
+        for name in names:
+            try:
+                with self._opened("read") as (fs, root):
+                    held = fs.cat_file(f"{root}/{name}")
+                pq.read_table(pa.BufferReader(held))
+            except EngineUnreachable:
+                return None
+            except (pa.ArrowException, OSError) as error:
+                return EngineError(
+                    f"{socket.gethostname()} cannot read {self.url}/{name}: {_reason(error)}. If that file is damaged, "
+                    "remove it and repeat this run: what is missing is written anew"
+                )
+        return None
 
     def manifest(self) -> Manifest | None:
         """Return what the store is made of; null while there is none, or one of another format, or a damaged one."""
@@ -274,12 +283,14 @@ def opened(
             if names:
                 _attach(con, table, store, names)
         yield con
-    except duckdb.InvalidInputException as error:
-        raise store.damaged(error) from error
     except duckdb.Error as error:
-        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error:  # bare: a file system raised it
-            raise store.failed(error, "read") from error
-        raise
+        bare = type(error) is duckdb.Error  # a file system raised it, or what reads a file's end
+        if not (bare or isinstance(error, duckdb.IOException | duckdb.InvalidInputException)):
+            raise
+        damaged = store.damaged([name for names in files.values() for name in names])
+        if damaged is None and isinstance(error, duckdb.InvalidInputException):
+            raise
+        raise damaged or store.failed(error, "read") from error
     finally:
         con.close()
 

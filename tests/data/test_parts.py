@@ -225,19 +225,29 @@ def test_a_damaged_manifest_counts_as_none(con: duckdb.DuckDBPyConnection, store
     assert exported(con, store).written == first.written
 
 
+@pytest.mark.parametrize(
+    "left", [b"PAR1", b"PAR1" + b"\xff" * 40 + b"\x28\x00\x00\x00PAR1"], ids=["cut", "overwritten"]
+)
 def test_a_damaged_file_is_named_and_comes_back_once_it_is_removed(
-    con: duckdb.DuckDBPyConnection, store: Store, tmp_path: Path
+    con: duckdb.DuckDBPyConnection, store: Store, tmp_path: Path, left: bytes
 ) -> None:
     """The message says which file, and to remove it."""
     manifest = exported(con, store)
     (name,) = manifest.of(1)["entity"]
-    (tmp_path / "cut").write_bytes(b"PAR1")
-    store.put(tmp_path / "cut", name)
+    (tmp_path / "left").write_bytes(left)
+    store.put(tmp_path / "left", name)
     damaged = pytest.raises(EngineError, match=rf"{name}.*remove it and repeat this run")
     with damaged, opened(store, manifest.of(1)):
         pass
     store.remove([name])
     assert whole(store, exported(con, store))["entity"] == held(con, "entity")
+
+
+def test_sound_files_are_not_blamed_for_a_statement(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """What DuckDB finds wrong with a question is told as that."""
+    manifest = exported(con, store)
+    with pytest.raises(duckdb.InvalidInputException, match="parameter"), opened(store, manifest.of(1)) as part:
+        part.execute("select $one", {"two": 2})
 
 
 def test_two_who_write_the_same_file_at_once_both_succeed(
