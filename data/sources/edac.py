@@ -17,13 +17,19 @@ _SQLITE: Final = b"SQLite format 3\0"
 
 def load(warehouse: Warehouse, path: Path, *, arrival: Arrival = "published", now: datetime | None = None) -> Absorbed:
     """What became of the rows of one database or log."""
+    if path.suffix.lower() in rasdaemon.SUFFIXES or _is_database(path):
+        return rasdaemon.load(warehouse, path, arrival=arrival, now=now)
     try:
-        with path.open("rb") as file:
-            database = file.read(len(_SQLITE)) == _SQLITE
-        if database or path.suffix.lower() in rasdaemon.SUFFIXES:
-            return rasdaemon.load(warehouse, path, arrival=arrival, now=now)
         log = mcelog.read(path)
     except OSError as error:
         log = Log(rejects=(Reject(None, "unreadable_file", str(error.strerror)),))
     name = f"{path.absolute().parent.name}/{path.name}"
     return memory_log.absorb(warehouse, log, mcelog.NAME, name, arrival=arrival, now=now)
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False

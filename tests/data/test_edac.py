@@ -91,6 +91,10 @@ def test_a_record_that_is_still_being_written_waits_for_the_next_reading(tmp_pat
 def test_a_log_that_cannot_be_opened_is_set_aside(tmp_path: Path) -> None:
     """One that was rotated away after its folder was looked into is told with the system's reason, and ends nothing."""
     with Warehouse.open(tmp_path / "home") as warehouse:
-        load(warehouse, tmp_path / "h1" / "mcelog", now=NOW)
-        kept = warehouse.con.execute("select file, reason, detail from quarantine").fetchall()
-    assert kept == [("h1/mcelog", "unreadable_file", "No such file or directory")]
+        for name in ("mcelog", "ras-mc_event.db"):
+            load(warehouse, tmp_path / "h1" / name, now=NOW)
+        kept = warehouse.con.execute("select source, file, reason, detail from quarantine order by all").fetchall()
+    assert kept == [
+        ("mcelog", "h1/mcelog", "unreadable_file", "No such file or directory"),
+        ("rasdaemon", "h1/ras-mc_event.db", "unreadable_file", "SQLite cannot read it: unable to open database file"),
+    ]
