@@ -83,6 +83,7 @@ def dispatch(settings: Settings, now: datetime, *, dry_run: bool = False) -> Dis
     policy = load_policy(settings.policy.path)
     with ExitStack() as stack:
         if dry_run:
+            now = _at(settings, now)
             ledger, executor = stack.enter_context(ledgers.scratch(settings)), DryRun(now)
             inventory = _inventory(settings, ledger, now)
             report = drain(ledger, executor, inventory, now, settings.executor, policy=policy)
