@@ -5,11 +5,12 @@ the file are relative to the file. Secrets (a database URL with a password) come
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -140,6 +141,16 @@ class FaultSettings(_Section):
     failed_share: _Share = 0.0
 
 
+_ADDRESS: Final = re.compile(r"https?://([^\s/?#@]*@)?(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/\S*)?")
+
+
+def _address(url: str) -> str:
+    if url and not _ADDRESS.fullmatch(url):
+        msg = "an address is http(s)://HOST:PORT/PATH; in a password write @ / # ? as %40 %2F %23 %3F"
+        raise ValueError(msg)
+    return url
+
+
 class ExecutorSettings(_Section):
     """Who carries orders out: the simulated fleet, an executor at `url` (`webhook`), or nobody (`dry_run`).
 
@@ -151,7 +162,7 @@ class ExecutorSettings(_Section):
     """
 
     kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"
-    url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+    url: Annotated[str, AfterValidator(_address)] = ""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
     attempts: Annotated[int, Field(ge=1, le=100)] = 7
     backoff_seconds: Annotated[float, Field(ge=0, le=3_600)] = 1.0

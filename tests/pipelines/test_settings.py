@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import SettingsError
-from pipelines.settings import Settings, load
+from pipelines.settings import ExecutorSettings, Settings, load
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +104,8 @@ def test_a_bad_file_is_refused_by_name_key_and_bounds(bare: Path, text: str, wor
         "[ledger]\nurl = 'postgresql://me@/x?password=hush'\n",
         "[mlflow]\ntracking_uri = 'https://me:hush@x'\n",
         "[[sources]]\nkind = 'redfish'\nurls = ['https://bmc', 'https://me:hush@bmc']\n",
+        "[executor]\nurl = 'https://me:no#hush@host'\n",
+        "[executor]\nurl = 'https://me:no@hush@host'\n",
     ],
 )
 def test_a_password_in_a_refused_file_is_not_repeated(bare: Path, text: str) -> None:
@@ -112,6 +114,14 @@ def test_a_password_in_a_refused_file_is_not_repeated(bare: Path, text: str) -> 
     with pytest.raises(SettingsError) as caught:
         load()
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8585", "http://[::1]:8585/x", "https://me:p%40w@host.example:8443/api"]
+)
+def test_an_executors_address_is_a_usual_one(url: str) -> None:
+    """A port, a path, IPv6 and a name with a password are let through."""
+    assert ExecutorSettings(kind="webhook", url=url).url == url
 
 
 @pytest.mark.parametrize(
