@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.prefect_server import ask, prefect, serving, wait
 
 pytestmark = pytest.mark.slow
 
+FORESHOCK = str(Path(sys.executable).with_name("foreshock"))
 DEPLOYED = {
     "run/nightly",
     "ingest/hourly",
@@ -57,13 +59,22 @@ def test_a_single_command_reports_to_the_server(server: dict[str, str]) -> None:
 def test_orders_are_handed_over_while_another_step_has_the_turn_of_writers(server: dict[str, str]) -> None:
     """A training, or whatever holds the warehouse, is nothing that dispatch waits for; what writes does."""
     turn = {"names": ["warehouse"], "slots": 1, "mode": "concurrency"}
+    began = datetime.now(UTC).isoformat()
+
+    def ingest_is(state: str) -> bool:
+        runs = ask(server, "/task_runs/filter", {"task_runs": {"start_time": {"after_": began}}}) or []
+        return [run["state"]["type"] for run in runs if run["name"].startswith("ingest")] == [state]
+
     ask(server, "/v2/concurrency_limits/increment", turn)
-    try:
-        assert json.loads(_said(server, "dispatch", "--json", seconds=120))["sent"] == 0
-        with pytest.raises(subprocess.TimeoutExpired):
-            _said(server, "ingest", "--json", seconds=20)
-    finally:
-        ask(server, "/v2/concurrency_limits/decrement", turn)
+    with subprocess.Popen([FORESHOCK, "ingest", "--json"], env=server, cwd=server["FORESHOCK_HOME"]) as writing:
+        try:
+            wait(lambda: ingest_is("RUNNING"), 120, "ingest to begin")
+            assert json.loads(_said(server, "dispatch", "--json", seconds=120))["sent"] == 0
+            assert ingest_is("RUNNING")
+        finally:
+            ask(server, "/v2/concurrency_limits/decrement", turn)
+        assert writing.wait(120) == 0
+    wait(lambda: ingest_is("COMPLETED"), 30, "ingest to end")
 
 
 def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None:
@@ -85,7 +96,7 @@ def test_a_scheduled_run_is_created_and_finishes(server: dict[str, str]) -> None
 def _said(server: dict[str, str], *words: str, seconds: float) -> str:
     """What a command of ours says that reports to the server."""
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("foreshock")), *words],
+        [FORESHOCK, *words],
         env=server,
         cwd=server["FORESHOCK_HOME"],
         capture_output=True,
