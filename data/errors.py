@@ -10,8 +10,10 @@ ForeshockError
 │   └── MigrationError      a migration file was changed after it ran      (exit 1)
 ├── ModelError              a model is missing or cannot be used           (exit 1)
 ├── RegistryError           the store of models cannot be reached          (exit 1)
-├── EngineError             the cluster cannot be reached, or not be trusted (exit 1)
+├── EngineError             the cluster cannot be trusted, or lost workers (exit 1)
+│   └── EngineUnreachable   the cluster or its storage does not answer     (exit 1)
 ├── LedgerError             the ledger cannot do what was asked            (exit 1)
+│   └── LedgerUnreachable   its database does not answer, or is busy       (exit 1)
 ├── ExecutorError           the executor cannot be reached or answers badly (exit 1)
 └── Refused                 a gate, a guardrail or a breaker said no       (exit 3)
     └── Changed             somebody was faster: it is not as it was seen  (exit 3)
@@ -74,11 +76,19 @@ class RegistryError(ForeshockError):
 
 
 class EngineError(ForeshockError):
-    """The cluster that computes cannot be reached, cannot be trusted to give the same answers, or lost its workers."""
+    """The cluster that computes cannot be trusted to give the same answers, or lost its workers."""
+
+
+class EngineUnreachable(EngineError):
+    """The cluster that computes, or its storage, does not answer now."""
 
 
 class LedgerError(ForeshockError):
     """The ledger cannot do what was asked."""
+
+
+class LedgerUnreachable(LedgerError):
+    """The ledger's database does not answer now, or another has been writing for too long."""
 
 
 class ExecutorError(ForeshockError):

@@ -54,8 +54,8 @@ def recalled(order: Order, state: OrderState, present: Present, now: datetime) -
     """Why an open order should be called back, or None.
 
     A host that has recovered keeps what is left of it, even while it is being emptied. An opt-out and the kill switch
-    stop what has not started, and what VMs still wait for that were offered a window; an order that waits in the outbox
-    is merely held by the kill switch.
+    stop what has not started, and an order of which a VM still waits for its owner's moment: that one is called back
+    whole, and its moves under way end where they began. One that waits in the outbox is merely held by the kill switch.
     """
     host = present.hosts.get(order.host_id)
     reasons = [_recovered(order, present, now), _faded(order, present, now)]

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 
-from data.errors import EngineError, ExecutorError, LedgerError, WarehouseBusy
+from data.errors import EngineUnreachable, ExecutorError, LedgerUnreachable, WarehouseBusy
 from pipelines import cycle
 from pipelines.demonstration import Demo, DemoReport
 from pipelines.demonstration import run as demonstrate
@@ -40,7 +40,7 @@ WRITERS: Final = "warehouse"
 READERS: Final[frozenset[Callable[..., Any]]] = frozenset({train_step, dispatch_step, notify_step})
 """Steps that only read the snapshot. They take no turn: an approved order must not wait until a training ends."""
 RETRY_SECONDS: Final = [2.0, 10.0, 60.0]
-TRANSIENT: Final = (WarehouseBusy, ExecutorError, LedgerError, EngineError, ConnectionError, TimeoutError)
+TRANSIENT: Final = (WarehouseBusy, ExecutorError, LedgerUnreachable, EngineUnreachable, ConnectionError, TimeoutError)
 
 
 def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from data.errors import LedgerError
+from data.errors import LedgerError, LedgerUnreachable
 from decisions.ledger.schema import HEAD
 
 BUSY_TIMEOUT_MILLISECONDS = 30_000
@@ -91,14 +91,10 @@ def _opening(url: str) -> Iterator[Engine]:
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
         msg = f"Ledger URL {shown(url)} cannot be used: {error}. {_FORMS}"
         raise LedgerError(msg) from error
-    except (DBAPIError, OSError, _Unreachable) as error:
+    except (DBAPIError, OSError, LedgerUnreachable) as error:
         cause = " ".join(str(getattr(error, "orig", error.__cause__) or error).split())
         msg = f"Ledger {shown(url)} cannot be opened: {cause}. Check the URL and who may write there."
-        raise LedgerError(msg) from error
-
-
-class _Unreachable(LedgerError):
-    """The database is not there, or no longer."""
+        raise LedgerUnreachable(msg) from error
 
 
 @contextmanager
@@ -113,7 +109,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             transaction = con.begin()
         except DBAPIError as error:
             msg = f"The ledger is busy: {error.orig}. Another process has been writing for too long; try again."
-            raise LedgerError(msg) from error
+            raise LedgerUnreachable(msg) from error
         with transaction:
             yield con
 
@@ -151,7 +147,7 @@ def _reached() -> Iterator[None]:
             raise
         cause = " ".join(str(error.orig).split())
         msg = f"The ledger's database cannot be used: {cause}. Repeat once it can: nothing is written twice."
-        raise _Unreachable(msg) from error.orig
+        raise LedgerUnreachable(msg) from error.orig
 
 
 def _create(url: str) -> Engine:

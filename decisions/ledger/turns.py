@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from data.errors import LedgerError
+from data.errors import LedgerUnreachable
 
 LOCK: Final = "dispatch.lock"
 DISPATCHER_LOCK: Final = 4_021_964
@@ -52,7 +52,7 @@ def _by_session(engine: Engine) -> Iterator[Still]:
                     f"The turn to hand orders over is lost: {error.orig}. What was handed over stands; the next "
                     "dispatch goes on from there."
                 )
-                raise LedgerError(msg) from error
+                raise LedgerUnreachable(msg) from error
 
         try:
             con.exec_driver_sql(f"select pg_advisory_lock({DISPATCHER_LOCK})")
@@ -60,5 +60,5 @@ def _by_session(engine: Engine) -> Iterator[Still]:
             msg = (
                 f"No turn to hand orders over: {error.orig}. Dispatch again once the ledger's database can be reached."
             )
-            raise LedgerError(msg) from error
+            raise LedgerUnreachable(msg) from error
         yield still

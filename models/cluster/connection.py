@@ -11,7 +11,7 @@ from distributed import Client
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from data.errors import EngineError
+from data.errors import EngineError, EngineUnreachable
 from data.parts import Store
 from models.cluster.versions import PACKAGES, differing, source_sha256
 
@@ -56,7 +56,7 @@ def connected(scheduler: str, timeout_seconds: float) -> Iterator[Client]:
         raise EngineError(msg) from error
     except (CommClosedError, CancelledError) as error:
         msg = f"the connection to the scheduler at {scheduler} was lost; once it is there again, repeat this run"
-        raise EngineError(msg) from error
+        raise EngineUnreachable(msg) from error
     finally:
         client.close(timeout=timeout_seconds)
 
@@ -85,13 +85,13 @@ def _client(scheduler: str, timeout_seconds: float) -> Client:
             f"cannot reach the scheduler at {scheduler} ({error}). Start it (dask scheduler), or set engine.scheduler "
             'to where it is; engine.kind = "local" computes on this machine'
         )
-        raise EngineError(msg) from error
+        raise EngineUnreachable(msg) from error
     try:
         client.wait_for_workers(1, timeout=timeout_seconds)
     except TimeoutError as error:
         client.close(timeout=timeout_seconds)
         msg = f"the scheduler at {scheduler} has no workers. Start some: dask worker {scheduler}"
-        raise EngineError(msg) from error
+        raise EngineUnreachable(msg) from error
     return client
 
 

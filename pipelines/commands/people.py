@@ -36,7 +36,7 @@ def review(*, host: str | None = None, port: int | None = None, common: Common =
 
 
 def stop(*, reason: str, by: str | None = None, common: Common = COMMON) -> Output:
-    """Throw the kill switch: no order leaves until `start`, and those that have not begun are called back.
+    """Throw the kill switch: no order leaves until `start`; those not begun, or waiting for owners, are called back.
 
     Args:
         reason: Why, for everybody who finds it thrown.
