@@ -48,11 +48,11 @@ system:
 
 # Daemons that tests of live telemetry run themselves, on loopback; without them those tests are skipped. Where systemd
 # runs, Debian starts what it installs: `systemctl disable --now prometheus prometheus-node-exporter smartmontools`.
-DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl
+DAEMONS := prometheus promtool prometheus-node-exporter smartctl openssl rsync
 
-daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, PostgreSQL, Chromium, axe
+daemons: browser postgresql ## install what tests run themselves: Prometheus, node exporter, smartctl, rsync, PostgreSQL, Chromium, axe
 	@for one in $(DAEMONS); do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing=1; done; [ -z "$$missing" ] \
-		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl"
+		|| $(MAKE) --no-print-directory system PACKAGES="prometheus prometheus-node-exporter smartmontools openssl rsync"
 
 # The review pages in Debian's Chromium, under an accessibility checker from npm; without them those tests are skipped.
 AXE_VERSION := 4.14.1
