@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data.readings import EARLIEST
 from data.warehouse import Warehouse
 
 
@@ -18,6 +19,13 @@ class Reject:
     reason: str
     detail: str
     raw: str | None = None
+
+
+def mistimed(at: datetime, latest: datetime, told: str) -> Reject | None:
+    """What is wrong with a moment told: later than the latest one possible, or of a clock that had not been set."""
+    if at > latest:
+        return Reject(None, "future_date", "observed after the moment of loading", told)
+    return Reject(None, "bad_time", f"the day is {at.date()}", told) if at.date() < EARLIEST else None
 
 
 def set_aside(warehouse: Warehouse, rejects: Sequence[Reject], source: str, file: str, moment: datetime) -> None:

@@ -220,7 +220,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield Finding("kill switch", "wrong", f"thrown by {stop.by}: {stop.reason}; foreshock start releases it")
     if dead:
         given_up = "1 order was" if dead == 1 else f"{dead} orders were"
-        todo = "foreshock orders list --delivery dead shows them, foreshock orders retry ORDER_ID tries again"
+        todo = "foreshock orders list --delivery dead shows them, foreshock orders retry --all tries all again"
         yield Finding("dead letters", "wrong", f"{given_up} given up, as handing over kept failing; {todo}")
     for out in opt_outs:
         until = f"until {out.expires_at:%Y-%m-%d %H:%M} UTC"

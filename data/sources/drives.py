@@ -16,8 +16,8 @@ import pyarrow as pa
 from data.catalog import catalog
 from data.contracts import ENTITIES, STAYS
 from data.contracts import UTC as STAMP
-from data.quarantine import Reject
-from data.readings import EARLIEST, Absorbed, absorb, stage
+from data.quarantine import Reject, mistimed
+from data.readings import Absorbed, absorb, stage
 from data.snapshots import arrow
 from data.sources.arrival import Arrival, arrived
 from data.sources.states import State, put_changes
@@ -53,11 +53,9 @@ def dated(readings: Sequence[Reading], moment: datetime) -> tuple[list[Reading],
     believed: list[Reading] = []
     rejects: list[Reject] = []
     for one in readings:
-        told = f"{one.serial} at {one.observed_at}"
-        if one.observed_at > latest:
-            rejects.append(Reject(None, "future_date", "observed after the moment of loading", told))
-        elif one.observed_at.date() < EARLIEST:
-            rejects.append(Reject(None, "bad_time", f"the day is {one.observed_at.date()}", told))
+        wrong = mistimed(one.observed_at, latest, f"{one.serial} at {one.observed_at}")
+        if wrong:
+            rejects.append(wrong)
         else:
             believed.append(one)
     return believed, rejects

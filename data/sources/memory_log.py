@@ -17,8 +17,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from data.contracts import ENTITIES, EVENTS, FAILURES
-from data.quarantine import Reject, set_aside
-from data.readings import EARLIEST, Absorbed
+from data.quarantine import Reject, mistimed, set_aside
+from data.readings import Absorbed
 from data.sources.arrival import Arrival, arrived
 from data.warehouse import Warehouse
 
@@ -72,11 +72,9 @@ def absorb(
     rejects = [*log.rejects]
     rows: list[LoggedError] = []
     for row in log.rows:
-        told = f"{row.entity_id} at {row.observed_at.isoformat()}"
-        if row.observed_at > latest:
-            rejects.append(Reject(None, "future_date", "observed after the moment of loading", told))
-        elif row.observed_at.date() < EARLIEST:
-            rejects.append(Reject(None, "bad_time", f"the day is {row.observed_at.date()}", told))
+        wrong = mistimed(row.observed_at, latest, f"{row.entity_id} at {row.observed_at.isoformat()}")
+        if wrong:
+            rejects.append(wrong)
         else:
             rows.append(row)
     _register(warehouse, log)

@@ -273,11 +273,6 @@ class Ledger(Opened):
         with writing(self._engine) as con:
             orders.retry(con, order_id, by, at)
 
-    def undelivered(self, at: datetime) -> list[str]:
-        """Orders that could not be handed over and have not expired, the first to start first."""
-        with reading(self._engine) as con:
-            return orders.dead(con, at)
-
     def apply(self, answer: Answer) -> bool:
         """Whether the executor's answer told something new. Orders only go forward; a repeated answer changes nothing.
 

@@ -74,18 +74,6 @@ def overdue(con: Connection, now: datetime) -> list[str]:
     return list(con.execute(query).scalars())
 
 
-def dead(con: Connection, now: datetime) -> list[str]:
-    """Orders that could not be handed over and have not expired, the first to start first."""
-    held, box = tables.orders.c, tables.outbox.c
-    query = (
-        select(held.order_id)
-        .join(tables.outbox, box.order_id == held.order_id)
-        .where(held.state == OrderState.REQUESTED.value, held.expires_at > now, box.state == "dead")
-        .order_by(held.not_before, held.order_id)
-    )
-    return list(con.execute(query).scalars())
-
-
 def mark(con: Connection, order_id: str, at: datetime, state: str, **values: Any) -> None:
     """Set the order's outbox row; handing over and giving up go into the history."""
     require(con, order_id)

@@ -71,6 +71,7 @@ def retry(
         common: See every command.
     """
     from data.errors import UsageError
+    from decisions.domain import OrderState
     from pipelines.cycle import now_of
     from pipelines.ledgers import opened
 
@@ -78,11 +79,13 @@ def retry(
         msg = "Name one order, or say --all: `foreshock orders list --delivery dead` shows them."
         raise UsageError(msg)
     settings, who = common.settings(), by or getpass.getuser()
+    now = now_of(settings)
     with opened(settings) as ledger:
         if order_id is not None:
-            ledger.retry(order_id, who, now_of(settings))
+            ledger.retry(order_id, who, now)
             return Output(_line(ledger.order(order_id)))
-        again = ledger.undelivered(now := now_of(settings))
+        dead = (listed.order for listed in ledger.orders(state=OrderState.REQUESTED, outbox_state="dead"))
+        again = [order.order_id for order in dead if order.expires_at > now]
         for each in again:
             ledger.retry(each, who, now)
         return Output({"orders": [_line(ledger.order(each)) for each in again]})
