@@ -401,8 +401,9 @@ def _sentence(detail: ErrorDetails, file: Path | None) -> str:
         return f"{where}: {key} is no setting that Foreshock knows. Correct its name or take it out."
     bounds = _bounds(detail["loc"])
     allowed = f" Allowed: {bounds}." if bounds else ""
-    told = hidden(repr(detail["input"]))
-    return f"{where}: {key} = {told} is refused: {detail['msg'].lower()}.{allowed}"
+    told, ours = hidden(repr(detail["input"])), detail["type"] == "value_error"
+    why = str(detail["ctx"]["error"]) if ours else detail["msg"].lower()
+    return f"{where}: {key} = {told} is refused: {why}.{allowed}"
 
 
 def _bounds(loc: tuple[int | str, ...]) -> str:

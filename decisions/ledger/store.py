@@ -92,7 +92,7 @@ def _opening(url: str) -> Iterator[Engine]:
         msg = f"Ledger URL {shown(url)} cannot be used: {error}. {_FORMS}"
         raise LedgerError(msg) from error
     except (DBAPIError, OSError, LedgerUnreachable) as error:
-        cause = " ".join(str(getattr(error, "orig", error.__cause__) or error).split())
+        cause = " ".join(str(getattr(error, "orig", error.__cause__) or error).split()).rstrip(".?")
         msg = f"Ledger {shown(url)} cannot be opened: {cause}. Check the URL and who may write there."
         raise LedgerUnreachable(msg) from error
 

@@ -116,6 +116,15 @@ def test_a_password_in_a_refused_file_is_not_repeated(bare: Path, text: str) -> 
     assert "hush" not in str(caught.value)
 
 
+def test_what_we_refuse_ourselves_is_said_in_our_words(bare: Path) -> None:
+    """The sentence says what to write, letter by letter."""
+    write(bare, "[executor]\nurl = 'host:8585'\n")
+    with pytest.raises(
+        SettingsError, match=r"is refused: an address is http\(s\)://HOST:PORT/PATH; in a password write"
+    ):
+        load()
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8585", "http://[::1]:8585/x", "https://me:p%40w@host.example:8443/api"]
 )
