@@ -79,7 +79,7 @@ class _Filling:
         if first:
             self.bound = max(self.bound, self._market.bound(self._price, self._spare, float(worth.sum())))
         over = np.clip((wanted - counts.sum(axis=1)) / np.maximum(1, wanted), -1.0, 1.0)
-        self._price *= 1 + step * over[:, None]
+        self._price = self._market.near(self._price * (1 + step * over[:, None]))
 
     def _seat(self, hosts: Ints, counts: Ints) -> None:
         """Fill the bundles with VMs, of the host's own rack first, as long as there are any that gain by it."""

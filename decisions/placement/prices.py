@@ -2,7 +2,7 @@
 
 The Lagrangian dual of the problem without availability sets, its VMs divisible. A slot for a VM of one size has a price
 in each rack; VMs pay it, and hosts sell what they have room for. Prices of one size differ between racks by at most
-what crossing costs. Any prices q give a valid bound:
+what crossing costs. Any such prices q give a valid bound:
 
     sum over VMs min(left, q) - sum over hosts max(sum over sizes n (q - cost)) - spare room at its own price
 
@@ -101,6 +101,12 @@ class Market:
             lean = np.clip(lean + step * tilt, -self._half[:, None], self._half[:, None])
             spare = np.maximum(0.0, spare + step * rise)
         return best
+
+    def near(self, price: Floats) -> Floats:
+        """The prices, those of one size no further apart between racks than crossing costs: else no bound holds."""
+        middle, half = price.mean(axis=1, keepdims=True), self._half[:, None]
+        found: Floats = middle + np.clip(price - middle, -half, half)
+        return found
 
     def bound(self, price: Floats, spare: Floats, profit: float) -> float:
         """The dual's value, when hosts make that profit."""

@@ -93,6 +93,23 @@ def test_the_fast_way_keeps_every_limit_and_its_bound_holds(case: Case) -> None:
         _check(problem, floor)
 
 
+def test_the_bound_holds_where_every_target_is_in_another_rack() -> None:
+    """Prices that differ between racks by all that crossing costs differ by no more once they follow what is wanted."""
+    moving = vm("v", "a", vcpus=8, memory_bytes=64 * GIB)
+    hosts = {name: host(name, rack=rack) for name, rack in (("a", "r1"), ("b", "r2"), ("c", "r0"))}
+    guests = {
+        "a": (moving,),
+        "b": (vm("x", "b", vcpus=24, memory_bytes=96 * GIB),),
+        "c": (vm("y", "c", vcpus=22, memory_bytes=96 * GIB),),
+    }
+    occupancy = Occupancy(guests, frozenset({"a"}), spare_hosts_per_cluster=1, risk={"b": 0.002, "c": 0.001})
+    (problem,) = problems(([moving], hosts, occupancy, {"v": 0.9}))
+    floor, bound = fast.solve(problem)
+    least = problem.objective(floor.chosen)
+    assert floor.chosen.tolist() == [1]
+    assert 0.999 * least <= bound <= least * (1 + 1e-12)
+
+
 def _check(problem: Cluster, floor: Floor) -> None:
     """No host beyond its room, nothing out of the spare, no two of a set in one new fault domain."""
     used, newcomers = defaultdict(lambda: [0, 0]), Counter()
