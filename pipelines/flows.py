@@ -6,7 +6,6 @@ nothing with effects is ever taken from a cache.
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -15,13 +14,11 @@ from prefect import Flow, Task, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
 
 from data.errors import EngineUnreachable, ExecutorError, LedgerUnreachable, WarehouseBusy
 from pipelines import cycle
 from pipelines.demonstration import Demo, DemoReport
 from pipelines.demonstration import run as demonstrate
-from pipelines.ephemeral import has_server
 from pipelines.output import as_object, markdown, plain
 from pipelines.settings import load
 from pipelines.steps.dispatch import dispatch as dispatch_step
@@ -31,14 +28,16 @@ from pipelines.steps.settle import settle as settle_step
 from pipelines.steps.simulate import SimulateReport
 from pipelines.steps.train import train as train_step
 from pipelines.steps.watch import watch as watch_step
+from pipelines.turn import writing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-WRITERS: Final = "warehouse"
-"""Global concurrency limit of steps that write: make it once with `prefect gcl create warehouse --limit 1`."""
-READERS: Final[frozenset[Callable[..., Any]]] = frozenset({train_step, dispatch_step, notify_step})
-"""Steps that only read the snapshot. They take no turn: an approved order must not wait until a training ends."""
+TURNLESS: Final[frozenset[Callable[..., Any]]] = frozenset({train_step, dispatch_step, notify_step, watch_step})
+"""Steps that only read the snapshot, and the watch, which takes the turn for what it keeps and trains without it.
+
+Neither an approved order nor a night must wait until a training ends.
+"""
 RETRY_SECONDS: Final = [2.0, 10.0, 60.0]
 TRANSIENT: Final = (WarehouseBusy, ExecutorError, LedgerUnreachable, EngineUnreachable, ConnectionError, TimeoutError)
 
@@ -124,12 +123,12 @@ def demo(asked: Demo, made: SimulateReport, started: float) -> DemoReport:
 
 
 def _limited(step: Callable[P, R]) -> Callable[P, R]:
-    """The step, where it writes the warehouse one at a time among all that report to the same server."""
-    if step in READERS:
+    """The step, in its turn where it writes the warehouse."""
+    if step in TURNLESS:
         return step
 
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        with concurrency(WRITERS, occupy=1) if has_server() else nullcontext():
+        with writing():
             return step(*args, **kwargs)
 
     return limited

@@ -17,6 +17,7 @@ from pipelines.steps.drift import measured
 from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.score import champions
 from pipelines.steps.train import train
+from pipelines.turn import writing
 
 if TYPE_CHECKING:
     from models.predictor import Predictor
@@ -70,7 +71,7 @@ def _look(settings: Settings, predictor: "Predictor", day: date) -> Watched:
             drift = measured(settings, con, predictor, day)
     except (UsageError, ModelError) as error:
         return replace(blank, why=f"Nothing to measure: {error}.")
-    with open_warehouse(settings) as warehouse:
+    with writing(), open_warehouse(settings) as warehouse:
         warehouse.put_drift(drift.as_table())
         warehouse.publish()
     if not drift.alarms:

@@ -1,7 +1,10 @@
 """The watch over the models: it measures, keeps, trains a challenger on an alarm, and never promotes one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -10,9 +13,11 @@ import pytest
 from data.errors import ModelError, UsageError
 from models import registry, spec
 from models.spec import DriftLimits, Spec
+from pipelines import flows
 from pipelines.check import examine
 from pipelines.settings import Settings
 from pipelines.steps import watch as watching
+from pipelines.steps.ingest import open_warehouse
 from pipelines.steps.score import score
 from pipelines.steps.train import train
 from pipelines.steps.watch import Watched, watch
@@ -109,6 +114,38 @@ def test_an_alarm_trains_one_challenger_and_promotes_none(
     again = _only(settings)
     assert again.trained is None
     assert "none is trained within 8 days" in again.why
+
+
+def test_others_write_while_a_challenger_is_trained(
+    settings: Settings, limits: dict[str, DriftLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Prefect, the watch has the turn of writers for what it keeps, and not for the hours of a training."""
+    turn, taken = Lock(), []
+
+    @contextmanager
+    def concurrency(name: str, occupy: int) -> Iterator[None]:
+        assert turn.acquire(timeout=5), "another has the turn"
+        taken.append((name, occupy))
+        yield
+        turn.release()
+
+    def meanwhile(*_: object, **__: object) -> None:
+        flows._limited(_another_writer)(settings)
+        msg = "too little history"
+        raise ModelError(msg)
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setattr("prefect.concurrency.sync.concurrency", concurrency)
+    monkeypatch.setattr(watching, "train", meanwhile)
+    monkeypatch.setattr(registry, "versions", lambda *_: [])
+    (seen,) = flows._limited(watch)(settings, nights.UNTIL).models
+    assert "could not be trained" in seen.why
+    assert taken == [("warehouse", 1)] * 2
+
+
+def _another_writer(settings: Settings) -> None:
+    with open_warehouse(settings) as warehouse:
+        warehouse.publish()
 
 
 def test_a_model_that_knows_the_day_is_left_alone(settings: Settings, limits: dict[str, DriftLimits]) -> None:
