@@ -46,13 +46,16 @@ def kill_switch(stopped_by: str | None) -> str | None:
 
 
 def stale_telemetry(now: datetime, telemetry_at: datetime | None, hours: float) -> str | None:
-    """Whether the newest reading is too old to act on."""
+    """Whether the newest reading, or event where no drives are judged, is too old to act on."""
     if telemetry_at is None:
         return "there is no telemetry at all; look at the ingest flow"
     age = now - telemetry_at
     if age <= timedelta(hours=hours):
         return None
-    return f"the newest reading is {_hours(age)} old, and policy allows {hours:g} h; look at the ingest flow"
+    return (
+        f"the newest reading or event is {_hours(age)} old, and policy allows {hours:g} h; look at the ingest flow. A "
+        "fleet of which only events tell, and so few, needs more (freshness.telemetry_hours)"
+    )
 
 
 def expired_prediction(now: datetime, predicted_at: datetime, hours: float) -> str | None:

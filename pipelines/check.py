@@ -15,6 +15,7 @@ from data.errors import ForeshockError, RegistryError, hidden
 from data.quality import check
 from data.snapshots import PUBLISHED, in_shape
 from decisions.ledger.store import is_there, shown
+from pipelines.clock import last_event
 from pipelines.cycle import now_of
 from pipelines.executors.opened import kind_of, world_path
 from pipelines.ledgers import copied, sqlite_file
@@ -68,13 +69,15 @@ def _snapshot(settings: Settings) -> Iterator[Finding]:
                 "select (select max(day) from disk_day), (select count(*) from host where valid_until is null), "
                 "(select count(*) from quarantine)"
             ).fetchall()
+            event_at = last_event(con)
             contradictions = check(con)
     except ForeshockError as error:
         yield Finding("snapshot", "wrong", str(error))
         return
     day, hosts, rejected = rows[0]
-    readings = f"readings until {day}" if day else "no readings of drives"
-    yield Finding("snapshot", "ok", f"{readings}, {hosts} hosts, {rejected} rows in quarantine")
+    newest = f"readings until {day}" if day else "no readings of drives"
+    newest += f", events until {event_at:%Y-%m-%d %H:%M} UTC" if event_at else ""
+    yield Finding("snapshot", "ok", f"{newest}, {hosts} hosts, {rejected} rows in quarantine")
     for found in contradictions:
         told = f"{found.says} ({found.check}: {found.rows}), such as {json.dumps(found.examples[0], default=str)}"
         yield Finding("facts", "wrong" if found.severity == "error" else "ok", told)

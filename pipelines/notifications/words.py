@@ -152,7 +152,10 @@ def _cycle(seen: Seen) -> Iterator[Notice]:
     stale = cycle.blocked.get("stale_telemetry", 0)
     if stale:
         title = "Telemetry is stale"
-        body = f"No action for want of fresh readings: {_count(stale, 'host')}. Look at the ingest."
+        body = (
+            f"No action for want of fresh readings or events: {_count(stale, 'host')}. Look at the ingest. A fleet of "
+            "which only events tell, and so few, needs more freshness.telemetry_hours in the policy."
+        )
         yield Notice("stale_telemetry", Severity.PAGE, title, body, "/", ((title, ""),))
 
 

@@ -40,7 +40,9 @@ def test_kill_switch() -> None:
 def test_stale_telemetry() -> None:
     """Readings of 36 hours ago will do, a minute more will not, and none at all never."""
     assert guardrails.stale_telemetry(ASOF, ASOF - timedelta(hours=36), 36) is None
-    assert "36.0 h old" in str(guardrails.stale_telemetry(ASOF, ASOF - timedelta(hours=36, minutes=1), 36))
+    said = str(guardrails.stale_telemetry(ASOF, ASOF - timedelta(hours=36, minutes=1), 36))
+    assert "36.0 h old" in said
+    assert "only events tell, and so few, needs more (freshness.telemetry_hours)" in said
     assert "no telemetry at all" in str(guardrails.stale_telemetry(ASOF, None, 36))
 
 

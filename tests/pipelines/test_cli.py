@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from drives import START, Reading, put
+from facts import events
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import HomeError, Refused
@@ -323,11 +324,16 @@ def test_the_doctor_says_what_to_do_about_facts_of_an_earlier_shape(
 
 
 def test_the_doctor_says_that_no_drive_has_been_read(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A home that holds other facts has no last day of readings."""
+    """A home that holds other facts has no last day of readings, and says how far the others go."""
     with Warehouse.open(bare / "home") as warehouse:
         warehouse.publish()
     says = {one["what"]: one["says"] for one in answer(capfd, "doctor")[1]["findings"]}
     assert says["snapshot"].startswith("no readings of drives, 0 hosts")
+    with Warehouse.open(bare / "home") as warehouse:
+        warehouse.put_events(events(1.0))
+        warehouse.publish()
+    says = {one["what"]: one["says"] for one in answer(capfd, "doctor")[1]["findings"]}
+    assert says["snapshot"].startswith("no readings of drives, events until 2026-01-01 00:00 UTC, 0 hosts")
 
 
 def test_the_doctor_says_whether_the_executor_accepts_connections(
