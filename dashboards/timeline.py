@@ -21,6 +21,7 @@ _ENDED: Final = {
     "failed": "a part failed",
     "mitigated": "emptied, and no part failed within 30 days",
     "recovered": "no longer at risk",
+    "gone": "left the inventory",
 }
 STATES: Final = 100
 """The newest rows of the inventory that are looked through for another state."""

@@ -40,7 +40,10 @@ WATCH_DAYS: Final = 30
 ASK_DAYS: Final = 7
 """How long the executor is asked about an order that was handed over and, as far as we know, came to nothing."""
 QUIET_DAYS: Final = 7
-"""A host that has been looked at on so many days since it was last proposed is no longer at risk."""
+"""A host that has been looked at on so many days since it was last proposed is no longer at risk.
+
+One that the inventory has not told of for so long does not come back.
+"""
 
 _COLUMNS: Final[list[tuple[str, pa.DataType]]] = [
     ("order_id", pa.string()),
@@ -60,7 +63,7 @@ class SettleReport:
     labels_added: int
     """Failures that closed an episode, and mitigations, after which labels are uncertain."""
     why: Mapping[str, int]
-    """Closed episodes by how they ended: `failed`, `mitigated` (emptied, and did not fail), `recovered`."""
+    """Closed episodes by how they ended: `failed`, `mitigated` (emptied, and did not fail), `recovered`, `gone`."""
     orders: Mapping[str, int]
     """Orders that came to a new state, by state."""
     outcomes: Mapping[str, int]
@@ -92,12 +95,13 @@ def settle(settings: Settings, now: datetime, *, patient: bool = False) -> Settl
             emptied = _emptied(con, now)
             failed = _failures(con, episodes, now) if episodes else {}
             well = _recovered(con, ledger, now)
+            gone = _gone(con, now)
         for row in missing:
             emptied[row["host_id"]] = max(row["finished_at"], emptied.get(row["host_id"], row["finished_at"]))
         mitigated = _mitigate(settings, missing) if missing else 0
         if unanswered is not None:
             episodes = [episode for episode in episodes if episode.host_id in failed]
-        why = _close(ledger, episodes, failed, emptied, well, now)
+        why = _close(ledger, episodes, failed, emptied, well, gone, now)
     return SettleReport(
         closed=sum(why.values()),
         labels_added=mitigated + why["failed"],
@@ -171,6 +175,7 @@ def _close(
     failed: Mapping[str, datetime],
     emptied: Mapping[str, datetime],
     recovered: Collection[str],
+    gone: Collection[str],
     now: datetime,
 ) -> Counter[str]:
     """How many episodes ended, by how."""
@@ -185,6 +190,8 @@ def _close(
                 why["mitigated"] += ledger.close_episode(host_id, now, "mitigated")
         elif host_id not in busy and host_id in recovered:
             why["recovered"] += ledger.close_episode(host_id, now, "recovered")
+        elif host_id not in busy and host_id in gone:
+            why["gone"] += ledger.close_episode(host_id, now, "gone")
     return why
 
 
@@ -216,6 +223,15 @@ def _recovered(con: "duckdb.DuckDBPyConnection", ledger: Ledger, now: datetime) 
         select host_id from looked group by host_id having count(*) >= $days""",
         {"hosts": list(quiet), "proposed": list(quiet.values()), "questions": questions, "days": QUIET_DAYS},
     ).fetchall()
+    return frozenset(host_id for (host_id,) in rows)
+
+
+def _gone(con: "duckdb.DuckDBPyConnection", now: datetime) -> frozenset[str]:
+    """Hosts that have left the inventory, longer ago than a picture or two that lack them by mistake."""
+    query = """
+        select host_id from host where valid_from <= $now
+        group by host_id having bool_and(valid_until is not null and valid_until <= $before)"""
+    rows = con.execute(query, {"now": now, "before": now - timedelta(days=QUIET_DAYS)}).fetchall()
     return frozenset(host_id for (host_id,) in rows)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pipelines.settings import ExecutorSettings, Settings
 from pipelines.steps import settle
 from tests.decisions.fleets import ASOF
 from tests.decisions.ledgers import NOW, answer, automatic, by_hand
+from tests.facts import entities, hosts, vms
 from tests.pipelines import nights
 
 LATE = NOW + timedelta(days=2)
@@ -156,6 +158,36 @@ def test_a_host_that_no_cycle_was_told_of_has_not_recovered(ledger_url: str, tmp
             at = ASOF + timedelta(days=day)
             ledger.record(Verdict(at, "policy-1", "disk-1", (), {}, ()), at)
         assert not settle._recovered(warehouse.con, ledger, NOW + timedelta(days=30))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "left_open"),
+    [
+        pytest.param({5: ("h022",)}, ["h001", "h022"], id="not yet for long"),
+        pytest.param({1: ("h022",)}, ["h022"], id="for a week"),
+        pytest.param({1: ("h022",), 4: ("h001", "h022")}, ["h001", "h022"], id="back again"),
+        pytest.param({1: ("h001",)}, ["h001", "h022"], id="an order is under way"),
+    ],
+)
+def test_the_episode_of_a_host_that_left_the_inventory_ends(
+    pictures: dict[int, tuple[str, ...]], left_open: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can look at it any more, so it never recovers; one picture that lacks it by mistake ends nothing."""
+    settings = Settings(home=tmp_path / "home")
+    no_news = (Counter[str](), Counter[str](), Counter[str](), None)
+    monkeypatch.setattr(settle, "_answers", lambda *_, **__: no_news)
+    with Warehouse.open(settings.home) as warehouse:
+        for day, names in {0: ("h001", "h022"), **pictures}.items():
+            at = ASOF + timedelta(days=day)
+            warehouse.put_inventory(hosts(*names), vms(), entities().slice(0, 0), at)
+        warehouse.publish()
+    with Ledger(settings.ledger_url) as ledger:
+        ledger.record(automatic(), NOW)
+        for lease in ledger.lease(NOW, 2, 0.0):
+            state = OrderState.REFUSED if ledger.order(lease.order_id).order.host_id == "h001" else OrderState.STARTED
+            ledger.apply(answer(lease.order_id, state))
+        settle.settle(settings, ASOF + timedelta(days=9))
+        assert [episode.host_id for episode in ledger.episodes(only_open=True)] == left_open
 
 
 def _sit(warehouse: Warehouse, *hosts: str) -> None:
