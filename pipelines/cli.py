@@ -139,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if tokens and not serves:
         gc.set_threshold(_OBJECTS_AT_ONCE)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads cost more than they save beside a server
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    said = logging.StreamHandler(sys.stderr)
+    said.addFilter(_is_news)
+    logging.basicConfig(handlers=[said], level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         with only_ours_on_stdout() if as_json and not serves else nullcontext():
             output = app(tokens, exit_on_error=False, print_error=False)
@@ -155,6 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print_json(output.data) if as_json else print_text(output)
     return output.exit_code
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether nobody else says it: an error of ours is said in a sentence at the end, without pages of traceback."""
+    ours = record.exc_info is not None and isinstance(record.exc_info[1], ForeshockError)
+    return not (ours and record.name.startswith("prefect."))
 
 
 def _hush() -> None:

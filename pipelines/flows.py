@@ -4,6 +4,7 @@ Only what another try can mend is retried (a busy warehouse; an executor, a ledg
 nothing with effects is ever taken from a cache.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import date
@@ -30,6 +31,8 @@ from pipelines.steps.train import train as train_step
 from pipelines.steps.watch import watch as watch_step
 from pipelines.turn import writing
 
+logger = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -52,7 +55,7 @@ def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         persist_result=False,
         retries=len(RETRY_SECONDS),
         retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=is_transient,
+        retry_condition_fn=_tried_again,
     )
     report = task(*args, **kwargs)
     create_markdown_artifact(key=re.sub(r"[^a-z0-9]+", "-", name), markdown=markdown(plain(report)), description=name)
@@ -132,6 +135,14 @@ def _limited(step: Callable[P, R]) -> Callable[P, R]:
             return step(*args, **kwargs)
 
     return limited
+
+
+def _tried_again(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a step that ended so is tried again; that it is, and why, is said before the wait."""
+    again = is_transient(task, run, state)
+    if again:
+        logger.warning("%s is tried again: %s", task.name, state.result(raise_on_failure=False))
+    return again
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:

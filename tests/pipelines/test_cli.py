@@ -323,6 +323,17 @@ def test_the_doctor_says_what_to_do_about_facts_of_an_earlier_shape(
     assert "ledger" in says
 
 
+@pytest.mark.slow
+def test_a_night_that_fails_says_so_in_sentences(bare: Path) -> None:
+    """What went wrong is one sentence, not pages of where in the libraries it was noticed."""
+    env = {**os.environ, "FORESHOCK_HOME": str(bare / "home")}
+    command = [str(Path(sys.executable).with_name("foreshock")), "run"]
+    done = subprocess.run(command, env=env, cwd=bare, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("foreshock: Nothing is published in ")
+    assert "Traceback" not in done.stderr
+
+
 def test_the_doctor_says_that_no_drive_has_been_read(bare: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A home that holds other facts has no last day of readings, and says how far the others go."""
     with Warehouse.open(bare / "home") as warehouse:
