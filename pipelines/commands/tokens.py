@@ -42,6 +42,7 @@ def create(
     from data.errors import UsageError
     from decisions.access import Access
     from decisions.access.values import Person, Role
+    from pipelines.named import require
 
     if pool and role != "operator":
         msg = f"--pool bounds what an operator may decide, and the role is {role}. Leave it out."
@@ -50,6 +51,8 @@ def create(
         msg = "A token of the role owner sees the VMs of owners that are named. Name each: --owner OWNER."
         raise UsageError(msg)
     now, settings = datetime.now(UTC), common.settings()
+    for each in pool:
+        require(settings, "pool", each, now)
     with Access(settings.ledger_url) as access:
         person = Person(name, Role(role), pool, expires_at=now + timedelta(days=days), owners=owner)
         made = access.create(person, by or getpass.getuser(), now)

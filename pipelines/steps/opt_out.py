@@ -1,6 +1,5 @@
 """Opt-out: a person keeps a host or a pool out; what has not begun there is called back at once."""
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,9 +8,9 @@ from data.errors import UsageError
 from decisions import opt_outs
 from decisions.domain import Action, OptOut
 from decisions.policy import load as load_policy
-from pipelines import ledgers, situation
+from pipelines import ledgers
+from pipelines.named import require
 from pipelines.settings import Settings
-from pipelines.snapshot import snapshot
 from pipelines.steps.dispatch import CalledBack, call_back
 
 
@@ -42,7 +41,7 @@ def opt_out(
         msg = "Name what to keep out: --host HOST, or --pool POOL, and not both."
         raise UsageError(msg)
     scope, name = ("host", host) if host is not None else ("pool", pool)
-    _require(settings, scope, name or "", now)
+    require(settings, scope, name or "", now)
     out = opt_outs.opt_out(
         scope,
         name or "",
@@ -56,15 +55,3 @@ def opt_out(
     with ledgers.opened(settings) as ledger:
         held = ledger.opt_out(out)
     return OptOutReport(held, call_back(settings, now))
-
-
-def _require(settings: Settings, scope: str, name: str, now: datetime) -> None:
-    """Check that the inventory holds it: an opt-out with a slip of the pen would protect nobody."""
-    with snapshot(settings) as con:
-        hosts = situation.hosts(con, situation.pictured_at(con, now))
-    known = list(hosts) if scope == "host" else sorted({host.cluster for host in hosts.values()})
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known[:5])} ..."
-        msg = f"No {scope} {name} is in the inventory as of {now:%Y-%m-%d %H:%M} UTC. {hint}"
-        raise UsageError(msg)

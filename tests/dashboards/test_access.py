@@ -423,9 +423,9 @@ def test_tokens_are_made_and_ended_by_command(
     def command(*argv: str) -> tuple[int, str]:
         return main(["tokens", *argv, "--json"]), capfd.readouterr().out
 
-    code, told = command("create", "maria", "--role", "operator", "--days", "90", "--pool", "c7", "--by", "ana")
+    code, told = command("create", "maria", "--role", "operator", "--days", "90", "--pool", "c1", "--by", "ana")
     made = json.loads(told)
-    assert (code, made["pools"], made["created_by"]) == (0, ["c7"], "ana")
+    assert (code, made["pools"], made["created_by"]) == (0, ["c1"], "ana")
     listed = command("list")[1]
     assert made["token_id"] in listed
     assert made["token"] not in listed
@@ -435,4 +435,19 @@ def test_tokens_are_made_and_ended_by_command(
         assert client.get("/v1/proposals", headers=bearer(made["token"])).status_code == 401
     assert json.loads(command("list")[1])["tokens"] == []
     assert command("revoke", made["token_id"], "--reason", "again")[0] == 3
-    assert command("create", "jo", "--role", "viewer", "--days", "1", "--pool", "c7")[0] == 2
+    assert command("create", "jo", "--role", "viewer", "--days", "1", "--pool", "c1")[0] == 2
+
+
+def test_a_token_for_a_pool_that_is_not_there_is_refused(
+    night: Night, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of the pen would decide nowhere: the pool is held against the inventory, the nearest or all are named."""
+    monkeypatch.setenv("FORESHOCK_HOME", str(night.home))
+    create = ["tokens", "create", "maria", "--role", "operator", "--days", "9", "--pool", "c1", "--pool"]
+    assert main([*create, "c11"]) == 2
+    assert "No pool c11 is in the inventory" in (said := capfd.readouterr().err)
+    assert "Did you mean c1?" in said
+    assert main([*create, "elsewhere"]) == 2
+    assert "Known: c1\n" in capfd.readouterr().err
+    with Access(night.url) as access:
+        assert access.tokens() == []
