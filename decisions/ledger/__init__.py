@@ -278,6 +278,7 @@ class Ledger(Opened):
 
         Raises:
             LedgerError: There is no such order.
+            ExecutorError: The answer tells of VMs that are not in the order; nothing of it is kept.
         """
         with writing(self._engine) as con:
             return orders.apply(con, answer)

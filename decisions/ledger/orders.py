@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from data.errors import LedgerError, Refused
+from data.errors import ExecutorError, LedgerError, Refused
 from decisions.domain import Answer, Order, OrderState
 from decisions.ledger import chain
 from decisions.ledger import schema as tables
@@ -25,6 +25,8 @@ _RANK: Final[Mapping[OrderState, int]] = {
 }
 _OURS: Final = {OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REFUSED}
 _FACTS: Final = {OrderState.COMPLETED, OrderState.FAILED}
+_NAMED: Final = 3
+"""VMs that a refusal names."""
 _WORKED_ON: Final = {OrderState.STARTED, *_FACTS}
 
 
@@ -116,9 +118,13 @@ def apply(con: Connection, answer: Answer) -> bool:
     """Whether the executor's answer told something new; its outcomes are written with it.
 
     An executor that began an order had accepted it: where that answer was lost, it is written down with this one.
+
+    Raises:
+        ExecutorError: It tells of VMs that are not in the order.
     """
     order_id, at = answer.order_id, answer.at
     held = require(con, order_id)
+    _refuse_strangers(answer, load_order(held.body, held.not_before))
     state, told = OrderState(held.state), []
     if state is OrderState.REQUESTED and answer.state in _WORKED_ON:
         state = OrderState.ACCEPTED
@@ -140,6 +146,14 @@ def apply(con: Connection, answer: Answer) -> bool:
         told.append(chain.Entry("outcome", order_id, {"vms": {vm.vm_id: vm.result for vm in answer.vms}}))
     chain.append(con, at, told)
     return True
+
+
+def _refuse_strangers(answer: Answer, order: Order) -> None:
+    strangers = sorted({vm.vm_id for vm in answer.vms} - {vm.vm_id for vm in order.vms})
+    if strangers:
+        named = ", ".join(strangers[:_NAMED]) + (" ..." if len(strangers) > _NAMED else "")
+        msg = f"The executor's answer tells of VMs that are not in order {order.order_id}: {named}"
+        raise ExecutorError(msg)
 
 
 def _outcome(answer: Answer, at: int) -> dict[str, object]:

@@ -224,13 +224,14 @@ class _Desk:
             if why is not None:
                 return self._refuse(order, now, why)
             answer = self.executor.submit(order)
+            is_new = ledger.apply(answer)
         except ExecutorError as error:
             if ledger.order(order.order_id).attempts >= self.attempts:
                 ledger.mark_dead(order.order_id, now, str(error))
                 return "dead"
             ledger.mark_retry(order.order_id, now, str(error), now + timedelta(seconds=backoff_seconds))
             return "postponed"
-        if not ledger.apply(answer):
+        if not is_new:
             ledger.mark_sent(order.order_id, now)
         return _FATES.get(answer.state, "sent")
 

@@ -34,9 +34,9 @@ def _call_back(ledger: Ledger, executor: Executor, listed: ListedOrder, why: str
             ledger.cancel(order_id, POLICY, why, now)
             return True
         answer = executor.cancel(order_id, f"{POLICY}: {why}")
+        return ledger.apply(answer) and answer.state is OrderState.CANCELLED
     except Refused:
         return False  # it is being handed over, where the same is asked again
     except ExecutorError as error:
         _log.warning("order %s could not be called back: %s", order_id, error)
         return False
-    return ledger.apply(answer) and answer.state is OrderState.CANCELLED

@@ -26,9 +26,9 @@ def by_hand() -> Verdict:
     return decide(fleet(50, {"h001": 0.8}), BY_HAND)
 
 
-def answer(order_id: str, state: OrderState, minutes: float = 10) -> Answer:
+def answer(order_id: str, state: OrderState, minutes: float = 10, vm: str = "h001-v0") -> Answer:
     """The executor's answer, with one VM's outcome when the order is completed."""
-    moved = (VmOutcome("h001-v0", "moved", "h002", 0.4, interrupted=False),) if state is OrderState.COMPLETED else ()
+    moved = (VmOutcome(vm, "moved", "h002", 0.4, interrupted=False),) if state is OrderState.COMPLETED else ()
     return Answer(order_id, state, ASOF + timedelta(minutes=minutes), None, moved)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from data.errors import LedgerError, Refused, UsageError
+from data.errors import ExecutorError, LedgerError, Refused, UsageError
 from decisions.decide import decide
 from decisions.domain import OrderState
 from decisions.ledger import Ledger, schema, store
@@ -232,6 +232,19 @@ def test_answers_move_an_order_forward_and_write_outcomes(ledger: Ledger) -> Non
     assert [step.state for step in ledger.order_events(order_id)] == [OrderState.REQUESTED, *states]
     assert [outcome.result for outcome in ledger.outcomes(order_id)] == ["moved"]
     assert not ledger.apply(answer(order_id, OrderState.STARTED, 20))
+
+
+def test_what_an_answer_tells_of_vms_that_are_not_in_the_order_is_refused(ledger: Ledger) -> None:
+    """Another host's VM is named: nothing of the answer is kept, and the next one that fits is taken."""
+    order_id = ledger.record(automatic(), NOW).orders[0]
+    told = answer(order_id, OrderState.COMPLETED)
+    strange = replace(told, vms=(*told.vms, replace(told.vms[0], vm_id="h022-v0")))
+    with pytest.raises(ExecutorError, match=f"not in order {order_id}: h022-v0"):
+        ledger.apply(strange)
+    assert ledger.order(order_id).state is OrderState.REQUESTED
+    assert ledger.outcomes(order_id) == []
+    assert ledger.apply(told)
+    assert ledger.verify().ok
 
 
 def test_what_really_happened_overrules_our_giving_up(ledger: Ledger) -> None:

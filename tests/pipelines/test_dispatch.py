@@ -11,7 +11,7 @@ import pytest
 from benchmarks import executor_throughput as many
 from data.errors import ExecutorError, LedgerError
 from decisions.decide import decide
-from decisions.domain import Action, Answer, Order, OrderState
+from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
 from decisions.ledger import Ledger
 from decisions.opt_outs import opt_out
 from decisions.risk import host_risks
@@ -107,6 +107,20 @@ def test_what_never_works_becomes_a_dead_letter_with_its_reason(ledger: Ledger) 
     report = run(ledger, Scripted(script=[fail] * 6))
     assert (report.sent, report.dead) == (0, 2)
     assert {listed.last_error for listed in ledger.orders()} == {"out of reach"}
+
+
+def test_an_answer_about_vms_that_are_not_in_the_order_is_a_failed_attempt(ledger: Ledger) -> None:
+    """The executor that tells of a stranger's VM is asked again, and at last a person reads why; no outcome is kept."""
+
+    class Confused(Scripted):
+        def submit(self, order: Order) -> Answer:
+            return replace(super().submit(order), vms=(VmOutcome("elsewhere", "moved", None, 0.0, interrupted=False),))
+
+    report = run(ledger, Confused())
+    assert (report.sent, report.dead) == (0, 2)
+    for listed in ledger.orders():
+        assert str(listed.last_error).endswith(f"not in order {listed.order.order_id}: elsewhere")
+        assert ledger.outcomes(listed.order.order_id) == []
 
 
 def test_a_dead_letter_goes_out_after_a_retry(ledger: Ledger) -> None:
