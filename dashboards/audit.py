@@ -28,6 +28,8 @@ _DONE: Final = {
     "sent": "Handed the order over",
     "pending": "Could not hand the order over, will try again",
     "dead": "Gave up handing the order over",
+    "bad_answer": "The executor's answer is of no use",
+    "usable_answer": "The executor's answer is of use again",
     "retry": "Put the order back into the queue",
     "held_back": "Held back: no order",
     "episode_opened": "At risk: an episode began",

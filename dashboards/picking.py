@@ -56,9 +56,7 @@ def parts(asked: Sequence[Asked], briefs: Mapping[str, Brief], now: datetime) ->
 
 def _section(brief: Brief) -> Section:
     asked = brief.asked
-    return words.section(
-        brief.standing, asked.action, asked.autonomy, brief.order_state, undeliverable=brief.undeliverable
-    )
+    return words.section(brief.standing, asked.action, asked.autonomy, brief.order_state, troubled=brief.troubled)
 
 
 def _urgency(one: Asked, brief: Brief | None) -> tuple[bool, datetime, int]:

@@ -39,7 +39,7 @@ class Section(StrEnum):
 
 HEADINGS: Final = {
     Section.APPROVAL: ("Needs approval", "Nothing happens to these hosts until a person approves."),
-    Section.WRONG: ("Went wrong", "Orders that failed, were refused or could not be delivered."),
+    Section.WRONG: ("Went wrong", "Orders that failed, were refused, could not be delivered or are not heard of."),
     Section.STARTING: ("Starts by itself", "Policy lets these happen, or somebody approved them."),
     Section.UNDER_WAY: ("Under way", "The executor is at work on these hosts."),
     Section.LOOK: ("Worth a look", "Shown for a person to judge; nothing happens by itself."),
@@ -80,12 +80,12 @@ def section(
     autonomy: Autonomy,
     order_state: OrderState | None,
     *,
-    undeliverable: bool = False,
+    troubled: bool = False,
 ) -> Section:
     """Which part of the page a proposal belongs to that stands so, and its order so."""
     if order_state in _ENDED:
         return Section.OVER
-    if order_state in _WENT_WRONG or (order_state is not None and undeliverable):
+    if order_state in _WENT_WRONG or (order_state is not None and troubled):
         return Section.WRONG
     if order_state is not None:
         return Section.UNDER_WAY if order_state is OrderState.STARTED else Section.STARTING
@@ -103,8 +103,8 @@ def state(
 ) -> tuple[Section, str, str]:
     """Which part of the page the proposal belongs to, where it stands in a word or two, and in a sentence."""
     held = order.state if order is not None else None
-    dead = order is not None and order.outbox_state == "dead"
-    part = section(listed.standing, listed.proposal.action, listed.proposal.autonomy, held, undeliverable=dead)
+    troubled = order is not None and (order.outbox_state == "dead" or order.bad_answer is not None)
+    part = section(listed.standing, listed.proposal.action, listed.proposal.autonomy, held, troubled=troubled)
     said = _order_state(listed, order, stop, now) if order is not None else _proposal_state(listed, now)
     return (part, *said)
 
@@ -137,6 +137,8 @@ def _order_state(listed: ListedProposal, order: ListedOrder, stop: Stop | None, 
     if order.outbox_state == "dead":
         tried = f"Could not be handed to the executor in {order.attempts} attempts"
         return "not delivered", f"{tried}: {order.last_error or 'no reason given'}"
+    if order.bad_answer is not None:
+        return "not heard of", f"The executor has the order, and what it says of it is of no use: {order.bad_answer}"
     if order.state is OrderState.STARTED:
         began = ago(order.updated_at, now) if order.updated_at <= now else f"at {clock(order.updated_at, now)}"
         return "under way", f"Started {began}; the executor is at work."

@@ -416,3 +416,12 @@ class Answer:
     vms: tuple[VmOutcome, ...] = ()
     host_state: str | None = None
     """How the order left its host, once it has ended, if the executor says: `blocked`, `empty`, `repair`, ..."""
+
+
+@dataclass(frozen=True)
+class BadAnswer:
+    """What the executor said that is of no use, and why."""
+
+    order_id: str | None
+    """The order that it is about; null: that cannot be read."""
+    why: str

@@ -127,6 +127,7 @@ def _both(before: SettleReport, after: SettleReport) -> SettleReport:
         hosts=_summed(before.hosts, after.hosts),
         seconds=round(before.seconds + after.seconds, 3),
         unanswered=after.unanswered or before.unanswered,
+        bad=tuple(dict.fromkeys((*before.bad, *after.bad))),
     )
 
 

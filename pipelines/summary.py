@@ -30,6 +30,7 @@ def cycle(report: Mapping[str, Any]) -> str:
         lines.append(f"  nothing was handed over: the kill switch was thrown by {sent['stopped_by']}")
     if why := settled.get("unanswered"):
         lines.append(f"  answers are missing: {why}")
+    lines += [f"  an answer is of no use: {one['why']}" for one in settled.get("bad", ())]
     lines += [f"  a source is silent: {why}" for why in ingest.get("unreachable", ())]
     return "\n".join([*lines, *_acting(decided)])
 

@@ -207,7 +207,7 @@ class Ledger(Opened):
     def mark_sent(self, order_id: str, at: datetime) -> None:
         """The executor has the order."""
         with writing(self._engine) as con:
-            orders.mark(con, order_id, at, "sent")
+            orders.mark(con, order_id, at, "sent", last_error=None)
 
     def mark_retry(self, order_id: str, at: datetime, error: str, next_attempt_at: datetime) -> None:
         """Handing over failed; it is tried again from then on."""
@@ -282,6 +282,11 @@ class Ledger(Opened):
         """
         with writing(self._engine) as con:
             return orders.apply(con, answer)
+
+    def bad_answer(self, order_id: str, why: str, at: datetime) -> None:
+        """The executor's last answer about the order is of no use; the next one that is ends it."""
+        with writing(self._engine) as con:
+            orders.bad_answer(con, order_id, why, at)
 
     def orders(
         self, *, state: OrderState | None = None, outbox_state: str | None = None, limit: int | None = None

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 
 from decisions.domain import OrderState
 from decisions.ledger import schema as tables
+from decisions.ledger.orders import troubled
 from decisions.ledger.queries import last_decisions, standing
 from decisions.ledger.values import Asked, Brief, Decision
 
@@ -20,7 +21,8 @@ MOST: Final = 500
 """Things that the history may have told of since; of more, all is read again."""
 _ORDERS: Final = (
     select(
-        *tables.orders.c["proposal_id", "state", "not_before"], (tables.outbox.c.state == "dead").label("undeliverable")
+        *tables.orders.c["proposal_id", "state", "not_before"],
+        or_(tables.outbox.c.state == "dead", troubled()).label("troubled"),
     )
     .join(tables.proposal, tables.proposal.c.proposal_id == tables.orders.c.proposal_id)
     .join(tables.outbox, tables.outbox.c.order_id == tables.orders.c.order_id)
@@ -78,5 +80,5 @@ def _brief(one: Asked, known: _Known, now: datetime) -> Brief:
     order = known.orders.get(one.proposal_id)
     stands = standing(one, known.decided.get(one.proposal_id), now)
     if order is None:
-        return Brief(one, stands, None, undeliverable=False, starts_at=None)
-    return Brief(one, stands, OrderState(order.state), undeliverable=order.undeliverable, starts_at=order.not_before)
+        return Brief(one, stands, None, troubled=False, starts_at=None)
+    return Brief(one, stands, OrderState(order.state), troubled=order.troubled, starts_at=order.not_before)

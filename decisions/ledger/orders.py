@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from data.errors import ExecutorError, LedgerError, Refused
 from decisions.domain import Answer, Order, OrderState
@@ -125,14 +125,15 @@ def apply(con: Connection, answer: Answer) -> bool:
     order_id, at = answer.order_id, answer.at
     held = require(con, order_id)
     _refuse_strangers(answer, load_order(held.body, held.not_before))
-    state, told = OrderState(held.state), []
+    state, told = OrderState(held.state), _usable(con, order_id)
     if state is OrderState.REQUESTED and answer.state in _WORKED_ON:
         state = OrderState.ACCEPTED
         told.append(_advanced(con, order_id, state, at, None))
     if not follows(state, answer.state):
+        chain.append(con, at, told)
         return False
     told.append(_advanced(con, order_id, answer.state, at, answer.reason))
-    told += _marked(con, order_id, "sent")
+    told += _marked(con, order_id, "sent", last_error=None)
     if answer.host_state is not None:
         con.execute(
             update(tables.orders).where(tables.orders.c.order_id == order_id).values(host_state=answer.host_state)
@@ -146,6 +147,26 @@ def apply(con: Connection, answer: Answer) -> bool:
         told.append(chain.Entry("outcome", order_id, {"vms": {vm.vm_id: vm.result for vm in answer.vms}}))
     chain.append(con, at, told)
     return True
+
+
+def bad_answer(con: Connection, order_id: str, why: str, at: datetime) -> None:
+    """Write down that the executor's answer is of no use, once for as long as that is so."""
+    box = tables.outbox.c
+    news = update(tables.outbox).where(box.order_id == order_id, box.last_error.is_distinct_from(why))
+    if con.execute(news.values(last_error=why)).rowcount:
+        chain.append(con, at, [chain.Entry("bad_answer", order_id, {"error": why})])
+
+
+def _usable(con: Connection, order_id: str) -> list[chain.Entry]:
+    """What the history hears of an answer that is of use, where the one before was not."""
+    box = tables.outbox.c
+    well = update(tables.outbox).where(box.order_id == order_id, troubled()).values(last_error=None)
+    return [chain.Entry("usable_answer", order_id, {})] if con.execute(well).rowcount else []
+
+
+def troubled() -> ColumnElement[bool]:
+    """Whether what the executor last said of an order that it has was of no use."""
+    return (tables.outbox.c.state == "sent") & tables.outbox.c.last_error.is_not(None)
 
 
 def _refuse_strangers(answer: Answer, order: Order) -> None:

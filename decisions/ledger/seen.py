@@ -10,6 +10,7 @@ from decisions.domain import UNDER_WAY, Action, Autonomy, OrderState, VmOutcome
 from decisions.incidents.values import Incident
 from decisions.ledger import queries, record
 from decisions.ledger import schema as tables
+from decisions.ledger.orders import troubled
 from decisions.ledger.values import Cycle, ListedOrder, ListedProposal, Standing, Stop
 
 CYCLES: Final = 30
@@ -50,6 +51,8 @@ class Seen:
     """Hosts that a person is asked to look at."""
     dead: tuple[ListedOrder, ...] = ()
     """Orders that could not be handed over."""
+    unheard: tuple[ListedOrder, ...] = ()
+    """Orders at work of which the executor's last answer was of no use."""
     wrong: tuple[Wrong, ...] = ()
     """Orders that failed or were refused lately."""
     stop: Stop | None = None
@@ -72,6 +75,7 @@ def look(con: Connection, now: datetime, prediction_hours: float) -> Seen:
         starting=_starting(con, now),
         shown=_standing(con, now, looks, Standing.SHOWN),
         dead=_orders(con, box.state == "dead", tables.orders.c.state == OrderState.REQUESTED.value),
+        unheard=_orders(con, tables.orders.c.state.in_(record.OPEN), troubled()),
         wrong=_wrong(con, now),
         stop=Stop(switch.set_by, switch.reason, switch.at) if switch is not None and switch.stopped else None,
     )

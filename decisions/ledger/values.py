@@ -83,8 +83,8 @@ class Brief:
     asked: Asked
     standing: Standing
     order_state: OrderState | None
-    undeliverable: bool
-    """Whether handing its order over was given up."""
+    troubled: bool
+    """Whether handing its order over was given up, or the executor's last answer about it was of no use."""
     starts_at: datetime | None
     """When its order starts at the earliest; null: it has none."""
 
@@ -114,6 +114,11 @@ class ListedOrder:
     last_error: str | None
     host_state: str | None = None
     """How the order left its host, if its executor told: `blocked`, `empty`, `repair`, ..."""
+
+    @property
+    def bad_answer(self) -> str | None:
+        """Why the executor's last answer about an order that it has was of no use."""
+        return self.last_error if self.outbox_state == "sent" else None
 
 
 @dataclass(frozen=True)

@@ -144,4 +144,5 @@ def settle(*, on: Day | None = None, common: Common = COMMON) -> Output:
     from pipelines.watched import call as watched
 
     settings = common.settings()
-    return Output(asdict(and_tell(step, settings, now_of(settings, on), watched)))
+    report = and_tell(step, settings, now_of(settings, on), watched)
+    return Output(asdict(report), exit_code=1 if report.bad else 0)

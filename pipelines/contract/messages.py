@@ -20,13 +20,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from data.errors import InputError
-from decisions.domain import Action, Answer, Change, Order, OrderState, VmOutcome, VmPlan
+from decisions.domain import Action, Answer, BadAnswer, Change, Order, OrderState, VmOutcome, VmPlan
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"
@@ -77,9 +76,6 @@ class Envelope(BaseModel):
     datacontenttype: Literal["application/json"] | None = None
     dataschema: Id | None = None
     data: Any = None
-
-
-_BATCH: Final = TypeAdapter(list[Envelope])
 
 
 class _Data(BaseModel):
@@ -324,18 +320,34 @@ def batch(events: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(events) + b"]"
 
 
-def read_batch(body: bytes) -> list[Answer]:
-    """The answers of a batch.
+def read_batch(body: bytes) -> tuple[list[Answer], list[BadAnswer]]:
+    """The answers of a batch, and what in it is none: one that cannot be read spoils no other.
 
     Raises:
-        InputError: it is no JSON list of answers.
+        InputError: it is no JSON list.
     """
     try:
-        held = _BATCH.validate_json(body)
-    except ValidationError as error:
-        msg = f"the body is no batch of CloudEvents 1.0 in JSON: {first(error)}"
+        held = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        msg = f"the body is no batch of CloudEvents 1.0 in JSON: {error}"
         raise InputError(msg) from error
-    return [_answer(_event(each)) for each in held]
+    if not isinstance(held, list):
+        msg = f"the body is no batch of CloudEvents 1.0 in JSON: it is no list but {type(held).__name__}"
+        raise InputError(msg)
+    read, bad = [], []
+    for each in held:
+        try:
+            read.append(read_answer(json.dumps(each)))
+        except InputError as error:
+            bad.append(BadAnswer(_about(each), f"The executor's answer cannot be read: {error}"))
+    return read, bad
+
+
+def _about(event: object) -> str | None:
+    """The order that an event is about which cannot be read."""
+    data = event.get("data") if isinstance(event, dict) else None
+    order_id = data.get("order_id") if isinstance(data, dict) else None
+    return order_id if isinstance(order_id, str) else None
 
 
 def read_event(body: bytes | str) -> CloudEvent:

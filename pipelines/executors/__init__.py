@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from decisions.domain import Answer, Order
+from data.errors import ExecutorError
+from decisions.domain import Answer, BadAnswer, Order
+
+
+class SomeUnusable(ExecutorError):
+    """Some of the answers to a poll are of no use; those that are, and why the others are not, are here."""
+
+    def __init__(self, answers: Sequence[Answer], bad: Sequence[BadAnswer]) -> None:
+        super().__init__(f"{len(bad)} of {len(answers) + len(bad)} answers are of no use, the first: {bad[0].why}")
+        self.answers, self.bad = tuple(answers), tuple(bad)
 
 
 class Executor(Protocol):
@@ -27,5 +36,9 @@ class Executor(Protocol):
         ...
 
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
-        """The latest answer to each order as of `now`; orders that were never submitted are left out."""
+        """The latest answer to each order as of `now`; orders that were never submitted are left out.
+
+        Raises:
+            SomeUnusable: some answers are of no use; it holds the others.
+        """
         ...

@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 
 from data.errors import ExecutorError, InputError, Refused, hidden
-from decisions.domain import Answer, Order
+from decisions.domain import Answer, BadAnswer, Order
 from pipelines.contract import messages, signing
+from pipelines.executors import SomeUnusable
 
 ORDERS: Final = "/v1/orders"
 ANSWERS: Final = "/v1/answers"
@@ -58,12 +59,17 @@ class Webhook:
     def poll(self, order_ids: Sequence[str], now: datetime) -> list[Answer]:
         """The latest answer to each order; those that the executor never had are left out."""
         found: list[Answer] = []
+        bad: list[BadAnswer] = []
         for first in range(0, len(order_ids), AT_ONCE):
             asked = order_ids[first : first + AT_ONCE]
             names = [("order_id", name) for name in asked]
             target = str(httpx.URL(ANSWERS, params=[*names, ("at", now.isoformat())]))
-            told = _read(messages.read_batch, self._request("GET", target, b""))
-            found += [_about(asked, answer) for answer in told]
+            told, unread = _read(messages.read_batch, self._request("GET", target, b""))
+            found += [answer for answer in told if answer.order_id in asked]
+            bad += unread
+            bad += [BadAnswer(None, _unasked(answer)) for answer in told if answer.order_id not in asked]
+        if bad:
+            raise SomeUnusable(found, bad)
         return found
 
     def _one(self, event: bytes, order_id: str) -> Answer:
@@ -94,9 +100,12 @@ class Webhook:
 def _about(order_ids: Collection[str], answer: Answer) -> Answer:
     """The answer, if it is about one of these orders: what an executor says unasked changes no other order."""
     if answer.order_id not in order_ids:
-        msg = f"The executor's answer is about order {answer.order_id}, which it was not asked about."
-        raise ExecutorError(msg)
+        raise ExecutorError(_unasked(answer))
     return answer
+
+
+def _unasked(answer: Answer) -> str:
+    return f"The executor's answer is about order {answer.order_id}, which it was not asked about."
 
 
 def _detail(answer: httpx.Response) -> str:

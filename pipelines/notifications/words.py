@@ -67,6 +67,7 @@ def notices(seen: Seen, soon: timedelta) -> list[Notice]:
         *_alone(by_incident[None], page_by),
         *_cycle(seen),
         *_dead(seen.dead),
+        *_unheard(seen.unheard),
         *_wrong(seen.wrong),
         *_shown(seen.shown),
         *_stopped(seen.stop),
@@ -165,6 +166,14 @@ def _dead(orders: Sequence[ListedOrder]) -> Iterator[Notice]:
         lines = [f"{_order(each)}: {each.last_error or 'no reason given'}" for each in orders]
         items = tuple((f"order {each.order.order_id}", str(each.attempts)) for each in orders)
         yield Notice("dead_letters", Severity.PAGE, title, _lines(lines), "/?show=wrong", items)
+
+
+def _unheard(orders: Sequence[ListedOrder]) -> Iterator[Notice]:
+    if orders:
+        title = f"What became of {_count(len(orders), 'order')} is not known: the executor's answer is of no use"
+        lines = [f"{_order(each)}: {each.bad_answer}" for each in orders]
+        items = tuple((f"order {each.order.order_id}", each.state.value) for each in orders)
+        yield Notice("bad_answers", Severity.PAGE, title, _lines(lines), "/?show=wrong", items)
 
 
 def _wrong(found: Sequence[Wrong]) -> Iterator[Notice]:

@@ -18,10 +18,11 @@ import pyarrow as pa
 from data.contracts import UTC
 from data.errors import ExecutorError
 from decisions.actions import MOVES
-from decisions.domain import UNDER_WAY, OrderState
+from decisions.domain import UNDER_WAY, Answer, BadAnswer, OrderState
 from decisions.ledger import Ledger
 from decisions.ledger.values import Episode, ListedOrder
 from pipelines import ledgers
+from pipelines.executors import SomeUnusable
 from pipelines.executors.opened import opened
 from pipelines.settings import Settings
 from pipelines.snapshot import snapshot
@@ -73,6 +74,8 @@ class SettleReport:
     seconds: float
     unanswered: str | None = None
     """Why the executor could not be asked what became of its orders."""
+    bad: tuple[BadAnswer, ...] = ()
+    """What the executor answered that is of no use; the other answers were taken."""
 
 
 def settle(settings: Settings, now: datetime, *, patient: bool = False) -> SettleReport:
@@ -88,7 +91,7 @@ def settle(settings: Settings, now: datetime, *, patient: bool = False) -> Settl
     """
     started = time.monotonic()
     with ledgers.opened(settings) as ledger:
-        answered, outcomes, hosts, unanswered = _answers(settings, ledger, now, patient=patient)
+        answered, outcomes, hosts, bad, unanswered = _answers(settings, ledger, now, patient=patient)
         episodes = ledger.episodes(only_open=True)
         with snapshot(settings) as con:
             missing = _missing(con, ledger)
@@ -111,33 +114,55 @@ def settle(settings: Settings, now: datetime, *, patient: bool = False) -> Settl
         hosts=dict(hosts),
         seconds=round(time.monotonic() - started, 3),
         unanswered=unanswered,
+        bad=tuple(bad),
     )
 
 
 def _answers(
     settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = False
-) -> tuple[Counter[str], Counter[str], Counter[str], str | None]:
-    """Orders by the state they came to, VMs by what became of them, hosts by how they were left; and why none did."""
+) -> tuple[Counter[str], Counter[str], Counter[str], list[BadAnswer], str | None]:
+    """Orders by the state they came to, VMs by what became of them, hosts by how they were left; and why not all did.
+
+    An answer that is of no use is written down, and the others are taken.
+    """
     answered, outcomes, hosts = Counter[str](), Counter[str](), Counter[str]()
+    bad: list[BadAnswer] = []
     ids = {listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)}
     ids |= set(ledger.unanswered(now - timedelta(days=ASK_DAYS)))
     if not ids:
-        return answered, outcomes, hosts, None
+        return answered, outcomes, hosts, bad, None
     try:
-        with opened(settings, now) as executor:
-            told = executor.poll(sorted(ids), now)
+        told = _told(settings, sorted(ids), now, bad)
     except ExecutorError as error:
         if not patient:
             raise
         logger.warning("What became of %d orders is not known, the cycle goes on without it: %s", len(ids), error)
-        return answered, outcomes, hosts, str(error)
+        return answered, outcomes, hosts, bad, str(error)
     for answer in told:
-        if ledger.apply(answer):
-            answered[answer.state.value] += 1
-            if answer.state not in UNDER_WAY:
-                outcomes.update(vm.result for vm in answer.vms)
-                hosts.update([answer.host_state] if answer.host_state else [])
-    return answered, outcomes, hosts, None
+        try:
+            new = ledger.apply(answer)
+        except ExecutorError as error:
+            bad.append(BadAnswer(answer.order_id, str(error)))
+            continue
+        answered[answer.state.value] += new
+        if new and answer.state not in UNDER_WAY:
+            outcomes.update(vm.result for vm in answer.vms)
+            hosts.update([answer.host_state] if answer.host_state else [])
+    for each in bad:
+        logger.warning("What the executor says of order %s is of no use: %s", each.order_id or "?", each.why)
+        if each.order_id in ids:
+            ledger.bad_answer(each.order_id, each.why, now)
+    return +answered, outcomes, hosts, bad, None
+
+
+def _told(settings: Settings, order_ids: Sequence[str], now: datetime, bad: list[BadAnswer]) -> Sequence[Answer]:
+    """The executor's answers that can be read; the others go to the bad ones."""
+    with opened(settings, now) as executor:
+        try:
+            return executor.poll(order_ids, now)
+        except SomeUnusable as error:
+            bad += error.bad
+            return error.answers
 
 
 def _missing(con: "duckdb.DuckDBPyConnection", ledger: Ledger) -> list[dict[str, Any]]:

@@ -133,6 +133,19 @@ def test_the_kill_switch_is_on_top_and_holds_orders(night: Night) -> None:
     assert "held" in card(page, "r04-11")
 
 
+def test_an_order_of_which_nothing_is_known_went_wrong(night: Night) -> None:
+    """Where the executor's answer is of no use the order stands among what went wrong, and says why."""
+    with night.ledger() as ledger:
+        (order_id,) = [each.order.order_id for each in ledger.orders() if each.order.host_id == "r05-02"]
+        ledger.bad_answer(order_id, "it tells of a VM elsewhere", ASOF)
+    with night.client() as client:
+        shown = client.get("/?show=wrong").text
+        told = client.get("/v1/audit?host=r05-02").json()["entries"][0]
+    assert "not heard of " in card(shown, "r05-02")
+    assert "of no use: it tells of a VM elsewhere" in card(shown, "r05-02")
+    assert (told["what"], told["why"]) == ("The executor's answer is of no use", "it tells of a VM elsewhere")
+
+
 def test_decisions_of_people_are_shown(night: Night) -> None:
     """An approval, a veto and a snooze carry the name and the reason of whoever said so."""
     with night.ledger() as ledger:

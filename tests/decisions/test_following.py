@@ -48,6 +48,8 @@ def test_whatever_happens_to_an_order_is_followed(ledger: Ledger) -> None:
         lambda: ledger.mark_dead(first, NOW, "nobody answers"),
         lambda: ledger.retry(first, "jo", NOW),
         lambda: ledger.apply(answer(first, OrderState.STARTED)),
+        lambda: ledger.bad_answer(first, "in no language", NOW),
+        lambda: ledger.apply(answer(first, OrderState.STARTED)),
         lambda: ledger.apply(answer(first, OrderState.COMPLETED)),
         lambda: ledger.cancel(second, "jo", "not tonight", NOW),
         lambda: ledger.apply(answer(second, OrderState.COMPLETED, vm="h022-v0")),

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, update
 
 from data.errors import ForeshockError, LedgerError, SettingsError, WarehouseError
-from decisions.domain import Action, Autonomy, Proposal, Verdict
+from decisions.domain import Action, Answer, Autonomy, Proposal, Verdict
 from decisions.ledger.moving import take_over
 from decisions.ledger.schema import notification_channel
 from pipelines import check, cycle
@@ -206,6 +206,25 @@ def test_what_becomes_urgent_is_told_again(night: Night, receiver: Receiver) -> 
     assert "approval" not in receiver.last
     assert notify(settings(night.home, "page"), ASOF + timedelta(hours=25)).told == {"pager": 2}
     assert "1 host needs approval, the first until Wed 4 Mar 06:00 UTC" in receiver.last
+
+
+def test_an_order_of_which_nothing_is_known_pages_until_it_is_heard_of(night: Night, receiver: Receiver) -> None:
+    """An answer that is of no use is told once, with why, and is news again when it comes back."""
+    plain = settings(night.home, "page")
+    notify(plain, NOW)
+    with night.ledger() as ledger:
+        (listed,) = [each for each in ledger.orders() if each.order.host_id == "r05-02"]
+        for why in ("it tells of a VM elsewhere", "it is in no language"):
+            ledger.bad_answer(listed.order.order_id, why, NOW)
+            notify(plain, NOW)
+        assert len(receiver.heard) == 2
+        assert "What became of 1 order is not known" in receiver.last
+        assert "r05-02, live migrate: it tells of a VM elsewhere" in receiver.last
+        ledger.apply(Answer(listed.order.order_id, listed.state, NOW))
+        notify(plain, NOW)
+        ledger.bad_answer(listed.order.order_id, "it is in no language", NOW)
+        notify(plain, NOW)
+        assert len(receiver.heard) == 3
 
 
 def test_an_empty_host_pages_nobody(night: Night, receiver: Receiver) -> None:

@@ -3,12 +3,13 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from data.errors import ExecutorError
@@ -17,7 +18,9 @@ from decisions.domain import Answer, OrderState, Verdict
 from decisions.ledger import Ledger
 from pipelines import cycle
 from pipelines.cli import main
+from pipelines.contract import messages
 from pipelines.contract.signing import SECRET
+from pipelines.executors.webhook import Webhook
 from pipelines.settings import ExecutorSettings, Settings
 from pipelines.steps import settle
 from tests.decisions.fleets import ASOF
@@ -72,13 +75,58 @@ def test_an_order_whose_answer_was_lost_becomes_known(
         ledger.record(automatic(), NOW)
         lost = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.expire(LATE)
-        answered, outcomes, hosts, unanswered = settle._answers(Settings(home=tmp_path), ledger, LATE)
+        answered, outcomes, hosts, bad, unanswered = settle._answers(Settings(home=tmp_path), ledger, LATE)
         assert asked == [lost]
         assert ledger.order(lost).state is OrderState.COMPLETED
         assert ledger.order(lost).host_state == "empty"
         assert ledger.verify().ok
-    assert unanswered is None
+    assert (bad, unanswered) == ([], None)
     assert (dict(answered), dict(outcomes), dict(hosts)) == ({"completed": 1}, {"moved": 1}, {"empty": 1})
+
+
+@pytest.mark.parametrize("strange", ["not to be read", "of another host's VM"])
+def test_one_bad_answer_spoils_no_other(
+    strange: str, out_of_reach: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are taken; of that order people learn that nobody knows, until an answer comes that is of use."""
+    with Ledger(out_of_reach.ledger_url) as ledger:
+        one, other = (listed.order for listed in ledger.orders())
+    done = answer(one.order_id, OrderState.COMPLETED, vm=one.vms[0].vm_id)
+    bad = answer(other.order_id, OrderState.COMPLETED, vm=one.vms[0].vm_id)
+    event = messages.answer_event(bad).replace(b'"moved"', b'"vanished"' if strange == "not to be read" else b'"moved"')
+    monkeypatch.setattr(settle, "opened", answering([event, messages.answer_event(done), b"7"]))
+    report = settle.settle(out_of_reach, LATE)
+    assert (dict(report.orders), report.unanswered) == ({"completed": 1}, None)
+    assert [each.order_id for each in report.bad].count(other.order_id) == 1
+    assert len(report.bad) == len(caplog.records) == 2
+    with Ledger(out_of_reach.ledger_url) as ledger:
+        assert ledger.order(other.order_id).bad_answer in [each.why for each in report.bad]
+        assert [each.order for each in ledger.notices.seen(LATE, 48).unheard] == [other]
+        assert ledger.outcomes(other.order_id) == []
+    mended = messages.answer_event(answer(other.order_id, OrderState.STARTED))
+    monkeypatch.setattr(settle, "opened", answering([mended]))
+    assert settle.settle(out_of_reach, LATE).bad == ()
+    with Ledger(out_of_reach.ledger_url) as ledger:
+        assert ledger.order(other.order_id).bad_answer is None
+        assert ledger.notices.seen(LATE, 48).unheard == ()
+        assert ledger.verify().ok
+
+
+def test_the_command_says_that_an_answer_was_bad(
+    out_of_reach: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`foreshock settle` tells what it took, what it could not take, and does not end well."""
+    monkeypatch.setattr(settle, "opened", answering([b"{}"]))
+    monkeypatch.setenv("FORESHOCK_HOME", str(out_of_reach.home))
+    assert main(["settle", "--on", LATE.date().isoformat(), "--json"]) == 1
+    (bad,) = json.loads(capfd.readouterr().out)["bad"]
+    assert "cannot be read" in bad["why"]
+
+
+def answering(events: list[bytes]) -> Callable[[Settings, datetime], AbstractContextManager[Webhook]]:
+    """An executor elsewhere that says this, whatever it is asked."""
+    told = httpx.MockTransport(lambda _: httpx.Response(200, content=messages.batch(events)))
+    return lambda _, now: nullcontext(Webhook("http://executor", b"a" * 32, now, httpx.Client(transport=told)))
 
 
 def test_without_answers_a_patient_settle_says_so_and_goes_on(

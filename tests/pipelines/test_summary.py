@@ -48,7 +48,8 @@ def test_a_night_has_a_line_for_each_step() -> None:
             "score": [{"component": "disk", "entities": 5000, "unknown": 7, "model_version": "1"}],
             "decide": DECIDED,
             "dispatch": {"sent": 0, "refused": 0, "expired": 0, "dead": 0, "postponed": 2, "stopped_by": "ana"},
-            "settle": {"orders": {"completed": 4}, "outcomes": {"moved": 9}, "why": {}, "unanswered": "nobody is up"},
+            "settle": {"orders": {"completed": 4}, "outcomes": {"moved": 9}, "why": {}, "unanswered": "nobody is up"}
+            | {"bad": [{"order_id": None, "why": "it is in no language"}]},
             "stage_seconds": {"ingest": 1.25, "score": 3.0},
         }
     )
@@ -60,6 +61,7 @@ def test_a_night_has_a_line_for_each_step() -> None:
     assert "orders: 4 completed; VMs: 9 moved; episodes closed: none" in text
     assert "ingest 1.2 s, score 3.0 s" in text
     assert "answers are missing: nobody is up" in text
+    assert "an answer is of no use: it is in no language" in text
 
 
 def test_an_evaluation_stands_side_by_side_with_intervals() -> None:
