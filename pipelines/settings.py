@@ -158,7 +158,8 @@ class ExecutorSettings(_Section):
     to `url` is signed with the secret in `FORESHOCK_EXECUTOR_SECRET`.
 
     Handing an order over is tried `attempts` times in all, first again after `backoff_seconds`, then twice as long: as
-    shipped for most of a minute, in which an executor can be started anew.
+    shipped for most of a minute, in which an executor can be started anew. One that asks for time (`Retry-After`) gets
+    it, in all as long again.
     """
 
     kind: Literal["auto", "simulated", "dry_run", "webhook"] = "auto"

@@ -8,6 +8,14 @@ from data.errors import ExecutorError
 from decisions.domain import Answer, BadAnswer, Order
 
 
+class AsksToWait(ExecutorError):
+    """The executor takes nothing now, and has said after how many seconds it will."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class SomeUnusable(ExecutorError):
     """Some of the answers to a poll are of no use; those that are, and why the others are not, are here."""
 

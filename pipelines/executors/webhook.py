@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, TypeVar
 from uuid import uuid4
@@ -12,12 +13,15 @@ import httpx
 from data.errors import ExecutorError, InputError, Refused, hidden
 from decisions.domain import Answer, BadAnswer, Order
 from pipelines.contract import messages, signing
-from pipelines.executors import SomeUnusable
+from pipelines.executors import AsksToWait, SomeUnusable
 
 ORDERS: Final = "/v1/orders"
 ANSWERS: Final = "/v1/answers"
 AT_ONCE: Final = 200
 """Orders asked about in one request."""
+LONGEST_WAIT_SECONDS: Final = 3_600.0
+"""An executor that asks for more is asked again after so long."""
+_LATER: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 _Told = TypeVar("_Told")
@@ -94,7 +98,20 @@ class Webhook:
         if answer.status_code == HTTPStatus.CONFLICT:
             raise Refused(_detail(answer))
         msg = f"The executor at {hidden(self.url)} refused the request with {answer.status_code}: {answer.text[:500]}"
-        raise ExecutorError(msg)
+        wait = _wait(answer.headers.get("retry-after", ""), self.clock()) if answer.status_code in _LATER else None
+        raise AsksToWait(msg, wait) if wait is not None else ExecutorError(msg)
+
+
+def _wait(told: str, now: datetime) -> float | None:
+    """The seconds of a `Retry-After`, which is a number of them or a date (RFC 9110); null: it is neither."""
+    if told.isascii() and told.isdigit():
+        return min(float(told), LONGEST_WAIT_SECONDS)
+    try:
+        at = parsedate_to_datetime(told)
+        left = (at if at.tzinfo else at.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(left.total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
 
 
 def _about(order_ids: Collection[str], answer: Answer) -> Answer:

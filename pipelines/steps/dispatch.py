@@ -28,7 +28,7 @@ from decisions.rest import Rest
 from decisions.risk import host_risks
 from pipelines import ledgers, situation
 from pipelines.clock import by_wall
-from pipelines.executors import Executor
+from pipelines.executors import AsksToWait, Executor
 from pipelines.executors.dry_run import DryRun
 from pipelines.executors.opened import kind_of, opened
 from pipelines.settings import ExecutorSettings, Settings
@@ -142,7 +142,8 @@ def drain(
 ) -> DispatchReport:
     """What became of the outbox, worked through in rounds: what failed in one is tried again after a pause.
 
-    Before that, open orders that should no longer stand are called back.
+    Before that, open orders that should no longer stand are called back. An executor that asks for time gets it before
+    the next order, in all as long as the rounds' own pauses are at most.
 
     Args:
         ledger: holds the outbox.
@@ -157,15 +158,14 @@ def drain(
     count: Counter[str] = Counter(expired=len(ledger.expire(now)))
     desk = _Desk(ledger, executor, inventory, policy or load_policy(), limits.attempts)
     called_back = recall(ledger, executor, desk.present(now), now)
-    put_off = 0
+    put_off, clock = 0, _Clock(now, pause, limits.backoff_seconds * (2.0 ** (limits.attempts - 1) - 1))
     for round_ in range(limits.attempts):
         seconds = _backoff(limits.backoff_seconds, round_)
-        fates = Counter(desk.hand_over(order, now, seconds) for order in _leased(ledger, now, still))
+        fates = Counter(desk.hand_over(order, clock, seconds) for order in _leased(ledger, clock.now, still))
         count, put_off = count + fates, fates["postponed"]
         if not put_off or round_ + 1 == limits.attempts:
             break
-        pause(seconds)
-        now += timedelta(seconds=seconds)
+        clock.sleep(seconds)
     return DispatchReport(
         sent=count["sent"],
         refused=count["refused"],
@@ -183,6 +183,27 @@ def _leased(ledger: Ledger, now: datetime, still: Still) -> Iterator[Order]:
         for order in orders:
             still()
             yield order
+
+
+@dataclass
+class _Clock:
+    """The moment of handing over, which goes on with each pause."""
+
+    now: datetime
+    pause: Callable[[float], None]
+    left: float
+    """Seconds that the executor may still ask for."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.pause(seconds)
+        self.now += timedelta(seconds=seconds)
+
+    def grant(self, seconds: float) -> None:
+        """Wait as long as the executor asks for, if so much is left."""
+        if granted := min(seconds, self.left):
+            self.left -= granted
+            self.sleep(granted)
 
 
 @dataclass(frozen=True)
@@ -212,8 +233,9 @@ class _Desk:
             rest=self.inventory.rest,
         )
 
-    def hand_over(self, order: Order, now: datetime, backoff_seconds: float) -> str:
+    def hand_over(self, order: Order, clock: _Clock, backoff_seconds: float) -> str:
         """What became of one leased order; whatever it is, the ledger knows it before the next one is touched."""
+        now = clock.now
         ledger, present = self.ledger, self.present(now, order.action)
         if present.stopped_by:
             ledger.mark_retry(order.order_id, now, f"stopped by {present.stopped_by}", now)
@@ -226,14 +248,21 @@ class _Desk:
             answer = self.executor.submit(order)
             is_new = ledger.apply(answer)
         except ExecutorError as error:
-            if ledger.order(order.order_id).attempts >= self.attempts:
-                ledger.mark_dead(order.order_id, now, str(error))
-                return "dead"
-            ledger.mark_retry(order.order_id, now, str(error), now + timedelta(seconds=backoff_seconds))
-            return "postponed"
+            fate = self._failed(order, now, str(error), backoff_seconds)
+            if isinstance(error, AsksToWait):
+                clock.grant(error.seconds)
+            return fate
         if not is_new:
             ledger.mark_sent(order.order_id, now)
         return _FATES.get(answer.state, "sent")
+
+    def _failed(self, order: Order, now: datetime, error: str, backoff_seconds: float) -> str:
+        """Whether handing over is given up or tried again."""
+        if self.ledger.order(order.order_id).attempts >= self.attempts:
+            self.ledger.mark_dead(order.order_id, now, error)
+            return "dead"
+        self.ledger.mark_retry(order.order_id, now, error, now + timedelta(seconds=backoff_seconds))
+        return "postponed"
 
     def _again(self, order: Order, proposal: Proposal, present: Present, now: datetime) -> tuple[str | None, Order]:
         """Why the order no longer makes sense, if so, and the order with the start that is left to it."""

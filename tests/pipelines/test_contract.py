@@ -440,6 +440,32 @@ def test_an_answer_about_another_order_is_none() -> None:
             asked()
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "seconds"),
+    [
+        (429, "20", 20.0),
+        (503, "Sun, 01 Nov 2026 02:00:30 GMT", 30.0),
+        (503, "Sun, 01 Nov 2026 01:00:00 GMT", 0.0),
+        (503, "9" * 400, 3_600.0),
+        (429, "Fri, 31 Dec 2190 23:59:59 GMT", 3_600.0),
+        (429, "soon", None),
+        (429, "-5", None),
+        (429, "Fri, 31 Dec 0001 23:59:59 +999999999999", None),
+        (429, "", None),
+        (500, "20", None),
+    ],
+)
+def test_what_an_executor_says_of_when_to_come_back_is_read(status: int, told: str, seconds: float | None) -> None:
+    """`Retry-After` in seconds or as a date, of those answers that mean it, and never longer than an hour."""
+    client = httpx.Client(
+        transport=httpx.MockTransport(lambda _: httpx.Response(status, headers={"retry-after": told} if told else {}))
+    )
+    away = Webhook("http://executor", KEY, NOW, client, clock=lambda: NOW)
+    with pytest.raises(ExecutorError, match=f"refused the request with {status}") as caught:
+        away.submit(order())
+    assert getattr(caught.value, "seconds", None) == seconds
+
+
 def test_an_answer_that_names_a_vm_twice_is_the_executors_fault() -> None:
     """Whoever reads the error looks at the executor, and not at a database that is sound."""
     twice = [vars(VmOutcome("v1", result, "h2", 0.0, interrupted=False)) for result in ("moved", "stayed")]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -15,8 +16,10 @@ from decisions.domain import Action, Answer, Order, OrderState, VmOutcome
 from decisions.ledger import Ledger
 from decisions.opt_outs import opt_out
 from decisions.risk import host_risks
+from pipelines.executors import AsksToWait
 from pipelines.executors.dry_run import DryRun
 from pipelines.settings import ExecutorSettings
+from pipelines.steps import dispatch
 from pipelines.steps.dispatch import DispatchReport, Inventory, drain
 from tests.decisions.fleets import fleet, risk
 from tests.decisions.ledgers import NOW, POLICY, automatic
@@ -100,6 +103,33 @@ def test_what_fails_is_tried_again_in_the_same_run(ledger: Ledger) -> None:
     executor = Scripted(script=[fail])
     report = run(ledger, executor)
     assert (report.sent, report.dead, report.postponed) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "asked", "paused"),
+    [
+        pytest.param(3, [2.0], [2.0, 1.0], id="waited for before the next order"),
+        pytest.param(3, [3600.0], [3.0, 1.0], id="no longer than all tries take"),
+        pytest.param(3, [2.0] * 6, [2.0, 1.0, 1.0, 2.0], id="in all"),
+        pytest.param(3, [0.0], [1.0], id="no time"),
+        pytest.param(1, [3600.0] * 2, [], id="one try takes none"),
+    ],
+)
+def test_an_executor_that_asks_for_time_gets_it(
+    attempts: int, asked: list[float], paused: list[float], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next order is handed over, and within bounds."""
+    monkeypatch.setattr(dispatch, "_backoff", lambda first, round_: first * 2**round_)
+    limits, slept = ExecutorSettings(attempts=attempts, backoff_seconds=1), list[float]()
+    executor = Scripted(script=[partial(ask, seconds) for seconds in asked])
+    report = drain(ledger, executor, INVENTORY, NOW, limits, slept.append)
+    assert slept == paused
+    assert report.sent + report.dead == 2
+
+
+def ask(seconds: float) -> None:
+    msg = "busy"
+    raise AsksToWait(msg, seconds)
 
 
 def test_what_never_works_becomes_a_dead_letter_with_its_reason(ledger: Ledger) -> None:
