@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from dashboards.access.gate import SentInVain
 from dashboards.access.login import Door
@@ -17,6 +17,8 @@ _TYPED: Final = ("reason", "hours", "to", "owner", "host", "order_id", "vm_id")
 async def answer(door: Door, request: Request, error: SentInVain) -> Response:
     """The login, or a way back to the page; after either the page has what was typed."""
     back = await _page(request)
+    if error.status_code == 401 and request.scope["path"] == "/logout":
+        return RedirectResponse(back, 303)  # whoever wants to log out is
     if error.status_code == 401:
         said = "Your login has ended, so nothing was done. Log in again: what you typed is kept."
         return door.form(request, back, said, 401)

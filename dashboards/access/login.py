@@ -9,7 +9,6 @@ from fastapi import FastAPI, Form, Query
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -100,7 +99,8 @@ def routes(app: FastAPI, door: Door) -> None:
         csrf: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
         if not cookies.matches(request.cookies.get(cookies.BEFORE, ""), csrf):
-            raise HTTPException(403, "The login form did not come from here. Load it again and send it once more.")
+            said = "This form was made before another login, so it logs nobody in. Log in with this one instead."
+            return door.form(request, ahead, said, 403)
         return door.enter(request, token, ahead)
 
     @app.post("/logout", include_in_schema=False)

@@ -203,6 +203,35 @@ def test_what_was_typed_outlives_the_login(night: Night, path: str, ended: bool)
     assert unchanged(night)
 
 
+def test_two_forms_outlive_one_login(night: Night) -> None:
+    """Of two pages whose login has ended each keeps what was typed there, also once the other has logged in."""
+    with night.client(ASOF) as client:
+        pages = [
+            client.post("/proposals/id-r12-08/decisions", data={**WORDS, "reason": f"typed in tab {tab}"}).text
+            for tab in (1, 2)
+        ]
+        for page in pages:
+            sent = {"token": token(night), "next": unescape(field(page, "next"))}
+            answer = client.post("/login", data={**sent, "csrf": field(page, "csrf")}, follow_redirects=False)
+        assert answer.status_code == 403
+        assert "Log in with this one instead" in answer.text
+        sent["next"] = unescape(field(answer.text, "next"))
+        answer = client.post("/login", data={**sent, "csrf": field(answer.text, "csrf")})
+        assert ">typed in tab 2</textarea>" in answer.text
+    assert unchanged(night)
+
+
+def test_logging_out_after_the_login_has_ended_asks_for_none(night: Night) -> None:
+    """Who is logged out already is taken to the front page, not to the login."""
+    with night.client() as client:
+        Browser(client).log_in(token(night))
+        kept = client.cookies[cookies.SESSION]
+        for _ in range(2):
+            client.cookies.set(cookies.SESSION, kept)
+            answer = client.post("/logout", data={"csrf": cookies.csrf(kept)}, follow_redirects=False)
+            assert (answer.status_code, answer.headers.get("location")) == (303, "/")
+
+
 @pytest.mark.parametrize("path", ["/login", "/logout"])
 def test_nobody_is_logged_in_or_out_by_another_site(night: Night, path: str) -> None:
     """A form that no page of ours made neither begins a session nor ends one."""
