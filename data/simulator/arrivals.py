@@ -16,6 +16,7 @@ from data.errors import InputError
 from data.simulator.overlay import OverlaySpec, sited
 from data.simulator.population import place
 from data.simulator.topology import arrange, host_id, host_table
+from data.snapshots import cursor
 
 SLOTS: Final = """
 -- Every drive that is read in the period, in the slot that `overlay` gives it, with the day from which it counts.
@@ -109,7 +110,7 @@ def overlaid(con: duckdb.DuckDBPyConnection, first: date, last: date, spec: Over
     """
     spec = spec or OverlaySpec()
     values = {"first": first, "last": last, "slots": spec.slots, "window_days": spec.window_days}
-    with con.cursor() as own:
+    with cursor(con) as own:
         drives: pa.Table = own.sql(SLOTS, params=values).to_arrow_table()
     days = drives["arrived_on"].to_numpy().astype("datetime64[D]")
     if not (days == np.datetime64(first)).any():
@@ -165,8 +166,7 @@ def held(con: duckdb.DuckDBPyConnection, start: datetime, end: datetime) -> list
 
 
 def _read(con: duckdb.DuckDBPyConnection, query: str, start: datetime, end: datetime) -> pa.Table:
-    with con.cursor() as own:
-        own.execute("set time zone 'UTC'")
+    with cursor(con) as own:
         table: pa.Table = own.sql(query, params={"start": start, "end": end}).to_arrow_table()
     for at, name in enumerate(table.column_names):
         if name in MOMENTS:

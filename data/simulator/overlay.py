@@ -13,6 +13,7 @@ from data.contracts import ENTITIES
 from data.errors import InputError
 from data.simulator.population import place
 from data.simulator.topology import arrange, host_id, host_table
+from data.snapshots import cursor
 
 SLOTS: Final = """
 -- Every drive in its slot: in order of first appearance, so that a drive seen later never moves an earlier one.
@@ -86,7 +87,7 @@ def overlay(con: duckdb.DuckDBPyConnection, on: date, spec: OverlaySpec | None =
     spec = spec or OverlaySpec()
     asof_at = datetime(on.year, on.month, on.day, tzinfo=UTC) + timedelta(days=1)
     values = {"day": on, "asof_at": asof_at, "slots": spec.slots, "window_days": spec.window_days}
-    with con.cursor() as own:  # an open result on the caller's connection stays as it is
+    with cursor(con) as own:  # an open result on the caller's connection stays as it is
         drives: pa.Table = own.sql(SLOTS, params=values).to_arrow_table()
     if drives.num_rows == 0:
         msg = f"no drive was read in the {spec.window_days} days up to {on}: ingest drive telemetry for that time first"

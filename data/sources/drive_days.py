@@ -20,6 +20,7 @@ import pyarrow.csv
 from data.arrays import arrow, numbers
 from data.catalog import catalog
 from data.frontier import Day, NotPlain
+from data.snapshots import cursor
 
 _CHUNK_BYTES: Final = 1 << 18
 _BATCH_ROWS: Final = 1 << 16
@@ -84,15 +85,13 @@ def read_query(con: duckdb.DuckDBPyConnection, query: str, path: Path, ingested_
     Raises:
         NotPlain: it cannot be read so.
     """
-    cursor = con.cursor()
-    try:
-        batches = cursor.sql(f"{query} order by day", params={"path": str(path)}).to_arrow_reader(_BATCH_ROWS)
-        for day, rows in _by_day(batches):
-            yield _day(day, rows, ingested_at)
-    except duckdb.Error as error:
-        raise NotPlain from error
-    finally:
-        cursor.close()
+    with cursor(con) as own:
+        try:
+            batches = own.sql(f"{query} order by day", params={"path": str(path)}).to_arrow_reader(_BATCH_ROWS)
+            for day, rows in _by_day(batches):
+                yield _day(day, rows, ingested_at)
+        except duckdb.Error as error:
+            raise NotPlain from error
 
 
 def _by_day(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[date, pa.Table]]:

@@ -129,6 +129,21 @@ def test_a_period_takes_in_later_drives_on_their_day(con: duckdb.DuckDBPyConnect
     assert set(later.tables["vms"]["host_id"].to_pylist()) <= {"sim-h00010", "sim-h00011"}
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland"])
+@pytest.mark.parametrize("first", [date(2015, 3, 27), date(2015, 10, 23)], ids=["spring", "autumn"])
+def test_the_zone_of_the_machine_moves_no_midnight(zone: str, first: date, con: duckdb.DuckDBPyConnection) -> None:
+    """When clocks change, too, a drive that has failed by the midnight of its day is gone, wherever one asks."""
+    con.execute("update disk_day set day = day + $days::int", {"days": (first - FIRST).days})
+    con.execute("update entity set first_seen_on = $first", {"first": first})
+    con.execute("update failure set failed_at = ($first::date + entity_key // 5)::timestamptz", {"first": first})
+    last = first + timedelta(days=5)
+    here = overlaid(con, first, last, SPEC)
+    con.execute(f"set global timezone = '{zone}'")
+    there = overlaid(con, first, last, SPEC)
+    told = [(each.at, each.tables["entities"].to_pylist(), each.failures.to_pylist()) for each in there]
+    assert told == [(each.at, each.tables["entities"].to_pylist(), each.failures.to_pylist()) for each in here]
+
+
 def test_every_failure_of_the_period_happens_wherever_its_drive_came_from(con: duckdb.DuckDBPyConnection) -> None:
     """A world that takes arrivals in as they come fails as the warehouse says, those of later drives included."""
     first, later = overlaid(con, FIRST, FIRST + timedelta(days=29), SPEC)
