@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from dashboards.access import cookies
-from dashboards.access.login import Door
+from dashboards.access.login import MOST_AHEAD, Door
 from dashboards.pages import passing_page
 from data.errors import SettingsError
 from decisions.access.values import Person, Role
@@ -26,6 +26,8 @@ from pipelines.settings import OidcSettings
 SECRET: Final = "FORESHOCK_OIDC_SECRET"  # noqa: S105 - the name of the variable, not the secret
 MINUTES: Final = 10
 """How long a login at the provider may take."""
+MOST_AWAY: Final = 200
+"""People at the provider of whom it is known what they want to see next; of more, the last that went."""
 
 
 def routes(app: FastAPI, door: Door) -> None:
@@ -40,7 +42,7 @@ def routes(app: FastAPI, door: Door) -> None:
     from authlib.integrations.starlette_client import OAuthError
     from joserfc.errors import JoseError
 
-    provider = _provider(settings)
+    provider, ways = _provider(settings), dict[str, str]()
     app.add_middleware(
         SessionMiddleware,
         secret_key=cookies.fresh(),
@@ -52,8 +54,13 @@ def routes(app: FastAPI, door: Door) -> None:
     )
 
     @app.get("/login/oidc", include_in_schema=False)
-    async def depart(request: Request, ahead: Annotated[str, Query(alias="next", max_length=2_000)] = "/") -> Response:
-        request.session["ahead"] = cookies.ahead(ahead)
+    async def depart(
+        request: Request, ahead: Annotated[str, Query(alias="next", max_length=MOST_AHEAD)] = "/"
+    ) -> Response:
+        request.session["way"] = way = cookies.fresh()
+        ways[way] = cookies.ahead(ahead)  # not in the cookie: it may hold a reason that was typed
+        while len(ways) > MOST_AWAY:
+            del ways[next(iter(ways))]
         back = f"{review.url or str(request.base_url).rstrip('/')}/login/oidc/back"
         try:
             await _same_issuer(provider, settings)
@@ -71,7 +78,7 @@ def routes(app: FastAPI, door: Door) -> None:
         except httpx.HTTPError as error:
             raise HTTPException(503, f"The identity provider cannot be reached: {error}. Use a token.") from error
         person = person_in(told.get("userinfo") or {}, settings)
-        ahead = cookies.ahead(request.session.pop("ahead", "/"))
+        ahead = ways.pop(request.session.pop("way", ""), cookies.AHEAD)
         response = HTMLResponse(passing_page(ahead))  # a redirect would still count as the provider's
         await run_in_threadpool(door.seat, request, response, person)
         return response

@@ -1,9 +1,11 @@
 """Logging in with an identity provider: a small one on loopback, and answers that do not hold."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +23,7 @@ from data.errors import SettingsError
 from decisions.access.values import Role
 from pipelines import listening
 from pipelines.settings import OidcSettings, ReviewSettings, Settings
+from tests.dashboards import people
 from tests.dashboards.conftest import BASE, Night
 
 CLIENT, SECRET = "foreshock", "between the two of us"
@@ -90,9 +93,9 @@ def client(night: Night, provider: Provider, monkeypatch: pytest.MonkeyPatch) ->
         yield client
 
 
-def come_back(client: TestClient, provider: Provider, **changes: str) -> Response:
+def come_back(client: TestClient, provider: Provider, ahead: str = "/proposals/id-r12-08", **changes: str) -> Response:
     """Go to the provider and back, as a browser would."""
-    sent = client.get("/login/oidc", params={"next": "/proposals/id-r12-08"}, follow_redirects=False)
+    sent = client.get("/login/oidc", params={"next": ahead}, follow_redirects=False)
     told = {name: values[0] for name, values in parse_qs(urlsplit(sent.headers["location"]).query).items()}
     assert told["redirect_uri"] == f"{BASE}/login/oidc/back"
     assert told["code_challenge_method"] == "S256"
@@ -110,6 +113,15 @@ def test_a_login_at_the_provider_is_a_session(client: TestClient, provider: Prov
     page = client.get("/proposals/id-r12-08").text
     assert '<b>maria</b> <span class="quiet">operator' in page
     assert 'value="approve"' in page
+
+
+def test_what_was_typed_outlives_the_way_to_the_provider(client: TestClient, provider: Provider) -> None:
+    """A reason that is longer than any cookie comes back from the provider, too."""
+    typed = 'its owner\'s "yes" ÄÖ' + "é" * 900
+    form = client.post("/proposals/id-r12-08/decisions", data={"verdict": "veto", "reason": typed}).text
+    answer = come_back(client, provider, unescape(people.field(form, "next")))
+    (back,) = re.findall(r'href="(/proposals/[^"]+)"', answer.text)
+    assert "é" * 900 in client.get(unescape(back)).text
 
 
 def test_the_login_form_offers_the_provider(client: TestClient) -> None:
