@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -91,7 +91,7 @@ def settle(settings: Settings, now: datetime, *, patient: bool = False) -> Settl
     """
     started = time.monotonic()
     with ledgers.opened(settings) as ledger:
-        answered, outcomes, hosts, bad, unanswered = _answers(settings, ledger, now, patient=patient)
+        heard = _hear(settings, ledger, now, patient=patient)
         episodes = ledger.episodes(only_open=True)
         with snapshot(settings) as con:
             missing = _missing(con, ledger)
@@ -102,57 +102,66 @@ def settle(settings: Settings, now: datetime, *, patient: bool = False) -> Settl
         for row in missing:
             emptied[row["host_id"]] = max(row["finished_at"], emptied.get(row["host_id"], row["finished_at"]))
         mitigated = _mitigate(settings, missing) if missing else 0
-        if unanswered is not None:
+        if heard.unanswered is not None:
             episodes = [episode for episode in episodes if episode.host_id in failed]
         why = _close(ledger, episodes, failed, emptied, well, gone, now)
     return SettleReport(
         closed=sum(why.values()),
         labels_added=mitigated + why["failed"],
         why=dict(why),
-        orders=dict(answered),
-        outcomes=dict(outcomes),
-        hosts=dict(hosts),
+        orders=dict(heard.orders),
+        outcomes=dict(heard.outcomes),
+        hosts=dict(heard.hosts),
         seconds=round(time.monotonic() - started, 3),
-        unanswered=unanswered,
-        bad=tuple(bad),
+        unanswered=heard.unanswered,
+        bad=tuple(heard.bad),
     )
 
 
-def _answers(
-    settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = False
-) -> tuple[Counter[str], Counter[str], Counter[str], list[BadAnswer], str | None]:
-    """Orders by the state they came to, VMs by what became of them, hosts by how they were left; and why not all did.
+@dataclass
+class _Heard:
+    """What the executor said that was news: orders by the state they came to, VMs and hosts by what became of them."""
 
-    An answer that is of no use is written down, and the others are taken.
-    """
-    answered, outcomes, hosts = Counter[str](), Counter[str](), Counter[str]()
-    bad: list[BadAnswer] = []
+    orders: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    hosts: Counter[str] = field(default_factory=Counter)
+    bad: list[BadAnswer] = field(default_factory=list)
+    unanswered: str | None = None
+    """Why it did not answer."""
+
+
+def _hear(settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = False) -> _Heard:
+    """What the executor says of the orders that it has; an answer of no use is written down, the others are taken."""
+    heard = _Heard()
     ids = {listed.order.order_id for state in UNDER_WAY for listed in ledger.orders(state=state)}
     ids |= set(ledger.unanswered(now - timedelta(days=ASK_DAYS)))
     if not ids:
-        return answered, outcomes, hosts, bad, None
+        return heard
     try:
-        told = _told(settings, sorted(ids), now, bad)
+        told = _told(settings, sorted(ids), now, heard.bad)
     except ExecutorError as error:
         if not patient:
             raise
         logger.warning("What became of %d orders is not known, the cycle goes on without it: %s", len(ids), error)
-        return answered, outcomes, hosts, bad, str(error)
+        heard.unanswered = str(error)
+        return heard
     for answer in told:
         try:
             new = ledger.apply(answer)
         except ExecutorError as error:
-            bad.append(BadAnswer(answer.order_id, str(error)))
+            heard.bad.append(BadAnswer(answer.order_id, str(error)))
             continue
-        answered[answer.state.value] += new
-        if new and answer.state not in UNDER_WAY:
-            outcomes.update(vm.result for vm in answer.vms)
-            hosts.update([answer.host_state] if answer.host_state else [])
-    for each in bad:
+        if not new:
+            continue
+        heard.orders[answer.state.value] += 1
+        if answer.state not in UNDER_WAY:
+            heard.outcomes.update(vm.result for vm in answer.vms)
+            heard.hosts.update([answer.host_state] if answer.host_state else [])
+    for each in heard.bad:
         logger.warning("What the executor says of order %s is of no use: %s", each.order_id or "?", each.why)
         if each.order_id in ids:
             ledger.bad_answer(each.order_id, each.why, now)
-    return +answered, outcomes, hosts, bad, None
+    return heard
 
 
 def _told(settings: Settings, order_ids: Sequence[str], now: datetime, bad: list[BadAnswer]) -> Sequence[Answer]:

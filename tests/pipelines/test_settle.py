@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -75,13 +74,13 @@ def test_an_order_whose_answer_was_lost_becomes_known(
         ledger.record(automatic(), NOW)
         lost = ledger.lease(NOW, 1, 0.0)[0].order_id
         ledger.expire(LATE)
-        answered, outcomes, hosts, bad, unanswered = settle._answers(Settings(home=tmp_path), ledger, LATE)
+        heard = settle._hear(Settings(home=tmp_path), ledger, LATE)
         assert asked == [lost]
         assert ledger.order(lost).state is OrderState.COMPLETED
         assert ledger.order(lost).host_state == "empty"
         assert ledger.verify().ok
-    assert (bad, unanswered) == ([], None)
-    assert (dict(answered), dict(outcomes), dict(hosts)) == ({"completed": 1}, {"moved": 1}, {"empty": 1})
+    assert (heard.bad, heard.unanswered) == ([], None)
+    assert (heard.orders, heard.outcomes, heard.hosts) == ({"completed": 1}, {"moved": 1}, {"empty": 1})
 
 
 @pytest.mark.parametrize("strange", ["not to be read", "of another host's VM"])
@@ -222,8 +221,7 @@ def test_the_episode_of_a_host_that_left_the_inventory_ends(
 ) -> None:
     """Nobody can look at it any more, so it never recovers; one picture that lacks it by mistake ends nothing."""
     settings = Settings(home=tmp_path / "home")
-    no_news = (Counter[str](), Counter[str](), Counter[str](), None)
-    monkeypatch.setattr(settle, "_answers", lambda *_, **__: no_news)
+    monkeypatch.setattr(settle, "_hear", lambda *_, **__: settle._Heard())
     with Warehouse.open(settings.home) as warehouse:
         for day, names in {0: ("h001", "h022"), **pictures}.items():
             at = ASOF + timedelta(days=day)
