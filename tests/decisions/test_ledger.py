@@ -450,6 +450,23 @@ def test_orders_of_an_older_ledger_are_found_by_their_vms(ledger: Ledger, url: s
     assert dump(url) == before
 
 
+def test_an_order_of_an_older_ledger_that_was_handed_over_late_is_not_troubled(ledger: Ledger, url: str) -> None:
+    """Why the first try failed stayed with an order that was handed over since: it is no bad answer."""
+    ledger.record(automatic(), NOW)
+    sent, waits = (order.order_id for order in ledger.lease(NOW, 2, 0.0))
+    ledger.mark_sent(sent, NOW)
+    ledger.mark_retry(waits, NOW, "nobody answers", NOW)
+    engine = create_engine(url)
+    with engine.begin() as con:
+        con.execute(text("update outbox set last_error = 'nobody answers'"))
+        con.execute(text("update alembic_version set version_num = '0008'"))
+    engine.dispose()
+    with Ledger(url) as brought:
+        assert brought.order(sent).bad_answer is None
+        assert brought.order(waits).last_error == "nobody answers"
+        assert brought.notices.seen(NOW, 48).unheard == ()
+
+
 def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger, url: str) -> None:
     """An older program does not write into what it does not know."""
     engine = create_engine(url)
