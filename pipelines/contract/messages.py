@@ -308,7 +308,7 @@ def _answer(event: CloudEvent) -> Answer:
     kind, at = str(event.get_type()), event.get_time()
     state = next((state for state in OrderState if kind == ANSWER.format(state=state)), None)
     if state is None or at is None:
-        msg = f"event {event.get_id()} of type {kind} is no answer to an order, or has no time"
+        msg = f"an event of type {kind} is no answer to an order, or has no time"
         raise InputError(msg)
     data = _checked(AnswerData, event)
     vms = tuple(VmOutcome(**vars(vm)) for vm in data.vms)
@@ -388,7 +388,7 @@ def _written(id_: str, kind: str, source: str, subject: str, at: datetime, data:
 
 def _checked(model: type[_Read], event: CloudEvent) -> _Read:
     """The event's data by the model, as strictly as the JSON Schema has it."""
-    where = f"event {event.get_id()} of type {event.get_type()}"
+    where = f"an event of type {event.get_type()}"  # not by its id, which may be another whenever it is sent
     schema = event.get_dataschema()
     names = [name for name, held in SCHEMAS.items() if held is model]
     if schema is not None and schema.rsplit("/", 1)[-1].removesuffix(".json") not in names:

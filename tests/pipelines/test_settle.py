@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import create_engine, text
 
 from data.errors import ExecutorError
 from data.warehouse import Warehouse
@@ -109,6 +110,22 @@ def test_one_bad_answer_spoils_no_other(
         assert ledger.order(other.order_id).bad_answer is None
         assert ledger.notices.seen(LATE, 48).unheard == ()
         assert ledger.verify().ok
+
+
+def test_an_answer_that_stays_bad_is_written_down_once(out_of_reach: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executor numbers its events anew whenever it is asked; the history does not grow with every time."""
+    with Ledger(out_of_reach.ledger_url) as ledger:
+        order_id = ledger.orders()[0].order.order_id
+    for number in (b"event-1", b"event-2"):
+        event = messages.answer_event(answer(order_id, OrderState.COMPLETED)).replace(b'"moved"', b'"vanished"')
+        named = event.replace(f"{order_id}/completed".encode(), number)
+        assert number in named
+        monkeypatch.setattr(settle, "opened", answering([named]))
+        assert len(settle.settle(out_of_reach, LATE).bad) == 1
+    engine = create_engine(out_of_reach.ledger_url)
+    with engine.connect() as con:
+        assert con.execute(text("select count(*) from history where kind = 'bad_answer'")).scalar_one() == 1
+    engine.dispose()
 
 
 def test_the_command_says_that_an_answer_was_bad(
