@@ -20,6 +20,7 @@ from dashboards.views import (
 )
 from dashboards.words import Section
 from decisions.domain import EntityRisk, Proposal, VmOutcome, VmPlan
+from decisions.ledger.record import OPEN
 from decisions.ledger.values import ListedOrder, ListedProposal, Stop
 from features.wording import reason
 
@@ -173,7 +174,7 @@ def _commands(listed: ListedProposal, section: Section) -> tuple[CommandView, ..
             CommandView("Stop it", f'foreshock decisions veto {wanted} --reason "..."'),
             CommandView("Put it off", f'foreshock decisions snooze {wanted} --hours 2 --reason "..."'),
         ]
-    if listed.order_id is not None and section in {Section.STARTING, Section.UNDER_WAY}:
+    if listed.order_id is not None and listed.order_state is not None and listed.order_state.value in OPEN:
         found.append(CommandView("Stop it", f'foreshock orders cancel {shlex.quote(listed.order_id)} --reason "..."'))
     if listed.order_id is not None and section is Section.WRONG:
         found.append(CommandView("See what happened", f"foreshock orders show {shlex.quote(listed.order_id)}"))

@@ -143,6 +143,7 @@ def test_an_order_of_which_nothing_is_known_went_wrong(night: Night) -> None:
         told = client.get("/v1/audit?host=r05-02").json()["entries"][0]
     assert "not heard of " in card(shown, "r05-02")
     assert "of no use: it tells of a VM elsewhere" in card(shown, "r05-02")
+    assert f"foreshock orders cancel {order_id}" in card(shown, "r05-02")
     assert (told["what"], told["why"]) == ("The executor's answer is of no use", "it tells of a VM elsewhere")
 
 
