@@ -19,7 +19,7 @@ from openstack.compute.v2.migration import Migration
 from openstack.compute.v2.server import Server
 from openstack.compute.v2.service import Service
 from openstack.connection import Connection
-from openstack.exceptions import ConflictException, HttpException, SDKException
+from openstack.exceptions import BadRequestException, ConflictException, HttpException, SDKException
 
 from data.errors import ExecutorError, SettingsError
 from pipelines.drivers import Impossible, Moved, Stopped
@@ -212,8 +212,8 @@ class Nova:
         }
         call, wanted = calls[action]
         acting = action in {"pause", "unpause"}
-        # A conflict may say that what a driver that died had asked for has come about by now: the state tells.
-        done = () if acting else (ConflictException,)
+        # Nova may refuse since what a driver that died had asked for is under way, or done, by now: the state tells.
+        done = () if acting else (BadRequestException, ConflictException)
         with asking(f"to {action} the server {vm_id}", acting=acting), suppress(*done):
             getattr(self._compute, call)(vm_id)
         server = self._settled(vm_id, but="VERIFY_RESIZE")

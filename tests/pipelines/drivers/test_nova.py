@@ -200,6 +200,31 @@ def test_a_cold_migration_may_be_broken_off_anywhere(site: Site, driver: Driver,
     assert site.migrations(vm_id) == ["confirmed"]
 
 
+def test_a_confirmation_under_way_is_waited_for(site: Site) -> None:
+    """A driver that died had confirmed the migration: Nova, still at work on that, refuses to hear it again."""
+    from pipelines.drivers.nova import Nova
+
+    vm_id = site.server("host1")
+    site.connection.compute.migrate_server(vm_id, host="host2")
+    site.until(vm_id, "VERIFY_RESIZE")
+    connection, answers = nova_site.connect(site.url), []
+    once = connection.session.request
+
+    def twice(url: str, method: str, **rest: Any) -> Any:
+        if method == "POST":
+            answers.append(once(url, method, **rest).status_code)
+        answer = once(url, method, **rest)
+        if method == "POST":
+            answers.append(answer.status_code)
+        return answer
+
+    connection.session.request = twice
+    assert Nova(connection, NovaSettings(), poll_seconds=0.05).redeploy(vm_id, "host1", "host2").host_id == "host2"
+    assert answers in ([204, 400], [204, 409])
+    assert site.migrations(vm_id) == ["confirmed"]
+    site.clear()
+
+
 def test_an_owners_resize_is_left_to_the_owner(site: Site, driver: Driver) -> None:
     """A server whose new size waits for its owner's word is not confirmed behind their back."""
     vm_id = site.server("host1")
