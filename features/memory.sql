@@ -1,38 +1,18 @@
 -- memory: what a DIMM's own corrected errors say about it
 -- grain: one row per row of `spine` (entity_key, asof_at, last_day)
--- sees:  errors observed before asof_at that had arrived by then, or within the grace of their own day's end; stays and hosts
+-- sees:  errors observed before asof_at that had arrived by then, or within the grace of their own day's end
 -- binds: last_day of the spine, so that no later errors are read; grace_hours
 -- checks: features equal those that pandas computes from the errors themselves (tests/features)
 -- A report is one row of `memory_error`, and stands for one error or several. A fault mode is told from how far the
 -- errors of 30 days spread: the largest that holds counts; of a row and a column, the one where they spread further.
 {% set storm_errors = 10 %}
 {% set least = {"rank": 3, "device": 3, "bank": 3, "row": 2, "column": 2, "cell": 2} %}
--- A DIMM without a serial number is named by its slot. Once the inventory has told the slot empty, in a host that it
--- went on telling of, what sits there later is another DIMM.
-with emptied as (
-    select entity_key, before.valid_until, min(after.valid_from) as filled_at
-    from entity
-    join entity_host before using (entity_key)
-    join entity_host after using (entity_key)
-    join host on host.host_id = before.host_id and host.valid_from <= before.valid_until
-         and (host.valid_until is null or host.valid_until > before.valid_until)
-    where component = 'memory' and starts_with(entity_id, before.host_id || '/') and after.valid_from >= before.valid_until
-    group by entity_key, before.valid_until
-    having min(after.valid_from) > before.valid_until
-),
-replaced as (
-    select spine.entity_key, spine.asof_at, max(emptied.valid_until) as since
-    from spine join emptied on emptied.entity_key = spine.entity_key and emptied.filled_at <= spine.asof_at
-    group by spine.entity_key, spine.asof_at
-),
-heard as (
+with heard as (
     select spine.entity_key, spine.asof_at, memory_error.* exclude (entity_key),
            epoch(spine.asof_at - memory_error.observed_at) / 86400 as age_days
     from spine
     join memory_error using (entity_key)
-    left join replaced using (entity_key, asof_at)
     where memory_error.observed_at < spine.asof_at
-      and (replaced.since is null or memory_error.observed_at >= replaced.since)
       and memory_error.observed_at < ($last_day::date + 1)::timestamptz
       and (memory_error.ingested_at <= spine.asof_at
            or (memory_error.observed_at::date < spine.asof_at::date

@@ -7,17 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pytest
-from facts import entities, hosts, vms
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_errors import DAY, START, Ce, day, histories, put, rasdaemon
+from memory_errors import DAY, START, Ce, day, histories, put
 
-from data.sources import inventory
-from data.sources import rasdaemon as source
-from data.sources.inventory import Picture
-from data.sources.memory_log import Log, absorb
 from data.warehouse import Warehouse
 from features import build
 
@@ -198,30 +192,6 @@ def test_no_error_is_no_fault_and_no_word_is_no_knowledge(warehouse: Warehouse) 
         None,
     )
     assert (mute["errors_30d"], mute["fault_mode"], mute["cells_30d"], mute["row_columns_30d"]) == (1, None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("dimm", "told", "errors"),
-    [
-        ("h1/A1", ["h1/A1", None, "h1/A1"], 1),
-        ("h1/A1", ["h1/A1", "h1/A1", "h1/A1"], 4),
-        ("h1/A1", ["h1/A1", "no host", "h1/A1"], 4),
-        ("S123", ["S123", None, "S123"], 4),
-    ],
-)
-def test_a_dimm_that_is_named_by_its_slot_begins_anew_once_the_slot_was_told_empty(
-    warehouse: Warehouse, tmp_path: Path, dimm: str, told: list[str | None], errors: int
-) -> None:
-    """What its predecessor told counts no more; a host that was itself not told of, or a serial number, is no other."""
-    for number, sits in enumerate(told):
-        named, parts = ("h2",) if sits == "no host" else ("h2", "h1"), {sits: "h1"} if sits == dimm else {}
-        dimms = entities(**parts).set_column(0, "component", pa.array(["memory"] * len(parts), pa.string()))
-        inventory.load(warehouse, Picture(hosts(*named), vms(), dimms), at=START + number * DAY)
-    times = ["2026-01-01 01", "2026-01-01 02", "2026-01-01 03", "2026-01-03 05"]
-    rows: list[dict[str, object]] = [{"timestamp": f"{time}:00:00 +0000", "label": "A1"} for time in times]
-    log = source.read(rasdaemon(tmp_path / "h1.db", rows))
-    absorb(warehouse, Log([replace(row, entity_id=dimm) for row in log.rows]), "rasdaemon", "h1.db")
-    assert asked(warehouse, 4)[dimm, START + 4 * DAY]["errors_30d"] == errors
 
 
 @pytest.mark.parametrize("name", ["cell", "row", "column", "bank", "device", "rank"])
