@@ -63,6 +63,7 @@ class LedgerMeasures:
     waiting: int
     waiting_since: datetime | None
     dead_letters: int
+    bad_answers: int
     lag_median_seconds: float | None
     """From the request until the executor took the order, of orders requested lately."""
     lag_most_seconds: float | None
@@ -113,6 +114,7 @@ def _ledger(book: Reader, policy: Policy, now: datetime) -> LedgerMeasures:
         waiting=waiting,
         waiting_since=since,
         dead_letters=counts.dead_letters(con),
+        bad_answers=counts.bad_answers(con),
         lag_median_seconds=median(lags) if lags else None,
         lag_most_seconds=lags[-1] if lags else None,
         outcomes=counts.outcomes(con),

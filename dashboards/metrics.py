@@ -133,6 +133,7 @@ def _orders(ledger: LedgerMeasures, now: datetime) -> Iterator[Metric]:
     yield _one(
         "dead_letters", "Orders whose handing over was given up, and that wait for a person.", ledger.dead_letters
     )
+    yield _one("bad_answers", "Open orders of which the executor's last answer was of no use.", ledger.bad_answers)
     told = "From an order's request until the executor took it, over the orders of the last 24 hours"
     yield _one("dispatch_lag_median_seconds", f"{told}: the median.", ledger.lag_median_seconds)
     yield _one("dispatch_lag_max_seconds", f"{told}: the longest.", ledger.lag_most_seconds)

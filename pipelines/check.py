@@ -213,7 +213,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             return
         with copied(settings) as ledger:
             checked, stop, opt_outs = ledger.verify(), ledger.stopped(), ledger.opted_out(now_of(settings))
-            dead = ledger.dead_letters()
+            dead, bad = ledger.dead_letters(), ledger.bad_answers()
     except ForeshockError as error:
         yield Finding("ledger", "wrong", str(error))
         return
@@ -225,6 +225,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         given_up = "1 order was" if dead == 1 else f"{dead} orders were"
         todo = "foreshock orders list --delivery dead shows them, foreshock orders retry --all tries all again"
         yield Finding("dead letters", "wrong", f"{given_up} given up, as handing over kept failing; {todo}")
+    if bad:
+        orders = "1 order" if bad == 1 else f"{bad} orders"
+        todo = "foreshock orders list shows why, and the executor is to be mended"
+        yield Finding("bad answers", "wrong", f"what the executor says of {orders} is of no use; {todo}")
     for out in opt_outs:
         until = f"until {out.expires_at:%Y-%m-%d %H:%M} UTC"
         yield Finding("opt-out", "ok", f"{out.by} keeps {out.scope} {out.name} out {until}: {out.reason}")

@@ -184,6 +184,11 @@ class Ledger(Opened):
         with reading(self._engine) as con:
             return counts.dead_letters(con)
 
+    def bad_answers(self) -> int:
+        """Open orders of which the executor's last answer was of no use."""
+        with reading(self._engine) as con:
+            return counts.bad_answers(con)
+
     def turn(self) -> AbstractContextManager[Still]:
         """A dispatcher's turn, which no other dispatcher of this ledger has meanwhile; see `turns.turn`."""
         return turn(self._engine)

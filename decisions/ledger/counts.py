@@ -9,7 +9,9 @@ from sqlalchemy import Connection, func, select
 
 from decisions.actions import MOVES
 from decisions.domain import UNDER_WAY, OrderState
+from decisions.ledger import record
 from decisions.ledger import schema as tables
+from decisions.ledger.orders import troubled
 
 _TAKEN = tuple(state.value for state in UNDER_WAY)
 _WAITING = ("pending", "leased")
@@ -33,6 +35,13 @@ def dead_letters(con: Connection) -> int:
     held, box = tables.orders.c, tables.outbox.c
     query = select(func.count()).join_from(tables.outbox, tables.orders, box.order_id == held.order_id)
     return con.execute(query.where(box.state == "dead", held.state == OrderState.REQUESTED.value)).scalar_one()
+
+
+def bad_answers(con: Connection) -> int:
+    """Open orders of which the executor's last answer was of no use."""
+    held, box = tables.orders.c, tables.outbox.c
+    query = select(func.count()).join_from(tables.outbox, tables.orders, box.order_id == held.order_id)
+    return con.execute(query.where(troubled(), held.state.in_(record.OPEN))).scalar_one()
 
 
 def waiting(con: Connection) -> tuple[int, datetime | None]:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from dashboards.app import create_app
 from data.warehouse import Warehouse
 from decisions.access.values import Role
+from decisions.domain import Answer, OrderState
 from pipelines.settings import PolicySettings, ReviewSettings, Settings
 from tests.dashboards.conftest import ASOF, BASE, Night
 from tests.dashboards.people import bearer, token
@@ -109,6 +110,19 @@ def test_orders_and_what_became_of_vms(samples: Samples) -> None:
     assert value(samples, "vm_outcomes_total", result="failed", interrupted="true") == 1
     assert value(samples, "vm_outcomes_total", result="lost", interrupted="true") == 0
     assert value(samples, "notification_failures", channel="pager") == 1
+
+
+def test_bad_answers_of_open_orders_count(night: Night) -> None:
+    """An order of which the executor says nothing of use counts, until it ends or an answer is of use."""
+    with night.ledger() as ledger:
+        (order,) = ledger.lease(NOW, 1, 60)
+        ledger.mark_sent(order.order_id, NOW)
+        before = scrape(night.client(NOW).get("/metrics").text)
+        ledger.bad_answer(order.order_id, "it tells of a VM elsewhere", NOW)
+        bad = scrape(night.client(NOW).get("/metrics").text)
+        ledger.apply(Answer(order.order_id, OrderState.REFUSED, NOW, "the host is gone"))
+        after = scrape(night.client(NOW).get("/metrics").text)
+    assert [value(samples, "bad_answers") for samples in (before, bad, after)] == [0, 1, 0]
 
 
 def test_dead_letters_and_the_kill_switch(night: Night) -> None:

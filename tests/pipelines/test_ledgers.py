@@ -46,6 +46,20 @@ def test_the_doctor_counts_dead_letters(tmp_path: Path, ledger_url: str) -> None
     assert "foreshock orders retry" in found.says
 
 
+def test_the_doctor_counts_bad_answers(tmp_path: Path, ledger_url: str) -> None:
+    """Orders of which the executor's answer is of no use are wrong, with how many there are and what to do."""
+    settings = settings_of(tmp_path, ledger_url)
+    with Ledger(ledger_url) as ledger:
+        ledger.record(automatic(), NOW)
+        for order in ledger.lease(NOW, 10, 60):
+            ledger.mark_sent(order.order_id, NOW)
+        assert [one for one in check.examine(settings) if one.what == "bad answers"] == []
+        ledger.bad_answer(order.order_id, "it tells of a VM elsewhere", NOW)
+    (found,) = [one for one in check.examine(settings) if one.what == "bad answers"]
+    assert (found.state, found.says.split(" is of no use")[0]) == ("wrong", "what the executor says of 1 order")
+    assert "foreshock orders list" in found.says
+
+
 def test_an_sqlite_ledger_is_known_by_any_driver(tmp_path: Path) -> None:
     """However the URL of an SQLite file is written, a scratch ledger is a copy of that file."""
     settings = settings_of(tmp_path, f"sqlite+pysqlite:///{tmp_path / 'ledger.db'}")
