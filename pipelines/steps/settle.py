@@ -138,13 +138,14 @@ def _hear(settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = 
     if not ids:
         return heard
     try:
-        told = _told(settings, sorted(ids), now, heard.bad)
+        told, unread = _told(settings, sorted(ids), now)
     except ExecutorError as error:
         if not patient:
             raise
         logger.warning("What became of %d orders is not known, the cycle goes on without it: %s", len(ids), error)
         heard.unanswered = str(error)
         return heard
+    heard.bad += unread
     for answer in told:
         try:
             new = ledger.apply(answer)
@@ -164,14 +165,13 @@ def _hear(settings: Settings, ledger: Ledger, now: datetime, *, patient: bool = 
     return heard
 
 
-def _told(settings: Settings, order_ids: Sequence[str], now: datetime, bad: list[BadAnswer]) -> Sequence[Answer]:
-    """The executor's answers that can be read; the others go to the bad ones."""
+def _told(settings: Settings, order_ids: Sequence[str], now: datetime) -> tuple[Sequence[Answer], Sequence[BadAnswer]]:
+    """The executor's answers, and what it said that is none."""
     with opened(settings, now) as executor:
         try:
-            return executor.poll(order_ids, now)
+            return executor.poll(order_ids, now), ()
         except SomeUnusable as error:
-            bad += error.bad
-            return error.answers
+            return error.answers, error.bad
 
 
 def _missing(con: "duckdb.DuckDBPyConnection", ledger: Ledger) -> list[dict[str, Any]]:
