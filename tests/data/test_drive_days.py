@@ -1,6 +1,6 @@
 """What the quick reader of a sound file reads is what the strict reader reads."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -94,3 +94,18 @@ def test_a_file_that_no_reader_takes_is_set_aside(home: Path, tmp_path: Path) ->
         reasons = warehouse.con.execute("select file, reason from quarantine").fetchall()
     assert found == [0, 1]
     assert reasons == [(f"{tmp_path.name}/a.csv", "unreadable_file")]
+
+
+def test_days_of_parquet_that_are_moments_are_those_of_utc(tmp_path: Path) -> None:
+    """Half an hour before midnight is that day, whichever zone the machine is in."""
+    told = {
+        "date": "timestamptz '2013-04-10 23:30:00+00'", "serial_number": "'A'", "model": "'M'",
+        "capacity_bytes": "1000", "failure": "0", "smart_5_raw": "8",
+    }  # fmt: skip
+    row = ", ".join(f"{value} as {name}" for name, value in told.items())
+    with empty() as con:
+        con.execute(f"copy (select {row}) to '{tmp_path / 'a.parquet'}' (format parquet)")
+        con.execute("set global timezone = 'Pacific/Auckland'")
+        query = f"{backblaze._selected(list(told))} from read_parquet($path)"
+        days = [one.day for one in drive_days.read_query(con, query, tmp_path / "a.parquet", None)]
+    assert days == [date(2013, 4, 10)]
